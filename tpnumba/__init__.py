@@ -1,0 +1,38 @@
+"""E(3)-equivariant tensor products on arrays, without a deep-learning framework."""
+
+from tpnumba.irreps import Irrep, Irreps
+from tpnumba.measures.equivariance import equivariance_error
+from tpnumba.measures.expressivity import expressivity, interactability
+from tpnumba.products.clebsch_gordan import (
+    ChannelwiseTensorProduct,
+    ElementwiseTensorProduct,
+    FullTensorProduct,
+    FullyConnectedTensorProduct,
+    TensorProduct,
+)
+from tpnumba.products.gaunt import GauntTensorProduct
+from tpnumba.sphere.harmonics import SphericalHarmonics
+from tpnumba.sphere.rotations import rotate, wigner_d
+from tpnumba.tables.clebsch_gordan import clebsch_gordan
+from tpnumba.tables.couplings import gaunt
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ChannelwiseTensorProduct",
+    "ElementwiseTensorProduct",
+    "FullTensorProduct",
+    "FullyConnectedTensorProduct",
+    "GauntTensorProduct",
+    "Irrep",
+    "Irreps",
+    "SphericalHarmonics",
+    "TensorProduct",
+    "clebsch_gordan",
+    "equivariance_error",
+    "expressivity",
+    "gaunt",
+    "interactability",
+    "rotate",
+    "wigner_d",
+]

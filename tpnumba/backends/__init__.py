@@ -1,0 +1,73 @@
+"""The one dispatch table: which backend runs a plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tpnumba.backends import generic
+from tpnumba.backends.namespaces import Setting
+from tpnumba.irreps import check_degree
+from tpnumba.plans.base import Plan
+
+Array = Any
+
+BACKENDS = ("auto", "generic", "cpu", "gpu")
+
+_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run}
+
+
+def settle_backend(backend: str, setting: Setting) -> str:
+    """The backend that will run: the one asked for, or for ``auto`` the fastest that takes the arrays' namespace.
+
+    Raises:
+        ValueError: an unknown name.
+        RuntimeError: a known backend that this installation does not have.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "auto":
+        return "generic"
+    if backend not in _RUN:
+        raise RuntimeError(
+            f"backend {backend!r} is not part of this version of tpnumba; use 'auto' or one of {', '.join(_RUN)}"
+        )
+    return backend
+
+
+def settle_threads(num_threads: int | None) -> int | None:
+    """The number of threads asked for, by the keyword or by ``TPNUMBA_NUM_THREADS``; None leaves it to the backend.
+
+    The generic backend leaves threads to the array library and reads the number only to reject a wrong one.
+
+    Raises:
+        TypeError, ValueError: not a positive integer.
+    """
+    name = "num_threads"
+    value: Any = num_threads
+    if value is None:
+        text = os.environ.get("TPNUMBA_NUM_THREADS")
+        if text is None:
+            return None
+        name = "the environment variable TPNUMBA_NUM_THREADS"
+        if not text.strip().isdecimal():
+            raise ValueError(f"{name} must be a positive integer, got {text!r}")
+        value = int(text)
+    if check_degree(name, value) == 0:
+        raise ValueError(f"{name} must be a positive integer, got 0")
+    return int(value)
+
+
+def run(
+    plan: Plan,
+    operands: Mapping[int, Array],
+    full: tuple[int, ...],
+    batch: tuple[int, ...],
+    setting: Setting,
+    *,
+    out: Array | None = None,
+    backend: str = "auto",
+) -> Array:
+    """Evaluate ``plan`` on checked operands; see :func:`tpnumba.backends.generic.run` for the arguments."""
+    return _RUN[settle_backend(backend, setting)](plan, operands, full, batch, setting, out)

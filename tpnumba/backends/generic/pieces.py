@@ -1,0 +1,144 @@
+"""Batches worked in pieces, so that temporaries stay small however many samples come."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
+from tpnumba.backends.generic import contraction, transform
+from tpnumba.backends.namespaces import FLOATS, Setting, is_eager
+from tpnumba.plans.base import ITEMSIZE, PIECE_BYTES, Plan
+from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.transform import Transform
+
+Array = Any
+Block = tuple[slice, ...]
+Shape = tuple[int, ...]
+
+
+def run(
+    plan: Plan, operands: Mapping[int, Array], full: Shape, batch: Shape, setting: Setting, out: Array | None
+) -> Array:
+    """Evaluate ``plan``.
+
+    Args:
+        plan: its ``access`` says which operands are one row for all samples (arrays with one axis).
+        operands: an array for every input; leading axes broadcast to ``full``.
+        full: the samples.
+        batch: the leading axes of the result, broadcasting to ``full``; samples that fall on the same place are summed.
+        setting: namespace, device and dtype of the result.
+        out: an array of the result's shape and dtype to write into, or None.
+    """
+    xp, device, dtype = setting
+    operands = {i: xp.astype(array, dtype, copy=False) for i, array in operands.items()}
+    size = plan.operands[plan.output].size
+    shared = plan.operands[plan.output].access == "shared"
+    padded = () if shared else (1,) * (len(full) - len(batch)) + batch
+    summed = shared or padded != full
+    if not is_eager(xp):
+        result = _at_once(plan, operands, full, padded, setting)
+        return xp.reshape(result, (*batch, size))
+
+    result = xp.empty((*padded, size), dtype=dtype, device=device) if out is None else out
+    if summed or not plan.fills_output:
+        result[...] = 0.0
+    for block in _blocks(full, _samples_a_piece(plan, setting)):
+        where = () if shared else _clip(block, padded)
+        written = set()
+        for columns, value in _evaluate(plan, operands, block, full, setting):
+            value = _fold(xp, value, block, padded, shared)
+            if summed or columns.start in written:
+                result[(*where, columns)] += value
+            else:
+                result[(*where, columns)] = value
+            written.add(columns.start)
+    return result if padded == batch else xp.reshape(result, (*batch, size))
+
+
+def _samples_a_piece(plan: Plan, setting: Setting) -> int:
+    name = FLOATS[setting.dtype == setting.xp.float64]
+    return max(1, PIECE_BYTES // (ITEMSIZE[name] * max(1, plan.workspace)))
+
+
+def _blocks(full: Shape, most: int) -> Iterator[Block]:
+    """Cut the samples into blocks of at most ``most``: whole trailing axes, slices of one, single places before it."""
+    if prod(full) == 0:
+        return
+    axis = len(full)
+    while axis > 0 and prod(full[axis - 1 :]) <= most:
+        axis -= 1
+    whole = tuple(slice(0, n) for n in full[axis:])
+    if axis == 0:
+        yield whole
+        return
+    width = max(1, most // prod(full[axis:]))
+    cuts = [slice(start, min(start + width, full[axis - 1])) for start in range(0, full[axis - 1], width)]
+    for places in itertools.product(*(range(n) for n in full[: axis - 1])):
+        for cut in cuts:
+            yield (*(slice(i, i + 1) for i in places), cut, *whole)
+
+
+def _clip(block: Block, shape: Shape) -> Block:
+    """The part of an array with leading axes ``shape``, which broadcast, that a block falls on."""
+    return tuple(slice(0, 1) if n == 1 else cut for cut, n in zip(block, shape, strict=True))
+
+
+def _rows(xp: Any, array: Array, block: Block, full: Shape) -> Array:
+    """The samples of a block as rows ``(n, size)``."""
+    size = array.shape[-1]
+    leading = (1,) * (len(full) - array.ndim + 1) + tuple(array.shape[:-1])
+    if len(full) == 1 and leading == full:
+        return array[block[0], :]
+    part = xp.reshape(array, (*leading, size)) if array.ndim != len(full) + 1 else array
+    part = part[(*_clip(block, leading), slice(None))]
+    shape = tuple(cut.stop - cut.start for cut in block)
+    return xp.reshape(xp.broadcast_to(part, (*shape, size)), (prod(shape), size))
+
+
+def _evaluate(
+    plan: Plan, operands: Mapping[int, Array], block: Block, full: Shape, setting: Setting
+) -> Iterator[tuple[slice, Array]]:
+    xp, device, dtype = setting
+    inputs = {
+        i: array if plan.operands[i].access == "shared" else _rows(xp, array, block, full)
+        for i, array in operands.items()
+    }
+    match plan:
+        case Contraction():
+            return contraction.evaluate(plan, xp, dtype, device, inputs)
+        case Transform():
+            return transform.evaluate(plan, xp, dtype, device, inputs)
+    raise TypeError(f"the generic backend has no evaluation for {type(plan).__name__}")
+
+
+def _fold(xp: Any, value: Array, block: Block, padded: Shape, shared: bool) -> Array:
+    """Give rows ``(n, width)`` the shape of their block, summed where the result has length 1."""
+    if shared:
+        return value
+    shape = tuple(cut.stop - cut.start for cut in block)
+    value = xp.reshape(value, (*shape, value.shape[-1]))
+    axes = tuple(i for i, (n, m) in enumerate(zip(padded, shape, strict=True)) if n == 1 and m != 1)
+    return xp.sum(value, axis=axes, keepdims=True) if axes else value
+
+
+def _at_once(plan: Plan, operands: Mapping[int, Array], full: Shape, padded: Shape, setting: Setting) -> Array:
+    """All samples in one piece, without writing into an array: for lazy and traced namespaces."""
+    xp, device, dtype = setting
+    block = tuple(slice(0, n) for n in full)
+    output = plan.operands[plan.output]
+    parts: dict[int, Array] = {}
+    for columns, value in _evaluate(plan, operands, block, full, setting):
+        value = _fold(xp, value, block, padded, output.access == "shared")
+        parts[columns.start] = parts[columns.start] + value if columns.start in parts else value
+    if len(parts) == 1 and plan.fills_output:
+        return next(iter(parts.values()))
+    pieces = [
+        parts[segment.offset]
+        if segment.offset in parts
+        else xp.zeros((*padded, segment.mul * segment.dim), dtype=dtype, device=device)
+        for segment in output.segments
+        if segment.mul > 0
+    ]
+    return xp.concat(pieces, axis=-1) if pieces else xp.zeros((*padded, 0), dtype=dtype, device=device)

@@ -1,0 +1,123 @@
+"""The only door to array-api-compat: which namespace, device and dtype the arguments share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import array_api_compat
+import numpy as np
+
+Array = Any  # an array of any namespace
+
+FLOATS = ("float32", "float64")
+
+
+class Setting(NamedTuple):
+    """What the arrays of one call have in common."""
+
+    xp: Any
+    device: Any
+    dtype: Any
+
+
+def is_array(value: object) -> bool:
+    """Whether ``value`` is an array of a namespace that array-api-compat knows (masked arrays and matrices are not)."""
+    return array_api_compat.is_array_api_obj(value) and not isinstance(value, np.ma.MaskedArray | np.matrix | np.generic)
+
+
+def dtype_name(array: Array) -> str:
+    """``float32``, ``float64``, or whatever else the dtype is called."""
+    xp = array_api_compat.array_namespace(array)
+    for name in FLOATS:
+        if array.dtype == getattr(xp, name):
+            return name
+    return str(array.dtype)
+
+
+def common_setting(arrays: Mapping[str, Any]) -> Setting:
+    """The namespace, device and result dtype of named arguments.
+
+    Raises:
+        TypeError: an argument is no array, the namespaces or devices differ, or a dtype is not float32 or float64.
+    """
+    first: tuple[str, Any, Any] | None = None
+    wide = False
+    for name, array in arrays.items():
+        if not is_array(array):
+            raise TypeError(
+                f"{name} must be an array (numpy, torch, jax, dask, cupy, ...), got {type(array).__module__}."
+                f"{type(array).__qualname__}"
+            )
+        xp = array_api_compat.array_namespace(array)
+        kind = dtype_name(array)
+        if kind not in FLOATS:
+            raise TypeError(f"{name} must have dtype float32 or float64, got {kind}")
+        wide = wide or kind == "float64"
+        device = array_api_compat.device(array)
+        if first is None:
+            first = name, xp, device
+        elif xp is not first[1]:
+            raise TypeError(f"{name} is an array of {_short(xp)}, but {first[0]} is one of {_short(first[1])}")
+        elif device != first[2]:
+            raise TypeError(f"{name} is on device {device!s}, but {first[0]} is on {first[2]!s}")
+    if first is None:
+        raise TypeError("at least one array is needed")
+    _, xp, device = first
+    return Setting(xp, device, xp.float64 if wide else xp.float32)
+
+
+def _short(xp: Any) -> str:
+    return str(xp.__name__).removeprefix("array_api_compat.")
+
+
+def is_numpy(xp: Any) -> bool:
+    """Whether ``xp`` is NumPy's namespace."""
+    return array_api_compat.is_numpy_namespace(xp)
+
+
+def is_eager(xp: Any) -> bool:
+    """Whether arrays of ``xp`` are computed at once and can be written into (not jax, dask)."""
+    return not (array_api_compat.is_jax_namespace(xp) or array_api_compat.is_dask_namespace(xp))
+
+
+def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapping[str, Any]) -> None:
+    """Check that ``out`` can take a result.
+
+    Raises:
+        TypeError: another namespace, device or dtype, or a namespace whose arrays cannot be written into.
+        ValueError: another shape, read-only, or memory shared with an operand.
+    """
+    xp = setting.xp
+    if not is_array(out) or array_api_compat.array_namespace(out) is not xp:
+        raise TypeError(f"out must be an array of {_short(xp)} as the inputs are, got {type(out).__qualname__}")
+    if not is_eager(xp):
+        raise TypeError(f"out cannot be used with {_short(xp)}: its arrays cannot be written into")
+    if getattr(out, "requires_grad", False) or any(getattr(x, "requires_grad", False) for x in operands.values()):
+        raise TypeError("out cannot be used with tensors that need a gradient")
+    if array_api_compat.device(out) != setting.device:
+        raise TypeError(f"out is on device {array_api_compat.device(out)!s}, but the inputs are on {setting.device!s}")
+    if out.dtype != setting.dtype:
+        raise TypeError(f"out must have dtype {setting.dtype!s}, got {out.dtype!s}")
+    if tuple(out.shape) != shape:
+        raise ValueError(f"out must have shape {shape}, got {tuple(out.shape)}")
+    if is_numpy(xp) and not out.flags.writeable:
+        raise ValueError("out is read-only")
+    for name, operand in operands.items():
+        if _overlap(out, operand):
+            raise ValueError(f"out must not overlap {name}: it is written while {name} is read")
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    views = []
+    for array in (a, b):
+        try:
+            views.append(array if isinstance(array, np.ndarray) else np.from_dlpack(array))
+        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+            return False  # not on this machine's memory as NumPy can see it; the identity above is all there is
+    try:
+        return bool(np.shares_memory(*views, max_work=10_000))
+    except np.exceptions.TooHardError:
+        return True

@@ -1,0 +1,36 @@
+"""Refusing what cannot fit in memory, with its size, before any of it is allocated."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_GIB = 1024**3
+
+
+def available_bytes() -> int:
+    """Memory this process may still take, in bytes, as the operating system reports it (a 64-bit limit if it does not)."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 2**63 - 1
+
+
+def readable_size(n_bytes: float) -> str:
+    """``n_bytes`` in GiB or MiB, for messages."""
+    return f"{n_bytes / _GIB:,.1f} GiB" if n_bytes >= _GIB else f"{n_bytes / 1024**2:,.1f} MiB"
+
+
+def require_memory(n_bytes: int, what: str) -> None:
+    """Raise ``MemoryError`` if ``n_bytes`` for ``what`` exceed the memory that is available.
+
+    Small requests are not looked at: asking the system takes longer than the work would.
+    """
+    if n_bytes > 2**26 and n_bytes > (free := available_bytes()):
+        raise MemoryError(f"{what} would take {readable_size(n_bytes)}, and {readable_size(free)} are available")

@@ -1,0 +1,1 @@
+"""The measures of *The Price of Freedom*: from products to numbers."""

@@ -1,0 +1,76 @@
+"""How far a product is from commuting with rotations, measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tpnumba.irreps import Irreps, check_degree
+from tpnumba.plans.base import ITEMSIZE
+from tpnumba.products.base import Operator
+from tpnumba.sphere.rotations import rotate
+
+
+def equivariance_error(
+    p: Operator,
+    *,
+    rotations: int = 8,
+    improper: bool = True,
+    dtype: str = "float64",
+    rng: np.random.Generator | int | None = None,
+) -> float:
+    """The largest deviation of ``p(D x1, D x2)`` from ``D p(x1, x2)``, relative to the largest component of the result.
+
+    Args:
+        p: a product; its weights, if any, are drawn at random and not rotated.
+        rotations: how many random rotations, each with random inputs.
+        improper: also try every rotation combined with the inversion.
+        dtype: ``float32`` or ``float64``, of the product; the rotations are done in float64.
+        rng: a generator or a seed; by default a fixed seed, so that the number can be repeated.
+
+    Raises:
+        TypeError, ValueError: arguments that are malformed.
+
+    Example:
+        >>> import tpnumba as tp
+        >>> tp.equivariance_error(tp.FullTensorProduct("1o", "1o + 2e")) < 1e-14
+        True
+    """
+    if not isinstance(p, Operator):
+        raise TypeError(f"p must be a tensor product of tpnumba, got {type(p).__name__}")
+    if dtype not in ITEMSIZE:
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
+    if check_degree("rotations", rotations) == 0:
+        raise ValueError("rotations must be a positive integer, got 0")
+    generator = np.random.default_rng(0 if rng is None else rng)
+    matrices = _random_rotations(rotations, generator)
+    if improper:
+        matrices = np.concatenate([matrices, -matrices])
+    layouts = [operand.layout for operand in p.form.operands]
+    slots = (*p._slots, p.form.output)
+
+    def turn(x: Any, i: int) -> Any:
+        irreps: Irreps = p._irreps[slots[i]]
+        return rotate(irreps, matrices, x.astype(np.float64), layout=layouts[slots[i]])
+
+    n = len(matrices)
+    inputs = [generator.standard_normal((n, p._irreps[slot].dim)).astype(dtype) for slot in p._slots]
+    turned = p(*(turn(x, i).astype(dtype) for i, x in enumerate(inputs)))
+    expected = turn(p(*inputs), len(inputs))
+    largest = float(np.max(np.abs(expected), initial=0.0))
+    deviation = float(np.max(np.abs(turned - expected), initial=0.0))
+    return deviation / largest if largest > 0 else deviation
+
+
+def _random_rotations(n: int, generator: np.random.Generator) -> Any:
+    """Uniform random rotation matrices, from normalised random quaternions."""
+    q = generator.standard_normal((n, 4))
+    w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
+    return np.stack(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    ).transpose(2, 0, 1)

@@ -1,0 +1,183 @@
+"""Expressivity and interactability: what a product can do, whatever it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.irreps import Irrep, Irreps
+from tpnumba.limits import require_memory
+from tpnumba.plans.contraction import PAIR, channel_extents
+from tpnumba.products.base import Operator
+
+Array = npt.NDArray[np.float64]
+
+
+def interactability(p: Operator) -> frozenset[tuple[int, int, int]]:
+    """The triples of degrees ``(l1, l2, l3)`` that the product can couple.
+
+    Example:
+        >>> import tpnumba as tp
+        >>> sorted(tp.interactability(tp.GauntTensorProduct(1, 1)))
+        [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 2)]
+    """
+    _require_product(p)
+    return frozenset(
+        (path.ir1.l, path.ir2.l, path.ir_out.l)
+        for path in p.paths
+        if path.scale != 0
+        and p.irreps_in1[path.i1].mul * p.irreps_in2[path.i2].mul * p.irreps_out[path.i_out].mul > 0
+    )
+
+
+def expressivity(p: Operator) -> int:
+    """The number of dimensions of the set of equivariant bilinear maps that the product reaches.
+
+    In front of each input stands any equivariant endomorphism (a matrix between the copies of each irrep), behind the
+    output any equivariant map to one copy of each irrep, and the product's own weights are free. The number is the
+    generic rank of the derivative of all these parameters -> the bilinear map (*The Price of Freedom*, section 4).
+
+    Raises:
+        MemoryError: the derivative would not fit; its size is named.
+
+    Example:
+        >>> import tpnumba as tp
+        >>> Y = tp.Irreps.spherical_harmonics(2)
+        >>> tp.expressivity(tp.FullTensorProduct(Y, Y)), tp.expressivity(tp.GauntTensorProduct(2, 2))
+        (19, 9)
+    """
+    _require_product(p)
+    table = _ReducedTable(p)
+    sizes = table.copies1 | {}
+    n_maps = len(table.maps)
+    n_parameters = (
+        sum(n * n for n in sizes.values())
+        + sum(n * n for n in table.copies2.values())
+        + sum(table.copies_out.values())
+        + p.weight_numel
+    )
+    require_memory(3 * 8 * n_maps * n_parameters, "the derivative of the bilinear map with respect to its parameters")
+    rng = np.random.default_rng(0)
+    # A random point has the generic rank with probability one; a second one guards against an unlucky draw.
+    return max(_rank(table.jacobian(rng)) for _ in range(2))
+
+
+def _require_product(p: object) -> None:
+    if not isinstance(p, Operator):
+        raise TypeError(f"p must be a tensor product of tpnumba, got {type(p).__name__}")
+
+
+def _rank(jacobian: Array) -> int:
+    if 0 in jacobian.shape:
+        return 0
+    # Scaling rows and columns leaves the rank as it is, and makes small couplings at high degree as good as any.
+    for axis in (1, 0):
+        norms = np.linalg.norm(jacobian, axis=axis, keepdims=True)
+        jacobian = jacobian / np.where(norms == 0, 1.0, norms)
+    return int(np.linalg.matrix_rank(jacobian))
+
+
+class _ReducedTable:
+    """A product without its components: numbers ``kappa[s1, s2, s3]`` between copies of irreps, linear in the weights."""
+
+    def __init__(self, p: Operator) -> None:
+        self.places1, self.copies1 = _copies(p.irreps_in1)
+        self.places2, self.copies2 = _copies(p.irreps_in2)
+        self.places_out, self.copies_out = _copies(p.irreps_out)
+        self.weight_numel = p.weight_numel
+        parts = list(_terms(p))
+        ones = np.zeros(0, dtype=np.int64)
+        s1, s2, s3, weight = (np.concatenate([ones, *(part[k] for part in parts)]) for k in range(4))
+        self.s1, self.s2, self.s3, self.weight = s1, s2, s3, weight
+        self.kappa = np.concatenate([np.zeros(0), *(part[4] for part in parts)])
+        # The bilinear map: one number for each pair of input copies and each output irrep that some path joins.
+        ir1, ir2, ir3 = self.places1[s1, 0], self.places2[s2, 0], self.places_out[s3, 0]
+        self.triples = sorted(set(zip(ir1.tolist(), ir2.tolist(), ir3.tolist(), strict=True)))
+        counts1, counts2 = list(self.copies1.values()), list(self.copies2.values())
+        self.maps = [
+            (a, b, c, i, j) for a, b, c in self.triples for i in range(counts1[a]) for j in range(counts2[b])
+        ]
+
+    def jacobian(self, rng: np.random.Generator) -> Array:
+        """The derivative at a random point, shape ``(parameters, maps)``."""
+        mixers1 = [rng.standard_normal((n, n)) for n in self.copies1.values()]
+        mixers2 = [rng.standard_normal((n, n)) for n in self.copies2.values()]
+        readouts = [rng.standard_normal(n) for n in self.copies_out.values()]
+        weights = np.concatenate([rng.standard_normal(self.weight_numel), [1.0]])
+        ir1, slot1 = self.places1[self.s1].T
+        ir2, slot2 = self.places2[self.s2].T
+        ir3, slot3 = self.places_out[self.s3].T
+        columns = []
+        start1 = np.cumsum([0, *(m.size for m in mixers1)])
+        start2 = start1[-1] + np.cumsum([0, *(m.size for m in mixers2)])
+        start3 = start2[-1] + np.cumsum([0, *(r.size for r in readouts)])
+        total = start3[-1] + self.weight_numel
+        for a, b, c in self.triples:
+            chosen = (ir1 == a) & (ir2 == b) & (ir3 == c)
+            u, v, w, k = slot1[chosen], slot2[chosen], slot3[chosen], self.weight[chosen]
+            value, n1, n2 = self.kappa[chosen], mixers1[a].shape[0], mixers2[b].shape[0]
+            left, right, read, weight = mixers1[a][u], mixers2[b][v], readouts[c][w], weights[k]
+            block = np.zeros((total, n1, n2))
+            # d/d mixers1[a][u, i'] of sum value left[u, i] right[v, j] read weight, and so on
+            inner = (value * read * weight)[:, None]
+            for i in range(n1):
+                np.add.at(block[:, i, :], start1[a] + u * n1 + i, inner * right)
+            for j in range(n2):
+                np.add.at(block[:, :, j], start2[b] + v * n2 + j, inner * left)
+            pairs = left[:, :, None] * right[:, None, :]
+            np.add.at(block, start3[c] + w, (value * weight)[:, None, None] * pairs)
+            own = k < self.weight_numel
+            np.add.at(block, start3[-1] + k[own], (value * read)[own, None, None] * pairs[own])
+            columns.append(block.reshape(total, -1))
+        return np.concatenate([np.zeros((total, 0)), *columns], axis=1)
+
+
+def _copies(irreps: Irreps) -> tuple[npt.NDArray[np.int64], dict[Irrep, int]]:
+    """For each copy, in order, its irrep's number and its place among the copies of that irrep; and how many there are."""
+    counts: dict[Irrep, int] = {}
+    places = []
+    for mul, ir in irreps:
+        start = counts.setdefault(ir, 0)
+        number = list(counts).index(ir)
+        places += [(number, start + i) for i in range(mul)]
+        counts[ir] = start + mul
+    return np.array(places, dtype=np.int64).reshape(-1, 2), counts
+
+
+def _terms(p: Operator) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
+    """For each path: the copies of in1, in2 and out that meet, the weight (``weight_numel``: none), and the factor."""
+    form = p.form
+    slots = (*p._slots, form.output)
+    firsts = {i: np.cumsum([0, *(mul for mul, _ in p._irreps[i])]) for i in slots}
+    weighted = len(slots) == 4
+    for path in form.paths:
+        extents = channel_extents(path, form.operands)
+        letters = {letter for i in slots for letter in path.letters(i)}
+        if PAIR in letters:
+            letters -= {"u", "v"}
+        ranges = sorted(letters)
+        grids = np.meshgrid(*(np.arange(extents[letter]) for letter in ranges), indexing="ij")
+        index = {letter: grid.ravel() for letter, grid in zip(ranges, grids, strict=True)}
+        count = int(np.prod([extents[letter] for letter in ranges]))
+        if PAIR in index:
+            index["u"], index["v"] = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
+        copies = []
+        for i in slots:
+            place = path.segments[i]
+            if place is None:
+                copies.append(np.full(count, p.weight_numel))
+                continue
+            channel = np.zeros(count, dtype=np.int64)
+            for letter in path.letters(i):
+                channel = channel * extents[letter] + index[letter]
+            copies.append(firsts[i][place] + channel if i != slots[2] or not weighted else channel)
+        if weighted:
+            offset = 0 if path.segments[slots[2]] is None else form.operands[slots[2]].segments[path.segments[slots[2]]].offset
+            s1, s2, weight, s3 = copies
+            weight = weight + offset
+        else:
+            s1, s2, s3 = copies
+            weight = np.full(count, p.weight_numel)
+        yield s1, s2, s3, weight, np.full(count, path.scale)

@@ -1,0 +1,155 @@
+"""What all plans share: operands, an output, adjoints, a hash by key, and a cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, NamedTuple, Self
+
+from tpnumba.irreps import Irreps
+from tpnumba.limits import readable_size
+
+ITEMSIZE = {"float32": 4, "float64": 8}
+LAYOUTS = ("mul_ir", "ir_mul")
+
+#: Temporaries of the reference backend, in bytes, for as many samples as fit (at least one). Far below the 64 MB that
+#: are promised: pieces that stay in cache are faster.
+PIECE_BYTES = 2**22
+
+
+class Cost(NamedTuple):
+    """What one evaluation takes.
+
+    ``flops`` counts multiplications and additions of the plan's non-zeros in the cheapest order; ``bytes`` is what must
+    be read and written at least, every operand once; ``workspace`` is the extra memory of the reference backend.
+    """
+
+    flops: int
+    bytes: int
+    workspace: int
+
+    def __str__(self) -> str:
+        return f"{self.flops:,} flops, {self.bytes:,} bytes, {readable_size(self.workspace)} workspace"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One irrep block of an operand: ``mul`` copies of ``dim`` components, starting at ``offset``.
+
+    How the copies split into channels (u, v, w) is said by the path that reads them.
+    """
+
+    offset: int
+    mul: int
+    dim: int
+
+    @property
+    def slice(self) -> slice:
+        """The block in an array of shape ``(..., operand.size)``."""
+        return slice(self.offset, self.offset + self.mul * self.dim)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An array that the form is linear in, with its last axis cut into segments.
+
+    ``access`` is ``batch`` (a row a sample) or ``shared`` (one row for all samples). ``layout`` is ``mul_ir`` (components
+    fastest) or ``ir_mul`` (copies fastest), for every segment.
+    """
+
+    name: str
+    segments: tuple[Segment, ...]
+    access: str = "batch"
+    layout: str = "mul_ir"
+
+    @property
+    def size(self) -> int:
+        """The length of the last axis."""
+        return sum(segment.mul * segment.dim for segment in self.segments)
+
+    @classmethod
+    def of_irreps(cls, name: str, irreps: Irreps, layout: str = "mul_ir") -> Operand:
+        """An operand with one segment per block of ``irreps``."""
+        segments = (
+            Segment(where.start, block.mul, block.ir.dim)
+            for where, block in zip(irreps.slices(), irreps, strict=True)
+        )
+        return cls(name, tuple(segments), layout=layout)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A multilinear form in its operands. Evaluating it is taking its derivative with respect to ``operands[output]``.
+
+    So the gradient with respect to another operand is the same plan with another output. Frozen, hashable, picklable.
+    """
+
+    operands: tuple[Operand, ...]
+    output: int
+
+    def __hash__(self) -> int:
+        # Large plans are looked up at every call; the hash of their nested tuples is taken once.
+        value = self.__dict__.get("_hash")
+        if value is None:
+            value = hash((type(self).__name__, *(getattr(self, field.name) for field in fields(self))))
+            self.__dict__["_hash"] = value
+        return int(value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The places of the operands that are given."""
+        return tuple(i for i in range(len(self.operands)) if i != self.output)
+
+    def adjoint(self, i: int) -> Self:
+        """The same form with operand ``i`` as the output."""
+        return _with_output(self, i)
+
+    def with_access(self, access: tuple[str, ...]) -> Self:
+        """The same form with each operand ``batch`` or ``shared`` as said."""
+        return _with_access(self, access)
+
+    @property
+    def flops(self) -> tuple[int, int]:
+        """Operations a sample, and operations that are done once for all samples."""
+        raise NotImplementedError
+
+    @property
+    def workspace(self) -> int:
+        """Numbers a sample that the reference backend keeps besides operands and result."""
+        raise NotImplementedError
+
+    @property
+    def fills_output(self) -> bool:
+        """Whether every number of the output is written; the others are zero."""
+        raise NotImplementedError
+
+    def cost(self, batch: int = 1, dtype: str = "float32") -> Cost:
+        """Operations, least memory traffic and extra memory of one evaluation of ``batch`` samples."""
+        itemsize = ITEMSIZE[dtype]
+        a_sample, once = self.flops
+        numbers = sum(operand.size * (batch if operand.access == "batch" else 1) for operand in self.operands)
+        workspace = itemsize * self.workspace
+        return Cost(
+            flops=a_sample * batch + once,
+            bytes=itemsize * numbers,
+            workspace=min(workspace * batch, max(workspace, PIECE_BYTES)),
+        )
+
+
+@lru_cache(maxsize=4096)
+def _with_output(plan: Any, i: int) -> Any:
+    return plan if i == plan.output else replace(plan, output=i)
+
+
+@lru_cache(maxsize=4096)
+def _with_access(plan: Any, access: tuple[str, ...]) -> Any:
+    operands = tuple(
+        replace(operand, access=kind) for operand, kind in zip(plan.operands, access, strict=True)
+    )
+    return plan if operands == plan.operands else replace(plan, operands=operands)

@@ -1,0 +1,394 @@
+"""What every product is: an operator made of a form, with call, vjp, jvp, adjoints, cost and coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tpnumba.backends import run, settle_backend, settle_threads
+from tpnumba.backends.namespaces import Setting, check_out, common_setting
+from tpnumba.irreps import Irrep, Irreps, check_degree
+from tpnumba.limits import require_memory
+from tpnumba.plans.base import ITEMSIZE, Cost, Plan
+from tpnumba.plans.contraction import Contraction
+from tpnumba.products.entries import Coefficients, entries
+
+Array = Any
+Shape = tuple[int, ...]
+
+_NAMES = ("x1", "x2", "weights")
+_SHOWN_PATHS = 6
+
+
+class PathInfo(NamedTuple):
+    """One path of a product: blocks, irreps, channels, and the number in front of the Clebsch-Gordan coefficients."""
+
+    i1: int
+    i2: int
+    i_out: int
+    ir1: Irrep
+    ir2: Irrep
+    ir_out: Irrep
+    channels: str
+    scale: float
+
+    def __str__(self) -> str:
+        return f"{self.ir1} x {self.ir2} -> {self.ir_out}"
+
+
+class Operator:
+    """A product of two features, perhaps with weights: linear in each of them.
+
+    Frozen after construction; hashable, comparable and picklable by its arguments.
+
+    Attributes:
+        irreps_in1, irreps_in2, irreps_out: the irreps of the inputs and of the result.
+        weight_numel: the number of weights a sample; 0 if there are none.
+        method: the algorithm that was settled on.
+        form: the mathematics, as a :class:`Contraction` with every coefficient.
+        plan: what is evaluated; the form itself, or a quicker way to the same numbers.
+    """
+
+    irreps_in1: Irreps
+    irreps_in2: Irreps
+    irreps_out: Irreps
+    weight_numel: int
+    method: str
+    form: Contraction
+    plan: Plan
+
+    def _settle(
+        self,
+        arguments: Mapping[str, Any],
+        form: Contraction,
+        plan: Plan,
+        irreps: tuple[Irreps, ...],
+        slots: tuple[int, ...],
+        method: str,
+    ) -> None:
+        """Fill in the operator.
+
+        Args:
+            arguments: what the constructor needs to make an equal operator.
+            form, plan: with the output that this operator has.
+            irreps: of every operand of the form.
+            slots: the operand of the form that each positional argument stands for.
+            method: the name of the algorithm.
+        """
+        fields = {
+            "_arguments": tuple(arguments.items()),
+            "_irreps": irreps,
+            "_slots": slots,
+            "form": form,
+            "plan": plan,
+            "irreps_in1": irreps[slots[0]],
+            "irreps_in2": irreps[slots[1]],
+            "irreps_out": irreps[form.output],
+            "weight_numel": irreps[slots[2]].dim if len(slots) > 2 else 0,
+            "method": method,
+        }
+        self.__dict__.update(fields)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen; cannot set {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return bool(self.__dict__["_arguments"] == other.__dict__["_arguments"])
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.__dict__["_arguments"]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), dict(self.__dict__["_arguments"]))
+
+    def __repr__(self) -> str:
+        listed = ", ".join(str(path) for path in self.paths[:_SHOWN_PATHS])
+        more = f", ... {len(self.paths) - _SHOWN_PATHS} more" if len(self.paths) > _SHOWN_PATHS else ""
+        return (
+            f"{type(self).__name__}({self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out})\n"
+            f"  method {self.method}, {self.weight_numel} weights, {len(self.paths)} paths: {listed}{more}\n"
+            f"  one float32 sample: {self.cost()}"
+        )
+
+    @property
+    def paths(self) -> tuple[PathInfo, ...]:
+        """The paths of the form, in its order."""
+        infos = []
+        count = 2
+        blocks = (*range(count), len(self._irreps) - 1)
+        for path in self.form.paths:
+            places = [path.segments[i] for i in blocks]
+            irreps = [self._irreps[i][place].ir for i, place in zip(blocks, places, strict=True)]
+            infos.append(PathInfo(*places, *irreps, path.channels, path.scale))
+        return tuple(infos)
+
+    @property
+    def _irreps(self) -> tuple[Irreps, ...]:
+        return self.__dict__["_irreps"]  # type: ignore[no-any-return]
+
+    @property
+    def _slots(self) -> tuple[int, ...]:
+        return self.__dict__["_slots"]  # type: ignore[no-any-return]
+
+    def cost(self, batch: int = 1, dtype: Any = "float32") -> Cost:
+        """Operations, least memory traffic and extra memory for ``batch`` samples, none of them shared.
+
+        Raises:
+            TypeError: a dtype other than float32 and float64.
+            TypeError, ValueError: ``batch`` is not a non-negative integer.
+        """
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+        if name not in ITEMSIZE:
+            raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
+        return self.plan.cost(check_degree("batch", batch), name)
+
+    def coefficients(self) -> Coefficients:
+        """The product as a sparse table: ``out[k] = sum of values * x1[i] * x2[j] (* weights[n])``.
+
+        Returns:
+            ``(shape, coords, values)``; ``coords`` has shape ``(3, n)`` with rows (i, j, k), or ``(4, n)`` with rows
+            (i, j, n, k) if there are weights. Paths without a weight stand at ``n = weight_numel``.
+
+        Raises:
+            MemoryError: the table would not fit; its size is named.
+        """
+        return entries(self.form, (*self._slots, self.form.output))
+
+    def adjoint(self, i: int) -> Operator:
+        """The operator of the gradient with respect to argument ``i`` (0, 1, or 2 for the weights).
+
+        It takes the same arguments, but a cotangent of the result in place of argument ``i``, and gives the gradient of
+        that argument, one a sample: ``<g, p(x1, x2)> = <p.adjoint(0)(g, x2), x1>``. Its own adjoints give derivatives of
+        any order; ``p.adjoint(i).adjoint(i) == p`` (for weights: the part of it that has weights).
+
+        Raises:
+            ValueError: there is no such argument.
+        """
+        index = check_degree("i", i)
+        if index >= len(self._slots):
+            raise ValueError(f"i must be below {len(self._slots)}, the number of arguments, got {index}")
+        return Adjoint.of(self, index)
+
+    def __call__(
+        self,
+        x1: Array,
+        x2: Array,
+        weights: Array | None = None,
+        *,
+        out: Array | None = None,
+        backend: str = "auto",
+        num_threads: int | None = None,
+    ) -> Array:
+        """Evaluate the product.
+
+        Args:
+            x1: shape ``(..., irreps_in1.dim)``, float32 or float64.
+            x2: shape ``(..., irreps_in2.dim)``; leading axes broadcast.
+            weights: shape ``(..., weight_numel)``, if there are weights; ``(weight_numel,)`` for all samples.
+            out: an array of the result's shape and dtype to write into; must not overlap an input.
+            backend: ``auto``, ``generic``, ``cpu`` or ``gpu``.
+            num_threads: for backends with threads of their own; by default ``TPNUMBA_NUM_THREADS``.
+
+        Returns:
+            Shape ``(..., irreps_out.dim)``, in the namespace, on the device and in the (wider) dtype of the inputs.
+
+        Raises:
+            TypeError: not arrays of one namespace and device in float32 or float64.
+            ValueError: a shape or a name that does not fit.
+            MemoryError: the result would not fit; its size is named.
+            RuntimeError: a backend that is not there.
+        """
+        named = self._named(x1, x2, weights)
+        setting = common_setting(named)
+        settle_backend(backend, setting)
+        settle_threads(num_threads)
+        full = self._samples(named)
+        shape = (*full, self.irreps_out.dim)
+        if out is not None:
+            check_out(out, shape, setting, named)
+        else:
+            _require_result(shape, setting)
+        return self._run(self.plan, dict(zip(self._slots, named.values(), strict=True)), full, full, setting, backend, out)
+
+    def vjp(
+        self,
+        x1: Array,
+        x2: Array,
+        cotangent: Array,
+        *,
+        weights: Array | None = None,
+        backend: str = "auto",
+        num_threads: int | None = None,
+    ) -> tuple[Array, ...]:
+        """The gradients of ``<cotangent, p(x1, x2, weights)>``.
+
+        Args:
+            cotangent: of the shape of the result.
+
+        Returns:
+            ``(g1, g2)`` or ``(g1, g2, gw)``, each of the shape of its argument: summed where that was broadcast.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: as the call.
+        """
+        named = self._named(x1, x2, weights)
+        setting = common_setting({**named, "cotangent": cotangent})
+        settle_backend(backend, setting)
+        settle_threads(num_threads)
+        full = self._samples(named)
+        _require_shape("cotangent", cotangent, (*full, self.irreps_out.dim))
+        _require_result((sum(prod(array.shape) for array in named.values()),), setting)
+        output = self.form.output
+        gradients = []
+        for slot, array in zip(self._slots, named.values(), strict=True):
+            others = {s: a for s, a in zip(self._slots, named.values(), strict=True) if s != slot}
+            target = tuple(array.shape[:-1])
+            plan = self.plan.adjoint(slot)
+            gradients.append(self._run(plan, {**others, output: cotangent}, full, target, setting, backend, None))
+        return tuple(gradients)
+
+    def jvp(
+        self,
+        x1: Array,
+        x2: Array,
+        t1: Array,
+        t2: Array,
+        *,
+        weights: Array | None = None,
+        tweights: Array | None = None,
+        backend: str = "auto",
+        num_threads: int | None = None,
+    ) -> Array:
+        """The derivative of the product along the tangents ``t1``, ``t2`` and ``tweights`` (none: zero).
+
+        Args:
+            t1, t2, tweights: of the shape of ``x1``, ``x2`` and ``weights``.
+
+        Returns:
+            Of the shape of the result.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: as the call; also ``tweights`` without ``weights``.
+        """
+        named = self._named(x1, x2, weights)
+        tangents = {"t1": t1, "t2": t2}
+        if tweights is not None:
+            if weights is None:
+                raise ValueError("tweights were given without weights")
+            tangents["tweights"] = tweights
+        setting = common_setting({**named, **tangents})
+        settle_backend(backend, setting)
+        settle_threads(num_threads)
+        full = self._samples(named)
+        for (name, tangent), (_, array) in zip(tangents.items(), named.items(), strict=False):
+            _require_shape(name, tangent, tuple(array.shape))
+        _require_result((*full, self.irreps_out.dim), setting)
+        arrays = dict(zip(self._slots, named.values(), strict=True))
+        total = None
+        for slot, tangent in zip(self._slots, tangents.values(), strict=False):
+            plan = self.plan.linear_in(slot) if isinstance(self.plan, Contraction) else self.plan
+            part = self._run(plan, {**arrays, slot: tangent}, full, full, setting, backend, None)
+            total = part if total is None else total + part
+        return total
+
+    def _named(self, x1: Array, x2: Array, weights: Array | None) -> dict[str, Array]:
+        if len(self._slots) == 2:
+            if weights is not None:
+                raise ValueError(f"weights were given, but {type(self).__name__} has none here (weight_numel = 0)")
+            return {"x1": x1, "x2": x2}
+        if weights is None:
+            raise ValueError(f"weights are missing: an array of shape (..., {self.weight_numel}) is expected")
+        return {"x1": x1, "x2": x2, "weights": weights}
+
+    def _samples(self, named: Mapping[str, Array]) -> Shape:
+        """The broadcast leading axes, after checking the last one."""
+        for (name, array), slot in zip(named.items(), self._slots, strict=True):
+            irreps = self._irreps[slot]
+            if array.ndim == 0 or array.shape[-1] != irreps.dim:
+                kind = "" if name == "weights" else f" for the irreps {irreps}"
+                raise ValueError(f"{name} must have shape (..., {irreps.dim}){kind}, got {tuple(array.shape)}")
+        leading = {name: tuple(array.shape[:-1]) for name, array in named.items()}
+        try:
+            return np.broadcast_shapes(*leading.values())
+        except ValueError:
+            shown = ", ".join(f"{name} {shape}" for name, shape in leading.items())
+            raise ValueError(f"the leading axes do not broadcast: {shown}") from None
+
+    def _run(
+        self,
+        plan: Plan,
+        arrays: Mapping[int, Array],
+        full: Shape,
+        batch: Shape,
+        setting: Setting,
+        backend: str,
+        out: Array | None,
+    ) -> Array:
+        """Evaluate ``plan``, with arrays of one row for all samples told apart from batches."""
+        many = any(n != 1 for n in full)
+
+        def is_row(leading: Shape) -> bool:
+            return not leading or (many and prod(leading) == 1)
+
+        rows = {i for i, array in arrays.items() if is_row(tuple(array.shape[:-1]))}
+        shared_out = is_row(batch) and (batch != full or not full)
+        access = ["shared" if i in rows else "batch" for i in range(len(plan.operands))]
+        access[plan.output] = "shared" if shared_out else "batch"
+        operands = {
+            i: setting.xp.reshape(array, (array.shape[-1],)) if i in rows and array.ndim > 1 else array
+            for i, array in arrays.items()
+        }
+        target = () if shared_out else batch
+        plan = plan.with_access(tuple(access))
+        result = run(plan, operands, full, target, setting, out=out, backend=backend)
+        return result if target == batch else setting.xp.reshape(result, (*batch, result.shape[-1]))
+
+
+class Adjoint(Operator):
+    """An operator whose result is the gradient of another one's argument; made by :meth:`Operator.adjoint`."""
+
+    def __init__(self, base: Operator, slots: tuple[int, ...], linear_in: tuple[int, ...]) -> None:
+        form, plan = base.form, base.plan
+        for operand in linear_in:
+            form = form.linear_in(operand)
+            plan = plan.linear_in(operand) if isinstance(plan, Contraction) else plan
+        (output,) = set(range(len(form.operands))) - set(slots)
+        arguments = {"base": base, "slots": slots, "linear_in": linear_in}
+        self._settle(arguments, form.adjoint(output), plan.adjoint(output), base._irreps, slots, base.method)
+
+    @classmethod
+    def of(cls, operator: Operator, i: int) -> Operator:
+        """The adjoint of any operator, an adjoint included, for argument ``i``."""
+        base, linear_in = operator, frozenset[int]()
+        if isinstance(operator, Adjoint):
+            arguments = dict(operator.__dict__["_arguments"])
+            base, linear_in = arguments["base"], frozenset(arguments["linear_in"])
+        slot = operator._slots[i]
+        if operator.form.linear_in(slot) != operator.form:
+            linear_in |= {slot}
+        slots = tuple(operator.form.output if k == i else s for k, s in enumerate(operator._slots))
+        if slots == base._slots and not linear_in:
+            return base
+        return cls(base, slots, tuple(sorted(linear_in)))
+
+    def __repr__(self) -> str:
+        return "adjoint " + super().__repr__()
+
+
+def _rebuild(cls: type[Operator], arguments: dict[str, Any]) -> Operator:
+    return cls(**arguments)  # type: ignore[call-arg]
+
+
+def _require_shape(name: str, array: Array, shape: Shape) -> None:
+    if tuple(array.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(array.shape)}")
+
+
+def _require_result(shape: Shape, setting: Setting) -> None:
+    itemsize = 8 if setting.dtype == setting.xp.float64 else 4
+    require_memory(itemsize * prod(shape), f"a result of shape {shape}")

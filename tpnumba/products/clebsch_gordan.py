@@ -1,0 +1,329 @@
+"""Clebsch-Gordan tensor products: every path of irreps an output of its own, or mixed by weights as in e3nn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tpnumba.irreps import Irrep, Irreps, IrrepsLike
+from tpnumba.plans.base import LAYOUTS
+from tpnumba.products.base import Operator
+from tpnumba.products.instructions import (
+    IRREP_NORMALIZATIONS,
+    PATH_NORMALIZATIONS,
+    Instruction,
+    check_choice,
+    make_form,
+    normalization_coefficients,
+    read_instructions,
+    read_variances,
+)
+
+
+class TensorProduct(Operator):
+    """Tensor product with weights, path by path as the instructions say: e3nn's ``TensorProduct`` without torch.
+
+    ``out[w] = sum over instructions of factor * sum over u, v of weight[u, v, w] C(x1[u], x2[v])`` for the mode uvw; the
+    other modes tie channels together (uvu, uvv, uuw, uuu, uvuv) or take each pair of channels once (uvu<v, u<vw).
+
+    Args:
+        irreps_in1, irreps_in2, irreps_out: irreps, as strings or :class:`Irreps`.
+        instructions: tuples ``(i_in1, i_in2, i_out, mode, has_weight[, path_weight])`` of block numbers; the path weight
+            stands under the square root.
+        in1_var, in2_var, out_var: variances, one a block.
+        irrep_normalization: ``component`` (unit-variance components give unit-variance components), ``norm`` or
+            ``none`` (``C`` has Frobenius norm 1).
+        path_normalization: ``element``, ``path`` or ``none``: how the number of terms is divided out.
+        layout: ``mul_ir`` (components fastest) or ``ir_mul`` (copies fastest), of both inputs and the output.
+
+    Weights are one flat axis, instruction by instruction, row-major in (u, v, w), in either layout.
+
+    Raises:
+        TypeError, ValueError: irreps, instructions or names that are malformed or do not fit each other.
+
+    Example:
+        >>> import numpy as np
+        >>> p = TensorProduct("2x1o", "1o", "2x0e", [(0, 0, 0, "uvu", True)])
+        >>> p.weight_numel, p(np.ones(6), np.ones(3), np.ones(2)).shape
+        (2, (2,))
+    """
+
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        irreps_out: IrrepsLike,
+        instructions: Iterable[Any],
+        *,
+        in1_var: Iterable[float] | None = None,
+        in2_var: Iterable[float] | None = None,
+        out_var: Iterable[float] | None = None,
+        irrep_normalization: str = "component",
+        path_normalization: str = "element",
+        layout: str = "mul_ir",
+    ) -> None:
+        irreps = Irreps(irreps_in1), Irreps(irreps_in2), Irreps(irreps_out)
+        read = read_instructions(instructions, *irreps)
+        variances = (
+            read_variances("in1_var", in1_var, irreps[0]),
+            read_variances("in2_var", in2_var, irreps[1]),
+            read_variances("out_var", out_var, irreps[2]),
+        )
+        check_choice("irrep_normalization", irrep_normalization, IRREP_NORMALIZATIONS)
+        check_choice("path_normalization", path_normalization, PATH_NORMALIZATIONS)
+        factors = normalization_coefficients(read, irreps, variances, irrep_normalization, path_normalization)
+        form, weight_numel = make_form(read, factors, irreps, layout)
+        weighted = any(ins.has_weight for ins in read)
+        arguments = {
+            "irreps_in1": irreps[0],
+            "irreps_in2": irreps[1],
+            "irreps_out": irreps[2],
+            "instructions": read,
+            "in1_var": variances[0],
+            "in2_var": variances[1],
+            "out_var": variances[2],
+            "irrep_normalization": irrep_normalization,
+            "path_normalization": path_normalization,
+            "layout": layout,
+        }
+        operands = (irreps[0], irreps[1], *([Irreps([(weight_numel, "0e")])] if weighted else []), irreps[2])
+        self._settle(arguments, form, form, operands, (0, 1, 2) if weighted else (0, 1), "direct")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The special products differ in how they choose instructions; what they chose is enough to restore them.
+        return _restore, (type(self), dict(self.__dict__["_arguments"]))
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """The instructions, checked."""
+        return dict(self.__dict__["_arguments"])["instructions"]  # type: ignore[no-any-return]
+
+
+def _restore(cls: type[TensorProduct], arguments: dict[str, Any]) -> TensorProduct:
+    product = cls.__new__(cls)
+    TensorProduct.__init__(product, **arguments)
+    return product
+
+
+class FullTensorProduct(TensorProduct):
+    """Every path of two features, each an output of its own: the complete product, without weights.
+
+    Args:
+        irreps_in1, irreps_in2: irreps; neighbouring blocks of the same irrep are merged, as in e3nn (in the layout
+            ``mul_ir``, where this moves nothing).
+        filter_ir_out: keep only these irreps in the output: a string, :class:`Irreps`, or a list of irreps.
+        irrep_normalization, layout: see :class:`TensorProduct`.
+
+    The output has one block a path, sorted by irrep (stable), not merged; in it u (of in1) is outer and v inner.
+
+    Raises:
+        TypeError, ValueError: malformed irreps, filter or names.
+
+    Example:
+        >>> FullTensorProduct("2x0e + 1o", "1o").irreps_out
+        1x0e+2x1o+1x1e+1x2e
+    """
+
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: IrrepsLike | None = None,
+        *,
+        irrep_normalization: str = "component",
+        layout: str = "mul_ir",
+    ) -> None:
+        in1, in2 = _merged(irreps_in1, layout), _merged(irreps_in2, layout)
+        paths = _all_paths(in1, in2, filter_ir_out, "uvuv", has_weight=False, mul_out=lambda u, v: u * v)
+        super().__init__(in1, in2, *paths, irrep_normalization=irrep_normalization, layout=layout)
+
+
+class FullyConnectedTensorProduct(TensorProduct):
+    """All paths between given irreps, with a weight for every (u, v, w).
+
+    Args:
+        irreps_in1, irreps_in2, irreps_out: irreps.
+        in1_var, in2_var, out_var, irrep_normalization, path_normalization, layout: see :class:`TensorProduct`.
+
+    Raises:
+        TypeError, ValueError: malformed irreps or names.
+
+    Example:
+        >>> FullyConnectedTensorProduct("4x0e + 4x1o", "0e + 1o", "8x0e + 8x1o").weight_numel
+        160
+    """
+
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        irreps_out: IrrepsLike,
+        *,
+        in1_var: Iterable[float] | None = None,
+        in2_var: Iterable[float] | None = None,
+        out_var: Iterable[float] | None = None,
+        irrep_normalization: str = "component",
+        path_normalization: str = "element",
+        layout: str = "mul_ir",
+    ) -> None:
+        in1, in2, out = Irreps(irreps_in1), Irreps(irreps_in2), Irreps(irreps_out)
+        instructions = [
+            (i1, i2, i_out, "uvw", True)
+            for i1, block1 in enumerate(in1)
+            for i2, block2 in enumerate(in2)
+            for i_out, block_out in enumerate(out)
+            if block_out.ir in list(block1.ir * block2.ir)
+        ]
+        super().__init__(
+            in1,
+            in2,
+            out,
+            instructions,
+            in1_var=in1_var,
+            in2_var=in2_var,
+            out_var=out_var,
+            irrep_normalization=irrep_normalization,
+            path_normalization=path_normalization,
+            layout=layout,
+        )
+
+
+class ChannelwiseTensorProduct(TensorProduct):
+    """All paths, each channel of the first feature by itself (uvu), with a weight for every (u, v): graph convolutions.
+
+    Args:
+        irreps_in1: the features of a node, with channels.
+        irreps_in2: usually spherical harmonics, multiplicity 1.
+        filter_ir_out: keep only these irreps in the output.
+        irrep_normalization, path_normalization, layout: see :class:`TensorProduct`.
+
+    The output has one block a path, sorted by irrep (stable), not merged; weights follow the order of the output.
+
+    Raises:
+        TypeError, ValueError: malformed irreps, filter or names.
+
+    Example:
+        >>> p = ChannelwiseTensorProduct("8x0e + 8x1o", "0e + 1o", "0e + 1o")
+        >>> p.irreps_out, p.weight_numel
+        (8x0e+8x0e+8x1o+8x1o, 32)
+    """
+
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: IrrepsLike | None = None,
+        *,
+        irrep_normalization: str = "component",
+        path_normalization: str = "element",
+        layout: str = "mul_ir",
+    ) -> None:
+        in1, in2 = Irreps(irreps_in1), Irreps(irreps_in2)
+        out, instructions = _all_paths(in1, in2, filter_ir_out, "uvu", has_weight=True, mul_out=lambda u, v: u)
+        super().__init__(
+            in1,
+            in2,
+            out,
+            sorted(instructions, key=lambda ins: ins[2]),
+            irrep_normalization=irrep_normalization,
+            path_normalization=path_normalization,
+            layout=layout,
+        )
+
+
+class ElementwiseTensorProduct(TensorProduct):
+    """The copies of two features paired one to one (uuu), without weights.
+
+    Args:
+        irreps_in1, irreps_in2: irreps with the same number of copies in all; blocks are cut where the other feature
+            changes its irrep, as in e3nn.
+        filter_ir_out: keep only these irreps in the output.
+        irrep_normalization, layout: see :class:`TensorProduct`.
+
+    Raises:
+        ValueError: different numbers of copies, or blocks that would have to be cut in the layout ``ir_mul``.
+
+    Example:
+        >>> ElementwiseTensorProduct("5x1o + 5x1e", "10x1e", "0e + 0o").irreps_out
+        5x0o+5x0e
+    """
+
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: IrrepsLike | None = None,
+        *,
+        irrep_normalization: str = "component",
+        layout: str = "mul_ir",
+    ) -> None:
+        in1, in2 = _merged(irreps_in1, layout), _merged(irreps_in2, layout)
+        if in1.num_irreps != in2.num_irreps:
+            raise ValueError(
+                f"irreps_in1 and irreps_in2 must have as many copies, got {in1.num_irreps} in {in1} and "
+                f"{in2.num_irreps} in {in2}"
+            )
+        cut1, cut2 = _cut_alike(in1, in2)
+        if layout == "ir_mul" and (cut1, cut2) != (in1, in2):
+            raise ValueError(
+                f"in the layout ir_mul the blocks of irreps_in1 and irreps_in2 must line up, got {in1} and {in2}"
+            )
+        keep = _reader_of_filter(filter_ir_out)
+        blocks, instructions = [], []
+        for i, (block1, block2) in enumerate(zip(cut1, cut2, strict=True)):
+            for ir in block1.ir * block2.ir:
+                if keep(ir):
+                    instructions.append((i, i, len(blocks), "uuu", False))
+                    blocks.append((block1.mul, ir))
+        super().__init__(
+            cut1, cut2, Irreps(blocks), instructions, irrep_normalization=irrep_normalization, layout=layout
+        )
+
+
+def _merged(irreps: IrrepsLike, layout: str) -> Irreps:
+    """Neighbouring equal blocks as one, where that leaves every number in its place."""
+    check_choice("layout", layout, LAYOUTS)
+    return Irreps(irreps).simplify() if layout == "mul_ir" else Irreps(irreps).remove_zero_multiplicities()
+
+
+def _reader_of_filter(filter_ir_out: IrrepsLike | None) -> Callable[[Irrep], bool]:
+    if filter_ir_out is None:
+        return lambda ir: True
+    wanted = {block.ir for block in Irreps(filter_ir_out)}
+    return lambda ir: ir in wanted
+
+
+def _all_paths(
+    in1: Irreps,
+    in2: Irreps,
+    filter_ir_out: IrrepsLike | None,
+    mode: str,
+    *,
+    has_weight: bool,
+    mul_out: Callable[[int, int], int],
+) -> tuple[Irreps, list[tuple[int, int, int, str, bool]]]:
+    """Every path that the filter keeps, with the output sorted."""
+    keep = _reader_of_filter(filter_ir_out)
+    found = [
+        (i1, i2, (mul_out(block1.mul, block2.mul), ir))
+        for i1, block1 in enumerate(in1)
+        for i2, block2 in enumerate(in2)
+        for ir in block1.ir * block2.ir
+        if keep(ir)
+    ]
+    out, places, _ = Irreps([block for _, _, block in found]).sort()
+    return out, [(i1, i2, places[k], mode, has_weight) for k, (i1, i2, _) in enumerate(found)]
+
+
+def _cut_alike(in1: Irreps, in2: Irreps) -> tuple[Irreps, Irreps]:
+    """Cut both so that their blocks have the same multiplicities."""
+    cut1, cut2 = [], []
+    left1, left2 = [list(block) for block in in1], [list(block) for block in in2]
+    while left1:
+        mul = min(left1[0][0], left2[0][0])
+        for cut, left in ((cut1, left1), (cut2, left2)):
+            cut.append((mul, left[0][1]))
+            left[0][0] -= mul
+            if left[0][0] == 0:
+                left.pop(0)
+    return Irreps(cut1), Irreps(cut2)

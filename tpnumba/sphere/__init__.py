@@ -1,0 +1,1 @@
+"""Functions and rotations of the sphere: spherical harmonics, Wigner D."""

@@ -1,0 +1,64 @@
+"""Associated Legendre functions and the recursion coefficients of real spherical harmonics.
+
+Convention (as e3nn >= 0.5): no Condon-Shortley sign, polar axis y, ``y = cos b, z = sin b cos a, x = sin b sin a``,
+``Y_lm = sqrt2 P_lm(b) cos(m a)`` for m > 0, ``sqrt2 P_l|m|(b) sin(|m| a)`` for m < 0, ``P_l0(b)`` for m = 0,
+with ``P`` normalised so that ``Y`` is orthonormal.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import pi, sqrt
+
+import numpy as np
+
+from tpnumba.tables.clebsch_gordan import Array
+
+
+@lru_cache(maxsize=512)
+def sectoral(lmax: int) -> Array:
+    """``P_mm / sin(beta)^m`` for ``m = 0..lmax``, read-only."""
+    values = np.empty(lmax + 1)
+    values[0] = sqrt(1 / (4 * pi))
+    for m in range(1, lmax + 1):
+        values[m] = values[m - 1] * sqrt((2 * m + 1) / (2 * m))
+    values.flags.writeable = False
+    return values
+
+
+@lru_cache(maxsize=512)
+def recursion(degree: int) -> tuple[Array, Array]:
+    """``(a, b)`` with ``P_lm = a_m cos(beta) P_{l-1,m} - b_m P_{l-2,m}`` for ``m = 0..l-1``, read-only.
+
+    ``b`` is zero where ``P_{l-2,m}`` does not exist (``m > l - 2``).
+    """
+    m = np.arange(degree, dtype=np.float64)
+    a = np.sqrt((4 * degree**2 - 1) / (degree**2 - m**2))
+    b = np.sqrt((2 * degree + 1) * ((degree - 1) ** 2 - m**2) / (max(2 * degree - 3, 1) * (degree**2 - m**2)))
+    b[degree - 1 :] = 0.0
+    a.flags.writeable = False
+    b.flags.writeable = False
+    return a, b
+
+
+def legendre(lmax: int, cos_beta: Array) -> Array:
+    """Normalised associated Legendre functions ``P[l, m, point]``, zero for ``m > l``.
+
+    Args:
+        lmax: the largest degree.
+        cos_beta: shape ``(n,)``.
+
+    Returns:
+        Shape ``(lmax + 1, lmax + 1, n)``.
+    """
+    sin_beta = np.sqrt((1 - cos_beta) * (1 + cos_beta))
+    table = np.zeros((lmax + 1, lmax + 1, cos_beta.size))
+    orders = np.arange(lmax + 1)
+    diagonal = sectoral(lmax)[:, None] * sin_beta ** orders[:, None]
+    for degree in range(lmax + 1):
+        table[degree, degree] = diagonal[degree]
+        if degree:
+            a, b = recursion(degree)
+            below = table[degree - 2, :degree] if degree > 1 else 0.0
+            table[degree, :degree] = a[:, None] * cos_beta * table[degree - 1, :degree] - b[:, None] * below
+    return table
