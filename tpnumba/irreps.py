@@ -137,7 +137,7 @@ class Irrep(tuple[int, int]):
         """Not defined for a single irrep; see :meth:`Irreps.count`."""
         raise NotImplementedError("an Irrep counts nothing; use irreps.count(ir)")
 
-    def index(self, *_: object) -> int:  # type: ignore[override]
+    def index(self, *_: object) -> int:
         """Not defined for a single irrep; see :meth:`Irreps.index`."""
         raise NotImplementedError("an Irrep has no index; use irreps.index(...)")
 
@@ -177,7 +177,7 @@ class MulIrrep(tuple[int, Irrep]):
         """Not defined for one block; see :meth:`Irreps.count`."""
         raise NotImplementedError("use irreps.count(ir)")
 
-    def index(self, *_: object) -> int:  # type: ignore[override]
+    def index(self, *_: object) -> int:
         """Not defined for one block; see :meth:`Irreps.index`."""
         raise NotImplementedError("use irreps.index(...)")
 
@@ -306,12 +306,12 @@ class Irreps(tuple[MulIrrep, ...]):
             raise ValueError("lmax is not defined for empty irreps")
         return max(self.ls)
 
-    def count(self, ir: IrrepLike) -> int:  # type: ignore[override]
+    def count(self, ir: IrrepLike) -> int:
         """The multiplicity of ``ir``, summed over the blocks."""
         ir = Irrep(ir)
         return sum(block.mul for block in self if block.ir == ir)
 
-    def index(self, *_: object) -> int:  # type: ignore[override]
+    def index(self, *_: object) -> int:
         """Not defined: blocks may repeat. Use ``slices()``."""
         raise NotImplementedError("irreps may repeat; use slices()")
 
@@ -390,15 +390,15 @@ class Irreps(tuple[MulIrrep, ...]):
             blocks = [block for block in blocks if block.ir.l <= check_degree("lmax", lmax)]
         return Irreps(blocks)
 
-    @overload  # type: ignore[override]
+    @overload
     def __getitem__(self, i: SupportsIndex) -> MulIrrep: ...
     @overload
     def __getitem__(self, i: slice) -> Irreps: ...
     def __getitem__(self, i: SupportsIndex | slice) -> MulIrrep | Irreps:
         picked = super().__getitem__(i)
-        return Irreps(picked) if isinstance(i, slice) else picked  # type: ignore[arg-type, return-value]
+        return Irreps(picked) if isinstance(i, slice) else picked  # type: ignore[return-value]
 
-    def __add__(self, other: Any) -> Irreps:  # type: ignore[override]
+    def __add__(self, other: Any) -> Irreps:
         return Irreps((*self, *Irreps(other)))
 
     def __radd__(self, other: Any) -> Irreps:

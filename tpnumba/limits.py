@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_GIB = 1024**3
-
 
 def available_bytes() -> int:
     """Memory this process may still take, in bytes, as the operating system reports it (a 64-bit limit if it does not)."""
@@ -23,8 +21,12 @@ def available_bytes() -> int:
 
 
 def readable_size(n_bytes: float) -> str:
-    """``n_bytes`` in GiB or MiB, for messages."""
-    return f"{n_bytes / _GIB:,.1f} GiB" if n_bytes >= _GIB else f"{n_bytes / 1024**2:,.1f} MiB"
+    """``n_bytes`` in the unit that keeps the number short."""
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if n_bytes < 1024 or unit == "TiB":
+            break
+        n_bytes /= 1024
+    return f"{n_bytes:,.0f} {unit}" if unit == "bytes" else f"{n_bytes:,.1f} {unit}"
 
 
 def require_memory(n_bytes: int, what: str) -> None:

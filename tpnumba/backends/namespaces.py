@@ -23,7 +23,9 @@ class Setting(NamedTuple):
 
 def is_array(value: object) -> bool:
     """Whether ``value`` is an array of a namespace that array-api-compat knows (masked arrays and matrices are not)."""
-    return array_api_compat.is_array_api_obj(value) and not isinstance(value, np.ma.MaskedArray | np.matrix | np.generic)
+    return array_api_compat.is_array_api_obj(value) and not isinstance(
+        value, np.ma.MaskedArray | np.matrix | np.generic
+    )
 
 
 def dtype_name(array: Array) -> str:
@@ -111,13 +113,13 @@ def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapp
 def _overlap(a: Any, b: Any) -> bool:
     if a is b:
         return True
-    views = []
+    views: list[Any] = []
     for array in (a, b):
         try:
             views.append(array if isinstance(array, np.ndarray) else np.from_dlpack(array))
         except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
             return False  # not on this machine's memory as NumPy can see it; the identity above is all there is
     try:
-        return bool(np.shares_memory(*views, max_work=10_000))
+        return bool(np.shares_memory(views[0], views[1], max_work=10_000))  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True

@@ -27,8 +27,7 @@ def interactability(p: Operator) -> frozenset[tuple[int, int, int]]:
     return frozenset(
         (path.ir1.l, path.ir2.l, path.ir_out.l)
         for path in p.paths
-        if path.scale != 0
-        and p.irreps_in1[path.i1].mul * p.irreps_in2[path.i2].mul * p.irreps_out[path.i_out].mul > 0
+        if path.scale != 0 and p.irreps_in1[path.i1].mul * p.irreps_in2[path.i2].mul * p.irreps_out[path.i_out].mul > 0
     )
 
 
@@ -50,10 +49,9 @@ def expressivity(p: Operator) -> int:
     """
     _require_product(p)
     table = _ReducedTable(p)
-    sizes = table.copies1 | {}
     n_maps = len(table.maps)
     n_parameters = (
-        sum(n * n for n in sizes.values())
+        sum(n * n for n in table.copies1.values())
         + sum(n * n for n in table.copies2.values())
         + sum(table.copies_out.values())
         + p.weight_numel
@@ -96,9 +94,7 @@ class _ReducedTable:
         ir1, ir2, ir3 = self.places1[s1, 0], self.places2[s2, 0], self.places_out[s3, 0]
         self.triples = sorted(set(zip(ir1.tolist(), ir2.tolist(), ir3.tolist(), strict=True)))
         counts1, counts2 = list(self.copies1.values()), list(self.copies2.values())
-        self.maps = [
-            (a, b, c, i, j) for a, b, c in self.triples for i in range(counts1[a]) for j in range(counts2[b])
-        ]
+        self.maps = [(a, b, c, i, j) for a, b, c in self.triples for i in range(counts1[a]) for j in range(counts2[b])]
 
     def jacobian(self, rng: np.random.Generator) -> Array:
         """The derivative at a random point, shape ``(parameters, maps)``."""
@@ -174,9 +170,9 @@ def _terms(p: Operator) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
                 channel = channel * extents[letter] + index[letter]
             copies.append(firsts[i][place] + channel if i != slots[2] or not weighted else channel)
         if weighted:
-            offset = 0 if path.segments[slots[2]] is None else form.operands[slots[2]].segments[path.segments[slots[2]]].offset
+            place = path.segments[slots[2]]
             s1, s2, weight, s3 = copies
-            weight = weight + offset
+            weight = weight + (0 if place is None else form.operands[slots[2]].segments[place].offset)
         else:
             s1, s2, s3 = copies
             weight = np.full(count, p.weight_numel)

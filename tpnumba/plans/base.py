@@ -71,8 +71,7 @@ class Operand:
     def of_irreps(cls, name: str, irreps: Irreps, layout: str = "mul_ir") -> Operand:
         """An operand with one segment per block of ``irreps``."""
         segments = (
-            Segment(where.start, block.mul, block.ir.dim)
-            for where, block in zip(irreps.slices(), irreps, strict=True)
+            Segment(where.start, block.mul, block.ir.dim) for where, block in zip(irreps.slices(), irreps, strict=True)
         )
         return cls(name, tuple(segments), layout=layout)
 
@@ -108,11 +107,13 @@ class Plan:
 
     def adjoint(self, i: int) -> Self:
         """The same form with operand ``i`` as the output."""
-        return _with_output(self, i)
+        plan: Self = _with_output(self, i)
+        return plan
 
     def with_access(self, access: tuple[str, ...]) -> Self:
         """The same form with each operand ``batch`` or ``shared`` as said."""
-        return _with_access(self, access)
+        plan: Self = _with_access(self, access)
+        return plan
 
     @property
     def flops(self) -> tuple[int, int]:
@@ -149,7 +150,5 @@ def _with_output(plan: Any, i: int) -> Any:
 
 @lru_cache(maxsize=4096)
 def _with_access(plan: Any, access: tuple[str, ...]) -> Any:
-    operands = tuple(
-        replace(operand, access=kind) for operand, kind in zip(plan.operands, access, strict=True)
-    )
+    operands = tuple(replace(operand, access=kind) for operand, kind in zip(plan.operands, access, strict=True))
     return plan if operands == plan.operands else replace(plan, operands=operands)

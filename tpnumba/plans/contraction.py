@@ -217,20 +217,20 @@ class Contraction(Plan):
         return [*batch, *components, *channels]
 
     @cached_property
-    def fills_output(self) -> bool:  # type: ignore[override]
+    def fills_output(self) -> bool:
         """Whether every number of the output is written; the others are zero."""
         reached = {segment for group in self.groups for segment, _ in group.targets}
         segments = self.operands[self.output].segments
         return all(i in reached for i, segment in enumerate(segments) if segment.mul > 0)
 
     @cached_property
-    def flops(self) -> tuple[int, int]:  # type: ignore[override]
+    def flops(self) -> tuple[int, int]:
         """Operations a sample, and operations that are done once for all samples."""
         counts = [group.order.flops for group in self.groups]
         return sum(a for a, _ in counts), sum(b for _, b in counts)
 
     @cached_property
-    def workspace(self) -> int:  # type: ignore[override]
+    def workspace(self) -> int:
         """Numbers a sample that the reference backend keeps besides operands and result."""
         return max((group.order.workspace for group in self.groups), default=0)
 

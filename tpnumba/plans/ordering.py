@@ -46,7 +46,7 @@ class _Sizes:
 
     def sparse(self, letters: frozenset[str]) -> int:
         """Without the batch: channels times the combinations of components that occur in the coupling."""
-        components = letters & self._coords.keys()
+        components = letters.intersection(self._coords)
         if components not in self._reached:
             place = np.zeros(1, dtype=np.int64)
             for letter in components:
@@ -73,11 +73,12 @@ def cheapest_order(
 
     Args:
         factors: the letters of each factor.
-        output: the letters that remain.
+        output: the letters that remain; those that no factor has are left to be spread over afterwards.
         extents: the range of each letter but the batch.
         coords: for the letters of the coupling, their value at each non-zero.
     """
     sizes = _Sizes(extents, coords)
+    output = tuple(letter for letter in output if any(letter in factor for factor in factors))
     count = len(factors)
     everything = frozenset(range(count))
 
@@ -117,7 +118,7 @@ def cheapest_order(
         if split is None:
             return next(iter(subset))
         left, right = emit(split[0]), emit(split[1])
-        remaining = tuple(output) if subset == everything else tuple(sorted(letters[subset]))
+        remaining = output if subset == everything else tuple(sorted(letters[subset]))
         # Twice: a step may have to copy a factor into the order that a matrix product wants.
         workspace += 2 * sizes.dense(letters[subset]) if BATCH in letters[subset] else 0
         steps.append(Step(left, right, remaining))

@@ -229,5 +229,3 @@ def _fourier_matrix(m_max: int, n_alpha: int) -> Array:
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array.flags.writeable = False
     return array
-
-

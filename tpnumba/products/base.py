@@ -110,7 +110,7 @@ class Operator:
         listed = ", ".join(str(path) for path in self.paths[:_SHOWN_PATHS])
         more = f", ... {len(self.paths) - _SHOWN_PATHS} more" if len(self.paths) > _SHOWN_PATHS else ""
         return (
-            f"{type(self).__name__}({self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out})\n"
+            f"{type(self).__name__}({self.irreps_in1.simplify()} x {self.irreps_in2.simplify()} -> {self.irreps_out.simplify()})\n"
             f"  method {self.method}, {self.weight_numel} weights, {len(self.paths)} paths: {listed}{more}\n"
             f"  one float32 sample: {self.cost()}"
         )
@@ -119,12 +119,12 @@ class Operator:
     def paths(self) -> tuple[PathInfo, ...]:
         """The paths of the form, in its order."""
         infos = []
-        count = 2
-        blocks = (*range(count), len(self._irreps) - 1)
+        in1, in2, out = self._irreps[0], self._irreps[1], self._irreps[-1]
         for path in self.form.paths:
-            places = [path.segments[i] for i in blocks]
-            irreps = [self._irreps[i][place].ir for i, place in zip(blocks, places, strict=True)]
-            infos.append(PathInfo(*places, *irreps, path.channels, path.scale))
+            i1, i2, i_out = path.segments[0], path.segments[1], path.segments[-1]
+            assert i1 is not None and i2 is not None and i_out is not None  # only weights may be missing
+            irreps = in1[i1].ir, in2[i2].ir, out[i_out].ir
+            infos.append(PathInfo(i1, i2, i_out, *irreps, path.channels, path.scale))
         return tuple(infos)
 
     @property
@@ -213,7 +213,9 @@ class Operator:
             check_out(out, shape, setting, named)
         else:
             _require_result(shape, setting)
-        return self._run(self.plan, dict(zip(self._slots, named.values(), strict=True)), full, full, setting, backend, out)
+        return self._run(
+            self.plan, dict(zip(self._slots, named.values(), strict=True)), full, full, setting, backend, out
+        )
 
     def vjp(
         self,
@@ -381,7 +383,7 @@ class Adjoint(Operator):
 
 
 def _rebuild(cls: type[Operator], arguments: dict[str, Any]) -> Operator:
-    return cls(**arguments)  # type: ignore[call-arg]
+    return cls(**arguments)
 
 
 def _require_shape(name: str, array: Array, shape: Shape) -> None:

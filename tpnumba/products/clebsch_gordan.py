@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -269,7 +270,8 @@ class ElementwiseTensorProduct(TensorProduct):
                 f"in the layout ir_mul the blocks of irreps_in1 and irreps_in2 must line up, got {in1} and {in2}"
             )
         keep = _reader_of_filter(filter_ir_out)
-        blocks, instructions = [], []
+        blocks: list[tuple[int, Irrep]] = []
+        instructions: list[tuple[int, int, int, str, bool]] = []
         for i, (block1, block2) in enumerate(zip(cut1, cut2, strict=True)):
             for ir in block1.ir * block2.ir:
                 if keep(ir):
@@ -317,13 +319,10 @@ def _all_paths(
 
 def _cut_alike(in1: Irreps, in2: Irreps) -> tuple[Irreps, Irreps]:
     """Cut both so that their blocks have the same multiplicities."""
-    cut1, cut2 = [], []
-    left1, left2 = [list(block) for block in in1], [list(block) for block in in2]
-    while left1:
-        mul = min(left1[0][0], left2[0][0])
-        for cut, left in ((cut1, left1), (cut2, left2)):
-            cut.append((mul, left[0][1]))
-            left[0][0] -= mul
-            if left[0][0] == 0:
-                left.pop(0)
-    return Irreps(cut1), Irreps(cut2)
+    copies1 = [ir for mul, ir in in1 for _ in range(mul)]
+    copies2 = [ir for mul, ir in in2 for _ in range(mul)]
+    pieces: list[tuple[Irrep, Irrep, int]] = []
+    ends = {end for irreps in (in1, in2) for end in itertools.accumulate(mul for mul, _ in irreps)}
+    for start, end in itertools.pairwise(sorted({0, *ends})):
+        pieces.append((copies1[start], copies2[start], end - start))
+    return Irreps([(n, ir) for ir, _, n in pieces]), Irreps([(n, ir) for _, ir, n in pieces])

@@ -78,7 +78,9 @@ def natural_irreps(name: str, value: Any) -> Irreps:
         if block.mul != 1:
             raise ValueError(f"{name} must have multiplicity 1 (channels go on leading axes), got {block} in {irreps}")
         if block.ir != Irrep(block.ir.l, (-1) ** block.ir.l):
-            raise ValueError(f"{name} must have the parity (-1)^l of functions on the sphere, got {block.ir} in {irreps}")
+            raise ValueError(
+                f"{name} must have the parity (-1)^l of functions on the sphere, got {block.ir} in {irreps}"
+            )
         if any(block.ir == other.ir for other in irreps[:i]):
             raise ValueError(f"{name} must have each degree at most once, got {irreps}")
     return irreps

@@ -96,7 +96,9 @@ class SphericalHarmonics:
         if out is not None:
             check_out(out, shape, setting, {"xyz": xyz})
         else:
-            require_memory(prod(shape) * (8 if setting.dtype == setting.xp.float64 else 4), f"a result of shape {shape}")
+            require_memory(
+                prod(shape) * (8 if setting.dtype == setting.xp.float64 else 4), f"a result of shape {shape}"
+            )
         rows = setting.xp.reshape(xyz, (-1, 3)) if prod(shape[:-1]) else setting.xp.reshape(xyz, (0, 3))
         if not is_eager(setting.xp):
             return setting.xp.reshape(self._values(setting, rows), shape)
@@ -149,7 +151,9 @@ class SphericalHarmonics:
             return gradient
         radial = xp.sum(gradient * points, axis=-1, keepdims=True)
         zero = length == 0
-        return xp.where(zero, xp.zeros_like(gradient), (gradient - radial * points) / xp.where(zero, 1.0 + length, length))
+        return xp.where(
+            zero, xp.zeros_like(gradient), (gradient - radial * points) / xp.where(zero, 1.0 + length, length)
+        )
 
     def _values(self, setting: Setting, xyz: Array) -> Array:
         xyz = setting.xp.astype(xyz, setting.dtype, copy=False)

@@ -17,7 +17,7 @@ Array = Any
 _EPS = {"float32": 1.2e-7, "float64": 2.3e-16}
 
 
-def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:  # noqa: N803
+def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
     """Wigner D matrices of rotations, so that ``Y_l(R r) = D^l(R) Y_l(r)``.
 
     By recursion in the degree, ``D^l = C^T (D^{l-1} x R) C`` with ``D^1 = R``: no angles, so no gimbal lock.
@@ -64,7 +64,7 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:  # noqa: N803
     return xp.reshape(result, (*_leading(R), irreps.dim, irreps.dim))
 
 
-def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") -> Array:  # noqa: N803
+def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") -> Array:
     """Rotate features: ``D(R) x``, block by block; improper rotations change the sign of odd irreps.
 
     Args:
@@ -186,4 +186,3 @@ def _degrees(setting: Setting, proper: Array, wanted: set[int]) -> dict[int, Arr
             current = total
         blocks[degree] = current
     return {degree: blocks[degree] for degree in wanted}
-

@@ -33,7 +33,7 @@ def evaluate(
         for step in group.order.steps:
             (left, ll), (right, rl) = factors[step.left], factors[step.right]
             factors.append((multiply(xp, left, ll, right, rl, step.letters), step.letters))
-        value, letters = factors[-1]
+        value, letters = _spread(xp, *factors[-1], wanted, group)
         if PAIR in wanted:
             value, letters = _compress_pairs(xp, device, value, letters, wanted, group)
         value = arrange(xp, value, letters, wanted)
@@ -60,9 +60,7 @@ def _table(plan: Contraction, number: int, dtype: str) -> npt.NDArray[Any]:
     return table
 
 
-def _factor(
-    xp: Any, device: Any, operand: Operand, group: Group, i: int, array: Array
-) -> tuple[Array, Letters]:
+def _factor(xp: Any, device: Any, operand: Operand, group: Group, i: int, array: Array) -> tuple[Array, Letters]:
     """The segment of one operand that a group reads, with its letters."""
     place = group.segments[i]
     assert place is not None
@@ -94,6 +92,16 @@ def _expand_pairs(xp: Any, device: Any, block: Array, letters: Letters, n: int) 
     spread = xp.take(padded, xp.asarray(_pair_places(n), device=device), axis=axis)
     square = xp.reshape(spread, (*shape[:axis], n, n, *shape[axis + 1 :]))
     return square, (*letters[:axis], "u", "v", *letters[axis + 1 :])
+
+
+def _spread(xp: Any, value: Array, letters: Letters, wanted: Letters, group: Group) -> tuple[Array, Letters]:
+    """Repeat a value along the letters of the output that no factor has (the gradient of a sum over a channel)."""
+    missing = tuple(letter for letter in wanted if letter != PAIR and letter not in letters)
+    if not missing:
+        return value, letters
+    extents = tuple(group.extents[letter] for letter in missing)
+    value = xp.broadcast_to(xp.reshape(value, (*value.shape, *(1 for _ in missing))), (*value.shape, *extents))
+    return value, (*letters, *missing)
 
 
 def _compress_pairs(

@@ -1,0 +1,128 @@
+"""What hypothesis draws: irreps, products, shapes; and the tolerances that follow from dtype and degree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import tpnumba as tp
+
+
+def tolerance(dtype: str, degree: int = 4, terms: int = 100) -> float:
+    """Rounding of sums of ``terms`` products of couplings up to ``degree``, relative to the largest number in play.
+
+    A sum of n rounded products of unit size errs by at most n eps, in practice by sqrt(n) eps; couplings and harmonics
+    bring a factor that grows with the degree.
+    """
+    return float(np.finfo(dtype).eps) * 8 * (degree + 1) * float(np.sqrt(terms))
+
+
+irreps_of_l = st.builds(tp.Irrep, st.integers(0, 3), st.sampled_from([1, -1]))
+
+
+def irreps(max_blocks: int = 3, max_mul: int = 3, min_blocks: int = 0) -> st.SearchStrategy[tp.Irreps]:
+    """Irreps with mixed parities, repeated blocks, and multiplicities that may be zero."""
+    block = st.tuples(st.integers(0, max_mul), irreps_of_l)
+    return st.lists(block, min_size=min_blocks, max_size=max_blocks).map(tp.Irreps)
+
+
+dtypes = st.sampled_from(["float32", "float64"])
+layouts = st.sampled_from(["mul_ir", "ir_mul"])
+#: Leading axes of two operands that broadcast.
+leading_pairs = st.sampled_from(
+    [((), ()), ((3,), (3,)), ((4,), ()), ((), (2,)), ((2, 1), (3,)), ((1,), (3,)), ((0,), (0,)), ((2, 3), (1, 3))]
+)
+
+MODES = ("uvw", "uvu", "uvv", "uuw", "uuu", "uvuv", "uvu<v", "u<vw")
+
+
+@st.composite
+def tensor_products(draw: Any, modes: tuple[str, ...] = MODES, max_degree: int = 2) -> tp.TensorProduct:
+    """A TensorProduct of one to three instructions of any mode, with and without weights, in any normalisation."""
+    blocks1, blocks2, blocks_out, instructions = [], [], [], []
+    for number in range(draw(st.integers(1, 3))):
+        mode = draw(st.sampled_from(modes))
+        u, v, w = (draw(st.integers(1, 3)) for _ in range(3))
+        weighted = True if mode in ("uvw", "u<vw") else draw(st.booleans())
+        if mode in ("uuw", "uuu", "uvu<v", "u<vw"):
+            v = u
+        pairs = u * (u - 1) // 2
+        mul_out = {"uvw": w, "uvu": u, "uvv": v, "uuw": w if weighted else 1, "uuu": u, "uvuv": u * v, "u<vw": w}
+        l1, l2 = draw(st.integers(0, max_degree)), draw(st.integers(0, max_degree))
+        l3 = draw(st.integers(abs(l1 - l2), l1 + l2))
+        p1, p2 = draw(st.sampled_from([1, -1])), draw(st.sampled_from([1, -1]))
+        blocks1.append((u, (l1, p1)))
+        blocks2.append((v, (l2, p2)))
+        blocks_out.append((mul_out.get(mode, pairs), (l3, p1 * p2)))
+        path_weight = draw(st.sampled_from([1.0, 0.5, 2.0]))
+        instructions.append((number, number, number, mode, weighted, path_weight))
+
+    def blocks(items: list[Any]) -> tp.Irreps:
+        return tp.Irreps([(mul, tp.Irrep(*ir)) for mul, ir in items])
+
+    return tp.TensorProduct(
+        blocks(blocks1),
+        blocks(blocks2),
+        blocks(blocks_out),
+        instructions,
+        irrep_normalization=draw(st.sampled_from(["component", "norm", "none"])),
+        path_normalization=draw(st.sampled_from(["element", "path", "none"])),
+        layout=draw(layouts),
+    )
+
+
+@st.composite
+def gaunt_products(draw: Any, max_degree: int = 4) -> tp.GauntTensorProduct:
+    """A Gaunt product between any degrees, also with degrees left out, by either method."""
+
+    def degrees() -> Any:
+        if draw(st.booleans()):
+            return draw(st.integers(0, max_degree))
+        chosen = draw(st.sets(st.integers(0, max_degree), min_size=1, max_size=3))
+        return tp.Irreps([(1, tp.Irrep(degree, (-1) ** degree)) for degree in sorted(chosen)])
+
+    return tp.GauntTensorProduct(
+        degrees(),
+        degrees(),
+        draw(st.sampled_from([None, 0, 2, 5])),
+        method=draw(st.sampled_from(["auto", "direct", "grid"])),
+        normalization=draw(st.sampled_from(["integral", "component", "norm"])),
+    )
+
+
+@st.composite
+def products(draw: Any) -> Any:
+    """Any product of the package, constructors and methods mixed."""
+    kind = draw(st.sampled_from(["tensor", "full", "connected", "channelwise", "elementwise", "gaunt"]))
+    if kind == "tensor":
+        return draw(tensor_products())
+    if kind == "gaunt":
+        return draw(gaunt_products())
+    in1, in2 = draw(irreps(2, 2)), draw(irreps(2, 2))
+    layout = draw(layouts)
+    if kind == "full":
+        return tp.FullTensorProduct(in1, in2, draw(st.sampled_from([None, "0e + 1o + 1e + 2e"])), layout=layout)
+    if kind == "connected":
+        return tp.FullyConnectedTensorProduct(in1, in2, draw(irreps(2, 2)), layout=layout)
+    if kind == "channelwise":
+        return tp.ChannelwiseTensorProduct(in1, in2, layout=layout)
+    in2 = tp.Irreps([(mul, draw(irreps_of_l)) for mul, _ in in1])
+    return tp.ElementwiseTensorProduct(in1, in2, layout=layout)
+
+
+def random_arguments(
+    p: Any, leading1: Any = (), leading2: Any = (), dtype: str = "float64", seed: int = 0
+) -> list[Any]:
+    """Random operands of a product: ``[x1, x2]`` or ``[x1, x2, weights]``, weights with the leading axes of x2."""
+    rng = np.random.default_rng(seed)
+    shapes = [(*leading1, p.irreps_in1.dim), (*leading2, p.irreps_in2.dim)]
+    if p.weight_numel or has_weights(p):
+        shapes.append((*leading2, p.weight_numel))
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def has_weights(p: Any) -> bool:
+    """Whether the product takes weights (perhaps none of them, if multiplicities are zero)."""
+    return len(p.form.operands) == 4
