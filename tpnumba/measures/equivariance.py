@@ -19,6 +19,7 @@ def equivariance_error(
     improper: bool = True,
     dtype: str = "float64",
     rng: np.random.Generator | int | None = None,
+    backend: str = "auto",
 ) -> float:
     """The largest deviation of ``p(D x1, D x2)`` from ``D p(x1, x2)``, relative to the largest component of the result.
 
@@ -28,6 +29,7 @@ def equivariance_error(
         improper: also try every rotation combined with the inversion.
         dtype: ``float32`` or ``float64``, of the product; the rotations are done in float64.
         rng: a generator or a seed; by default a fixed seed, so that the number can be repeated.
+        backend: what runs the product, as for its call.
 
     Raises:
         TypeError, ValueError: arguments that are malformed.
@@ -56,8 +58,8 @@ def equivariance_error(
 
     n = len(matrices)
     inputs = [generator.standard_normal((n, p._irreps[slot].dim)).astype(dtype) for slot in p._slots]
-    turned = p(*(turn(x, i).astype(dtype) for i, x in enumerate(inputs)))
-    expected = turn(p(*inputs), len(inputs))
+    turned = p(*(turn(x, i).astype(dtype) for i, x in enumerate(inputs)), backend=backend)
+    expected = turn(p(*inputs, backend=backend), len(inputs))
     largest = float(np.max(np.abs(expected), initial=0.0))
     deviation = float(np.max(np.abs(turned - expected), initial=0.0))
     return deviation / largest if largest > 0 else deviation

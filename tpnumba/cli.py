@@ -1,0 +1,136 @@
+"""The command ``tpnumba``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import tpnumba
+from tpnumba.backends import BACKENDS
+from tpnumba.plans.base import ITEMSIZE
+
+_USAGE_ERROR = 2
+_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_USAGE_ERROR, f"{self.prog}: error: {message}\n")
+
+
+def _whole_number(least: int) -> Any:
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got {text!r}")
+        return value
+
+    return read
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="tpnumba", description="E(3)-equivariant tensor products without a deep-learning framework.")
+    parser.add_argument("--version", action="version", version=f"tpnumba {tpnumba.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    compare = commands.add_parser(
+        "compare",
+        help="compare all products and methods on a real structure",
+        description="Expand each atom's neighbourhood in spherical harmonics, run every product and method on these "
+        "features, and print what each can express, what it costs and how exact it is.",
+    )
+    compare.add_argument(
+        "structure", nargs="?", metavar="STRUCTURE", help="any file that ASE reads (default: a caffeine molecule)"
+    )
+    compare.add_argument(
+        "--lmax",
+        type=_whole_number(0),
+        default=4,
+        metavar="L",
+        help="largest degree; all up to it are run (default: 4)",
+    )
+    compare.add_argument(
+        "--batch", type=_whole_number(1), default=1000, metavar="N", help="samples: the atoms, repeated (default: 1000)"
+    )
+    compare.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the run (default: float32)")
+    compare.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the products (default: auto)")
+    compare.add_argument("--json", metavar="FILE", help="also write the machine and all rows to FILE")
+    compare.add_argument("--plot", metavar="FILE.png", help="also draw time and time a degree of freedom against L")
+    compare.set_defaults(run=_compare)
+    return parser
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from tpnumba.studies.compare import compare
+    from tpnumba.studies.machine import describe_machine
+    from tpnumba.studies.outputs import check_writable, write_whole
+    from tpnumba.studies.report import check_figure_format, figure, print_tables, progress_bar
+    from tpnumba.studies.structures import CUTOFF, read_neighbourhoods
+
+    if options.json is not None:
+        check_writable("--json", options.json)
+    if options.plot is not None:
+        check_writable("--plot", options.plot)
+        check_figure_format("--plot", options.plot)
+        if options.json is not None and Path(options.json).absolute() == Path(options.plot).absolute():
+            raise ValueError(f"--json and --plot are both {options.json}")
+    neighbourhoods = read_neighbourhoods(options.structure)
+    with progress_bar("tables") as report:
+        rows = compare(
+            neighbourhoods,
+            lmax=options.lmax,
+            batch=options.batch,
+            dtype=options.dtype,
+            backend=options.backend,
+            on_progress=report,
+        )
+    machine = describe_machine()
+    subject = (
+        f"{neighbourhoods.name}: {neighbourhoods.n_atoms:,} atoms, neighbours within {CUTOFF:g} angstrom, "
+        f"as {options.batch:,} samples in {options.dtype}, backend {options.backend}"
+    )
+    print(subject)
+    print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}\n")
+    print_tables(rows)
+    print(
+        "couples: triples (l1, l2, l3) of the setting that the product joins; expressivity: dimensions of the bilinear "
+        "maps it reaches;\nflops, bytes: of the plan, a sample; spread: half the distance between the quartiles; "
+        "deviation: from the direct method in float64,\nrelative to the greatest component."
+    )
+    if options.json is not None:
+        document = {"machine": machine, "rows": [row.as_dict() for row in rows]}
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        write_whole(options.json, lambda stream: stream.write(text.encode()))
+    if options.plot is not None:
+        drawing = figure(rows, subject)
+        kind = Path(options.plot).suffix.removeprefix(".").lower()
+        write_whole(options.plot, lambda stream: drawing.savefig(stream, format=kind, dpi=150))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, 2 for a usage error (one line on standard error), 130 on Ctrl-C."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to say, also not at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("tpnumba: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except (ValueError, TypeError, MemoryError, RuntimeError, ImportError, OSError) as error:
+        print(f"{parser.prog} {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return _USAGE_ERROR
+    return 0

@@ -1,0 +1,142 @@
+"""Every product and method on the features of one structure: what it can express, what it costs, how exact it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.limits import require_memory
+from tpnumba.measures.equivariance import equivariance_error
+from tpnumba.measures.expressivity import expressivity
+from tpnumba.plans.base import ITEMSIZE
+from tpnumba.products.base import Operator
+from tpnumba.studies.registry import Case, Degrees, cases
+from tpnumba.studies.structures import Neighbourhoods, neighbourhood_features
+from tpnumba.studies.timing import interleaved
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case measured. Times are None where the product couples nothing that the setting asks for.
+
+    ``error`` is the greatest deviation from the float64 result of the direct method, relative to that result's greatest
+    component; ``seconds_spread`` is half the distance between the quartiles of ``seconds_per_sample``.
+    """
+
+    setting: str
+    product: str
+    method: str
+    lmax: int
+    interactable: int
+    triples: int
+    expressivity: int
+    flops: int
+    bytes: int
+    seconds_per_sample: float | None
+    error: float | None
+    equivariance_error: float | None
+    seconds_spread: float | None
+
+    @property
+    def seconds_per_degree(self) -> float | None:
+        """Time a sample divided by the expressivity: what one degree of freedom costs."""
+        return None if self.seconds_per_sample is None else self.seconds_per_sample / self.expressivity
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, by name."""
+        return asdict(self)
+
+
+def compare(
+    neighbourhoods: Neighbourhoods,
+    *,
+    lmax: int,
+    batch: int,
+    dtype: str,
+    backend: str = "auto",
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> list[Row]:
+    """Run every case for L = 1..lmax.
+
+    Args:
+        neighbourhoods: of a structure; its atoms are repeated to ``batch`` samples.
+        lmax, batch, dtype, backend: see ``tpnumba compare --help``.
+        on_progress: called with a description, the number of cases done, and their total.
+
+    Raises:
+        MemoryError: operands or results would not fit; their size is named.
+        RuntimeError, ImportError: the backend is not there.
+    """
+    listed = cases(lmax)
+    products = {case: case.build() for case in listed}
+    widest = max(p.irreps_in1.dim + p.irreps_in2.dim + 2 * p.irreps_out.dim for p in products.values())
+    require_memory(
+        batch * widest * (ITEMSIZE[dtype] + ITEMSIZE["float64"]), f"operands and results of {batch:,} samples"
+    )
+    features = neighbourhood_features(neighbourhoods, lmax)
+    # Fails here, before anything is timed, if the backend is not there.
+    small = np.ones((1, 1), dtype=dtype)
+    cases(0)[0].build()(small, small, backend=backend)
+
+    rows: list[Row] = []
+    for (setting, degree), group in groupby(listed, key=lambda case: (case.setting.name, case.lmax)):
+        if on_progress is not None:
+            on_progress(f"{setting}, L = {degree}", len(rows), len(listed))
+        together = list(group)
+        samples = {case: _operands(case, features, batch) for case in together}
+        able = [case for case in together if case.interactable(products[case])]
+        runs = {case: _call(products[case], samples[case], dtype, backend) for case in able}
+        timings = interleaved(runs)
+        for case in together:
+            product = products[case]
+            measured = case in runs
+            cost = product.cost()
+            rows.append(
+                Row(
+                    setting=case.setting.name,
+                    product=case.contender.product,
+                    method=case.contender.method,
+                    lmax=case.lmax,
+                    interactable=case.interactable(product),
+                    triples=len(case.triples),
+                    expressivity=expressivity(product),
+                    flops=cost.flops,
+                    bytes=product.cost(dtype=dtype).bytes,
+                    seconds_per_sample=timings[case].seconds / batch if measured else None,
+                    error=_deviation(runs[case](), case.build_reference()(*samples[case])) if measured else None,
+                    equivariance_error=equivariance_error(product, dtype=dtype, backend=backend) if measured else None,
+                    seconds_spread=timings[case].spread / batch if measured else None,
+                )
+            )
+    if on_progress is not None:
+        on_progress("done", len(rows), len(listed))
+    return rows
+
+
+def _operands(case: Case, features: tuple[Array, Array], batch: int) -> tuple[Array, Array]:
+    """The components of the case's degrees, the atoms repeated to ``batch`` samples, in float64."""
+    atoms = np.arange(batch) % len(features[0])
+    first, second, _ = case.degrees
+    return features[0][atoms][:, _columns(first)], features[1][atoms][:, _columns(second)]
+
+
+def _columns(degrees: Degrees) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.arange(degree**2, (degree + 1) ** 2) for degree in degrees])
+
+
+def _call(product: Operator, samples: tuple[Array, Array], dtype: str, backend: str) -> Callable[[], Array]:
+    x1, x2 = (np.ascontiguousarray(x, dtype=dtype) for x in samples)
+    return lambda: product(x1, x2, backend=backend)
+
+
+def _deviation(result: Array, reference: Array) -> float:
+    largest = float(np.max(np.abs(reference), initial=0.0))
+    deviation = float(np.max(np.abs(result - reference), initial=0.0))
+    return deviation / largest if largest > 0 else deviation

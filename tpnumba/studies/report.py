@@ -1,0 +1,132 @@
+"""Rows of a comparison as tables on the terminal and as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import PurePath
+from typing import Any
+
+from tpnumba.studies.compare import Row
+from tpnumba.studies.extras import need
+from tpnumba.studies.registry import SETTINGS
+
+_COLUMNS = (
+    "product",
+    "method",
+    "L",
+    "couples",
+    "expressivity",
+    "flops",
+    "bytes",
+    "ns a sample",
+    "spread",
+    "ns a degree of freedom",
+    "deviation",
+    "equivariance error",
+)
+
+
+def print_tables(rows: Iterable[Row]) -> None:
+    """One table a setting, wide enough that nothing is cut off."""
+    box, console, table = need("rich.box"), need("rich.console"), need("rich.table")
+    output = console.Console(highlight=False)
+    by_setting = {name: list(group) for name, group in groupby(rows, key=lambda row: row.setting)}
+    for setting in SETTINGS:
+        printed = table.Table(
+            title=f"{setting.name}: {setting.description}",
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+        )
+        for name in _COLUMNS:
+            left = name in {"product", "method"}
+            printed.add_column(name, justify="left" if left else "right", no_wrap=name not in _COLUMNS[7:])
+        for _, group in groupby(by_setting.get(setting.name, []), key=lambda row: row.lmax):
+            for row in group:
+                printed.add_row(*_cells(row))
+            printed.add_section()
+        width = output.measure(printed, options=output.options.update(width=10_000)).maximum
+        output.width = max(output.width, width)
+        output.print(printed)
+
+
+def _cells(row: Row) -> list[str]:
+    def number(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    seconds, spread = row.seconds_per_sample, row.seconds_spread
+    return [
+        row.product,
+        row.method,
+        str(row.lmax),
+        f"{row.interactable} of {row.triples}",
+        str(row.expressivity),
+        f"{row.flops:,}",
+        f"{row.bytes:,}",
+        number(None if seconds is None else seconds * 1e9, ",.0f"),
+        "-" if seconds is None or spread is None else f"{spread / seconds:.0%}",
+        number(None if row.seconds_per_degree is None else row.seconds_per_degree * 1e9, ",.1f"),
+        number(row.error, ".0e"),
+        number(row.equivariance_error, ".0e"),
+    ]
+
+
+@contextmanager
+def progress_bar(total_description: str) -> Iterator[Any]:
+    """A progress bar on standard error if that is a terminal, nothing otherwise; yields what ``compare`` reports to."""
+    console, progress = need("rich.console"), need("rich.progress")
+    errors = console.Console(stderr=True)
+    with progress.Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(total_description, total=None)
+
+        def report(description: str, done: int, total: int) -> None:
+            bar.update(task, description=description, completed=done, total=total)
+
+        yield report
+
+
+def check_figure_format(option: str, path: str) -> None:
+    """Raise ``ValueError`` if the ending of ``path`` is not that of a figure."""
+    kinds = need("matplotlib.figure").Figure().canvas.get_supported_filetypes()
+    if PurePath(path).suffix.removeprefix(".").lower() not in kinds:
+        raise ValueError(f"{option} {path} must end in one of {', '.join('.' + kind for kind in sorted(kinds))}")
+
+
+def figure(rows: Iterable[Row], title: str) -> Any:
+    """Time a sample, and time a degree of freedom, against L: one column a setting, one line a product and method."""
+    make_figure = need("matplotlib.figure").Figure
+    ticker = need("matplotlib.ticker")
+    listed = list(rows)
+    kinds = list(dict.fromkeys((row.product, row.method) for row in listed))
+    drawing = make_figure(figsize=(12, 7), layout="constrained")
+    axes = drawing.subplots(2, len(SETTINGS), sharex=True, sharey="row", squeeze=False)
+    for column, setting in enumerate(SETTINGS):
+        for number, (product, method) in enumerate(kinds):
+            chosen = [
+                row
+                for row in listed
+                if (row.setting, row.product, row.method) == (setting.name, product, method)
+                and row.seconds_per_sample is not None
+            ]
+            degrees = [row.lmax for row in chosen]
+            style = {"color": f"C{number}", "marker": "osD^v<>"[number % 7], "label": f"{product}, {method}"}
+            axes[0, column].plot(degrees, [_ns(row.seconds_per_sample) for row in chosen], **style)
+            axes[1, column].plot(degrees, [_ns(row.seconds_per_degree) for row in chosen], **style)
+        axes[0, column].set_title(f"{setting.name}\n{setting.description}", fontsize=9)
+        axes[1, column].set_xlabel("L")
+        axes[1, column].xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    for row_of_axes in axes:
+        for axis in row_of_axes:
+            axis.set_yscale("log")
+            axis.grid(visible=True, which="major", alpha=0.4)
+    axes[0, 0].set_ylabel("ns a sample")
+    axes[1, 0].set_ylabel("ns a degree of freedom\n(time / expressivity)")
+    drawing.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=len(kinds))
+    drawing.suptitle(title)
+    return drawing
+
+
+def _ns(seconds: float | None) -> float:
+    return float("nan") if seconds is None else seconds * 1e9
