@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 
 def available_bytes() -> int:
-    """Memory this process may still take, in bytes, as the operating system reports it (a 64-bit limit if it does not)."""
+    """Memory this process may still take, in bytes, as the operating system reports it; a 64-bit limit if it does not."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
     except OSError:
         pass
     try:

@@ -125,7 +125,7 @@ class Contraction(Plan):
     Example:
         >>> import tpnumba as tp
         >>> tp.FullTensorProduct("1o", "1o").form
-        Contraction(in1: 3 batch, in2: 3 batch -> out: 9 batch | 3 paths, 11 non-zeros)
+        Contraction(in1: 3 batch, in2: 3 batch -> out: 9 batch | 3 paths, 20 non-zeros)
     """
 
     paths: tuple[Path, ...]

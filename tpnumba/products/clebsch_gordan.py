@@ -151,7 +151,7 @@ class FullyConnectedTensorProduct(TensorProduct):
 
     Example:
         >>> FullyConnectedTensorProduct("4x0e + 4x1o", "0e + 1o", "8x0e + 8x1o").weight_numel
-        160
+        128
     """
 
     def __init__(

@@ -1,0 +1,29 @@
+"""Sessions: ``python -m nox -s tests`` (and ``peers``, ``lint``), each in an environment of its own."""
+
+import nox
+
+nox.options.sessions = ["tests", "lint"]
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite on NumPy and array-api-strict."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "--ignore=tests/peers", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Agreement with e3nn and sphericart, to float64 rounding."""
+    session.install("torch==2.13.0")  # first and exactly: a looser requirement brings gigabytes of CUDA
+    session.install(".[test]", "e3nn==0.6.*", "sphericart==2.*")
+    session.run("python", "-m", "pytest", "tests/peers", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, formatting and types."""
+    session.install(".[study]", "ruff==0.17.*", "mypy==2.*", "scipy-stubs", "nox")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
