@@ -13,9 +13,8 @@ from typing import Any, NamedTuple, SupportsIndex, Union, overload
 IrrepLike = Union["Irrep", str, tuple[int, int]]
 IrrepsLike = Union["Irreps", "Irrep", str, Iterable[Any]]
 
-_IRREP = re.compile(r"\s*(\d+)\s*([eoy])\s*")
-_BLOCK = re.compile(r"\s*(?:(\d+)\s*[x×]\s*)?(\d+)\s*([eoy])\s*")
-_PARITY = {"e": 1, "o": -1}
+_IRREP = re.compile(r"\s*(\d+)\s*([eoy])\s*", re.ASCII)
+_BLOCK = re.compile(r"\s*(?:(\d+)\s*x)?(\s*\d+\s*[eoy]\s*)", re.ASCII)
 
 
 def _is_int(value: object) -> bool:
@@ -37,11 +36,27 @@ def check_degree(name: str, value: Any) -> int:
     return degree
 
 
-def _parity_of(letter: str, degree: int) -> int:
-    return _PARITY[letter] if letter in _PARITY else (-1) ** degree
+def _check_parity(name: str, value: Any) -> int:
+    if not _is_int(value) or value not in (-1, 1):
+        raise ValueError(f"{name} must be +1 or -1, got {value!r}")
+    return int(value)
 
 
-class Irrep(tuple[int, int]):
+class _Unsearchable:
+    """Mixin for tuples in which looking for an item would mislead."""
+
+    __slots__ = ()
+
+    def count(self, _: object, /) -> int:
+        """Not defined here; see :meth:`Irreps.count`."""
+        raise NotImplementedError(f"{type(self).__name__} has no count; use irreps.count(ir)")
+
+    def index(self, *_: object) -> int:
+        """Not defined: blocks may repeat. Use :meth:`Irreps.slices`."""
+        raise NotImplementedError(f"{type(self).__name__} has no index, as blocks may repeat; use irreps.slices()")
+
+
+class Irrep(_Unsearchable, tuple[int, int]):
     """An irreducible representation of O(3): degree ``l`` and parity ``p`` (+1 even, -1 odd).
 
     Args:
@@ -52,7 +67,7 @@ class Irrep(tuple[int, int]):
     Irreps are ordered by degree, then odd before even, as in e3nn.
 
     Raises:
-        ValueError: the string is malformed (the place is shown), the degree is negative, the parity is not +-1.
+        ValueError: the string is malformed, the degree is negative, the parity is not +-1.
         TypeError: the degree is not an integer.
 
     Example:
@@ -62,7 +77,7 @@ class Irrep(tuple[int, int]):
 
     __slots__ = ()
 
-    def __new__(cls, l: IrrepLike | int, p: int | None = None) -> Irrep:  # noqa: E741
+    def __new__(cls, l: IrrepLike | int, p: int | None = None) -> Irrep:  # noqa: D102, E741
         if p is None:
             if isinstance(l, Irrep):
                 return l
@@ -71,14 +86,12 @@ class Irrep(tuple[int, int]):
                 if match is None:
                     raise ValueError(f'irrep must look like "1o" or "2e", got {l!r}')
                 degree = int(match[1])
-                return tuple.__new__(cls, (degree, _parity_of(match[2], degree)))
+                return tuple.__new__(cls, (degree, {"e": 1, "o": -1, "y": (-1) ** degree}[match[2]]))
             if isinstance(l, tuple) and len(l) == 2:
                 return cls(l[0], l[1])
             raise TypeError(f'irrep must be a string such as "1o", an Irrep or a pair (l, p), got {l!r}')
         degree = check_degree("the degree of an irrep", l)
-        if not _is_int(p) or p not in (-1, 1):
-            raise ValueError(f"the parity of an irrep must be +1 or -1, got {p!r}")
-        return tuple.__new__(cls, (degree, int(p)))
+        return tuple.__new__(cls, (degree, _check_parity("the parity of an irrep", p)))
 
     def __getnewargs__(self) -> tuple[int, int]:
         return self.l, self.p
@@ -133,21 +146,13 @@ class Irrep(tuple[int, int]):
     def __contains__(self, _: object) -> bool:
         raise NotImplementedError("an Irrep contains nothing; use `ir in irreps`")
 
-    def count(self, _: object) -> int:
-        """Not defined for a single irrep; see :meth:`Irreps.count`."""
-        raise NotImplementedError("an Irrep counts nothing; use irreps.count(ir)")
 
-    def index(self, *_: object) -> int:
-        """Not defined for a single irrep; see :meth:`Irreps.index`."""
-        raise NotImplementedError("an Irrep has no index; use irreps.index(...)")
-
-
-class MulIrrep(tuple[int, Irrep]):
+class MulIrrep(_Unsearchable, tuple[int, Irrep]):
     """``mul`` copies of an irrep: one block of :class:`Irreps`."""
 
     __slots__ = ()
 
-    def __new__(cls, mul: int, ir: IrrepLike) -> MulIrrep:
+    def __new__(cls, mul: int, ir: IrrepLike) -> MulIrrep:  # noqa: D102
         return tuple.__new__(cls, (check_degree("a multiplicity", mul), Irrep(ir)))
 
     def __getnewargs__(self) -> tuple[int, Irrep]:
@@ -173,14 +178,6 @@ class MulIrrep(tuple[int, Irrep]):
 
     __str__ = __repr__
 
-    def count(self, _: object) -> int:
-        """Not defined for one block; see :meth:`Irreps.count`."""
-        raise NotImplementedError("use irreps.count(ir)")
-
-    def index(self, *_: object) -> int:
-        """Not defined for one block; see :meth:`Irreps.index`."""
-        raise NotImplementedError("use irreps.index(...)")
-
 
 class SortedIrreps(NamedTuple):
     """What :meth:`Irreps.sort` returns."""
@@ -204,37 +201,31 @@ def _parse(text: str) -> Iterator[MulIrrep]:
                 f'irreps must look like "8x0e + 4x1o"; {term.strip()!r} at position {place} does not:\n'
                 f"    {text}\n    {' ' * place}^"
             )
-        degree = int(match[2])
-        yield MulIrrep(1 if match[1] is None else int(match[1]), Irrep(degree, _parity_of(match[3], degree)))
+        yield MulIrrep(int(match[1] or 1), match[2])
         start += len(term) + 1
 
 
-def _blocks(irreps: IrrepsLike) -> Iterator[MulIrrep]:
+def _block(item: Any) -> MulIrrep:
+    if isinstance(item, MulIrrep):
+        return item
+    if isinstance(item, Irrep | str):
+        return MulIrrep(1, item)
+    if isinstance(item, tuple | list) and len(item) == 2 and not isinstance(item[1], int):
+        return MulIrrep(item[0], item[1])
+    raise TypeError(f'irreps must be made of pairs (mul, ir), Irrep or strings such as "1o", got the item {item!r}')
+
+
+def _blocks(irreps: IrrepsLike) -> Iterable[MulIrrep]:
     if isinstance(irreps, str):
-        yield from _parse(irreps)
-    elif isinstance(irreps, Irrep):
-        yield MulIrrep(1, irreps)
-    elif isinstance(irreps, MulIrrep):
-        yield irreps
-    elif isinstance(irreps, Iterable):
-        for block in irreps:
-            if isinstance(block, MulIrrep):
-                yield block
-            elif isinstance(block, Irrep):
-                yield MulIrrep(1, block)
-            elif isinstance(block, str):
-                yield MulIrrep(1, Irrep(block))
-            elif isinstance(block, tuple) and len(block) == 2 and not isinstance(block[1], int):
-                yield MulIrrep(block[0], Irrep(block[1]))
-            else:
-                raise TypeError(
-                    f'irreps must be made of pairs (mul, ir), Irrep or strings such as "1o", got the item {block!r}'
-                )
-    else:
-        raise TypeError(f'irreps must be a string such as "8x0e + 4x1o" or a list of pairs (mul, ir), got {irreps!r}')
+        return _parse(irreps)
+    if isinstance(irreps, Irrep | MulIrrep):
+        return (_block(irreps),)
+    if isinstance(irreps, Iterable):
+        return map(_block, irreps)
+    raise TypeError(f'irreps must be a string such as "8x0e + 4x1o" or a list of pairs (mul, ir), got {irreps!r}')
 
 
-class Irreps(tuple[MulIrrep, ...]):
+class Irreps(_Unsearchable, tuple[MulIrrep, ...]):
     """A direct sum of irreps of O(3) with multiplicities, such as ``8x0e + 4x1o``.
 
     Args:
@@ -254,7 +245,7 @@ class Irreps(tuple[MulIrrep, ...]):
 
     __slots__ = ()
 
-    def __new__(cls, irreps: IrrepsLike = ()) -> Irreps:
+    def __new__(cls, irreps: IrrepsLike = ()) -> Irreps:  # noqa: D102
         if isinstance(irreps, Irreps):
             return irreps
         return tuple.__new__(cls, _blocks(irreps))
@@ -270,9 +261,7 @@ class Irreps(tuple[MulIrrep, ...]):
             >>> Irreps.spherical_harmonics(2)
             1x0e+1x1o+1x2e
         """
-        lmax = check_degree("lmax", lmax)
-        if p not in (-1, 1):
-            raise ValueError(f"p must be +1 or -1, got {p!r}")
+        lmax, p = check_degree("lmax", lmax), _check_parity("p", p)
         return Irreps([(1, Irrep(degree, p**degree)) for degree in range(lmax + 1)])
 
     def slices(self) -> list[slice]:
@@ -306,22 +295,14 @@ class Irreps(tuple[MulIrrep, ...]):
             raise ValueError("lmax is not defined for empty irreps")
         return max(self.ls)
 
-    def count(self, ir: IrrepLike) -> int:
+    def count(self, ir: IrrepLike, /) -> int:  # type: ignore[override]
         """The multiplicity of ``ir``, summed over the blocks."""
         ir = Irrep(ir)
         return sum(block.mul for block in self if block.ir == ir)
 
-    def index(self, *_: object) -> int:
-        """Not defined: blocks may repeat. Use ``slices()``."""
-        raise NotImplementedError("irreps may repeat; use slices()")
-
     def __contains__(self, ir: object) -> bool:
         ir = Irrep(ir)  # type: ignore[arg-type]
         return any(block.ir == ir and block.mul > 0 for block in self)
-
-    def is_scalar(self) -> bool:
-        """Whether every block is ``0e``."""
-        return all(block.ir.is_scalar() for block in self)
 
     def remove_zero_multiplicities(self) -> Irreps:
         """The irreps without the blocks of multiplicity 0."""
@@ -376,18 +357,16 @@ class Irreps(tuple[MulIrrep, ...]):
         if keep is not None and drop is not None:
             raise ValueError("filter takes keep or drop, not both")
 
-        def test(rule: IrrepsLike | Callable[[MulIrrep], bool] | None) -> Callable[[MulIrrep], bool]:
-            if rule is None:
-                return lambda block: True
-            if callable(rule):
-                return rule
-            wanted = {block.ir for block in Irreps(rule)}
-            return lambda block: block.ir in wanted
-
-        wanted = test(keep) if drop is None else test(drop)
-        blocks = [block for block in self if bool(wanted(block)) is (drop is None)]
+        rule = keep if drop is None else drop
+        if callable(rule):
+            hits = [bool(rule(block)) for block in self]
+        else:
+            wanted = {block.ir for block in Irreps(self if rule is None else rule)}
+            hits = [block.ir in wanted for block in self]
+        blocks = [block for block, hit in zip(self, hits, strict=True) if hit is (drop is None)]
         if lmax is not None:
-            blocks = [block for block in blocks if block.ir.l <= check_degree("lmax", lmax)]
+            highest = check_degree("lmax", lmax)
+            blocks = [block for block in blocks if block.ir.l <= highest]
         return Irreps(blocks)
 
     @overload
@@ -406,9 +385,9 @@ class Irreps(tuple[MulIrrep, ...]):
 
     def __mul__(self, other: SupportsIndex) -> Irreps:
         """``Irreps("0e + 1o") * 2`` repeats the blocks, as a tuple would."""
-        if not _is_int(other):
+        if isinstance(other, Irreps):
             raise NotImplementedError("irreps times irreps: use FullTensorProduct(irreps1, irreps2).irreps_out")
-        return Irreps(super().__mul__(other))
+        return Irreps(super().__mul__(check_degree("the number of repetitions", other)))
 
     def __rmul__(self, other: SupportsIndex) -> Irreps:
         return self * other

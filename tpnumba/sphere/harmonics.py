@@ -75,6 +75,10 @@ class SphericalHarmonics:
         """The irreps of the result."""
         return Irreps.spherical_harmonics(self.lmax)
 
+    @property
+    def _dim(self) -> int:
+        return (self.lmax + 1) ** 2
+
     def __call__(
         self, xyz: Array, *, out: Array | None = None, backend: str = "auto", num_threads: int | None = None
     ) -> Array:
@@ -92,7 +96,7 @@ class SphericalHarmonics:
             TypeError, ValueError, MemoryError, RuntimeError: as for products.
         """
         setting = _check_points(xyz, backend, num_threads)
-        shape = (*xyz.shape[:-1], self.irreps.dim)
+        shape = (*xyz.shape[:-1], self._dim)
         if out is not None:
             check_out(out, shape, setting, {"xyz": xyz})
         else:
@@ -128,7 +132,7 @@ class SphericalHarmonics:
             TypeError, ValueError, RuntimeError: as for products.
         """
         setting = _check_points(xyz, backend, num_threads, cotangent)
-        expected = (*xyz.shape[:-1], self.irreps.dim)
+        expected = (*xyz.shape[:-1], self._dim)
         if tuple(cotangent.shape) != expected:
             raise ValueError(f"cotangent must have shape {expected}, got {tuple(cotangent.shape)}")
         xp = setting.xp
@@ -142,18 +146,16 @@ class SphericalHarmonics:
 
     def _gradient(self, setting: Setting, xyz: Array, cotangent: Array, backend: str) -> Array:
         xp = setting.xp
-        points, length = _directions(setting, xyz) if self.normalize else (xyz, None)
+        points, *lengths = _directions(setting, xyz) if self.normalize else (xyz,)
         values = _solid(setting, points, max(self.lmax - 1, 0), "integral")
         plan = _gradient_form(self.lmax, self.normalization)
         samples = (xyz.shape[0],)
         gradient = run(plan, {0: values, 1: cotangent}, samples, samples, setting, backend=backend)
-        if length is None:
+        if not lengths:
             return gradient
         radial = xp.sum(gradient * points, axis=-1, keepdims=True)
-        zero = length == 0
-        return xp.where(
-            zero, xp.zeros_like(gradient), (gradient - radial * points) / xp.where(zero, 1.0 + length, length)
-        )
+        tangent = (gradient - radial * points) / lengths[0] / lengths[1]
+        return xp.where(xp.any(points != 0, axis=-1, keepdims=True), tangent, xp.zeros_like(tangent))
 
     def _values(self, setting: Setting, xyz: Array) -> Array:
         xyz = setting.xp.astype(xyz, setting.dtype, copy=False)
@@ -175,20 +177,24 @@ def _cuts(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + width, count)) for start in range(0, count, width)]
 
 
-def _directions(setting: Setting, xyz: Array) -> tuple[Array, Array]:
-    """``r / |r|`` (zero at zero) and ``|r|``, without overflow: scaled by the largest component first."""
+def _directions(setting: Setting, xyz: Array) -> tuple[Array, Array, Array]:
+    """``r / |r|`` (zero at zero), and two factors of ``|r|``, one of which may be near the end of the range.
+
+    Scaled by the largest component first, so that no square overflows; the factors are 1 at zero.
+    """
     xp = setting.xp
     largest = xp.max(xp.abs(xyz), axis=-1, keepdims=True)
     scale = xp.where(largest == 0, xp.ones_like(largest), largest)
     scaled = xyz / scale
     length = xp.sqrt(xp.sum(scaled * scaled, axis=-1, keepdims=True))
-    return scaled / xp.where(length == 0, xp.ones_like(length), length), length * scale
+    length = xp.where(length == 0, xp.ones_like(length), length)
+    return scaled / length, length, scale
 
 
 def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str) -> Array:
-    """Solid harmonics of rows ``(n, 3)``: Legendre-like polynomials in y and r, times ``Re`` and ``Im`` of ``(z + i x)^m``.
+    """Solid harmonics of rows ``(n, 3)``: polynomials in y and r, times ``Re`` and ``Im`` of ``(z + i x)^m``.
 
-    One degree a step, all its orders at once.
+    The recursion is that of the Legendre functions, one degree a step, all its orders at once.
     """
     xp, device, dtype = setting
     x, y, z = xyz[:, 0:1], xyz[:, 1:2], xyz[:, 2:3]

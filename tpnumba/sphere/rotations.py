@@ -87,7 +87,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
     irreps = Irreps(irreps)
     if layout not in ("mul_ir", "ir_mul"):
         raise ValueError(f"layout must be one of mul_ir, ir_mul, got {layout!r}")
-    matrices, own = _read_rotations(R)
+    matrices, _ = _read_rotations(R)
     named = {"x": x} if _is_scipy(R) else {"R": R, "x": x}
     setting = common_setting(named)
     xp = setting.xp
@@ -97,7 +97,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         raise ValueError(f"x must have shape (..., {irreps.dim}) for the irreps {irreps}, got {tuple(x.shape)}")
     leading = _leading(R)
     try:
-        np.broadcast_shapes(leading, tuple(x.shape[:-1]))
+        samples = np.broadcast_shapes(leading, tuple(x.shape[:-1]))
     except ValueError:
         raise ValueError(f"the leading axes do not broadcast: R {leading}, x {tuple(x.shape[:-1])}") from None
     proper, signs = _split_parity(setting, xp.astype(matrices, setting.dtype, copy=False))
@@ -117,8 +117,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         parts.append(xp.reshape(turned, (*turned.shape[:-2], mul * ir.dim)))
     if parts:
         return xp.concat(parts, axis=-1)
-    shape = (*np.broadcast_shapes(leading, tuple(x.shape[:-1])), 0)
-    return xp.zeros(shape, dtype=own.dtype if not _is_scipy(R) else setting.dtype, device=setting.device)
+    return xp.zeros((*samples, 0), dtype=setting.dtype, device=setting.device)
 
 
 def _is_scipy(value: object) -> bool:

@@ -60,6 +60,11 @@ class SphereGrid:
     n_beta: int
     n_alpha: int
 
+    def __post_init__(self) -> None:
+        for name in ("n_beta", "n_alpha"):
+            if check_degree(name, getattr(self, name)) == 0:
+                raise ValueError(f"{name} must be a positive integer, got 0")
+
     @classmethod
     def exact(cls, degree: int) -> SphereGrid:
         """The smallest grid that integrates every harmonic up to ``degree`` (``n_alpha`` padded to a fast length)."""
