@@ -27,7 +27,12 @@ def test_python_snippets(capsys: pytest.CaptureFixture[str]) -> None:
     for snippet in snippets:
         exec(compile(snippet, "README.md", "exec"), namespace)
     shapes = {name: np.shape(namespace[name]) for name in ("z", "f", "grad_x", "g_weights")}
-    assert shapes == {"z": (1000, 256), "f": (1000, 49), "grad_x": (1000, 16), "g_weights": (500, namespace["p"].weight_numel)}
+    assert shapes == {
+        "z": (1000, 256),
+        "f": (1000, 49),
+        "grad_x": (1000, 16),
+        "g_weights": (500, namespace["p"].weight_numel),
+    }
     assert capsys.readouterr().out.startswith("44 13\n")
 
 

@@ -6,7 +6,7 @@ import os
 
 
 def available_bytes() -> int:
-    """Memory this process may still take, in bytes, as the operating system reports it; a 64-bit limit if it does not."""
+    """Memory this process may still take, in bytes, as the operating system reports it; else a 64-bit limit."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:

@@ -18,8 +18,8 @@ BACKENDS = ("auto", "generic", "cpu", "gpu")
 _RUN: dict[str, Callable[..., Array]] = {"generic": generic.run}
 
 
-def settle_backend(backend: str, setting: Setting) -> str:
-    """The backend that will run: the one asked for, or for ``auto`` the fastest that takes the arrays' namespace.
+def settle_backend(backend: str) -> str:
+    """The backend that will run: the one asked for; ``auto`` is the reference as long as there is no other.
 
     Raises:
         ValueError: an unknown name.
@@ -70,4 +70,4 @@ def run(
     backend: str = "auto",
 ) -> Array:
     """Evaluate ``plan`` on checked operands; see :func:`tpnumba.backends.generic.run` for the arguments."""
-    return _RUN[settle_backend(backend, setting)](plan, operands, full, batch, setting, out)
+    return _RUN[settle_backend(backend)](plan, operands, full, batch, setting, out)

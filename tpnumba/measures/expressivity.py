@@ -78,7 +78,7 @@ def _rank(jacobian: Array) -> int:
 
 
 class _ReducedTable:
-    """A product without its components: numbers ``kappa[s1, s2, s3]`` between copies of irreps, linear in the weights."""
+    """A product without its components: numbers ``kappa[s1, s2, s3]`` between copies of irreps."""
 
     def __init__(self, p: Operator) -> None:
         self.places1, self.copies1 = _copies(p.irreps_in1)
@@ -131,7 +131,7 @@ class _ReducedTable:
 
 
 def _copies(irreps: Irreps) -> tuple[npt.NDArray[np.int64], dict[Irrep, int]]:
-    """For each copy, in order, its irrep's number and its place among the copies of that irrep; and how many there are."""
+    """For each copy its irrep's number and its place among the copies of that irrep; and how many there are."""
     counts: dict[Irrep, int] = {}
     places = []
     for mul, ir in irreps:

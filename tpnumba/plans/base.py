@@ -53,8 +53,8 @@ class Segment:
 class Operand:
     """An array that the form is linear in, with its last axis cut into segments.
 
-    ``access`` is ``batch`` (a row a sample) or ``shared`` (one row for all samples). ``layout`` is ``mul_ir`` (components
-    fastest) or ``ir_mul`` (copies fastest), for every segment.
+    ``access`` is ``batch`` (a row a sample) or ``shared`` (one row for all samples). ``layout`` is ``mul_ir``
+    (components fastest) or ``ir_mul`` (copies fastest), for every segment.
     """
 
     name: str

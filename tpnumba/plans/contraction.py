@@ -71,8 +71,8 @@ class Path:
 class Group:
     """Paths that read the same segments in the same way: evaluated together, their couplings side by side.
 
-    ``inputs`` are the operands read; ``coords`` and ``values`` are the stacked coupling; ``targets`` says which columns of the output leg go to which
-    segment of the output.
+    ``inputs`` are the operands read; ``coords`` and ``values`` are the stacked coupling; ``targets`` says which columns
+    of the output leg go to which segment of the output.
     """
 
     inputs: tuple[int, ...]

@@ -29,7 +29,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Order:
-    """Steps of a term. ``flops``: operations a sample and once; ``workspace``: numbers a sample of all dense intermediates."""
+    """Steps of a term.
+
+    ``flops``: operations a sample, and once for all; ``workspace``: numbers a sample of all dense intermediates.
+    """
 
     steps: tuple[Step, ...]
     flops: tuple[int, int]

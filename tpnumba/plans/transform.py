@@ -61,7 +61,7 @@ class LegendreStage:
 
     @property
     def orders(self) -> tuple[tuple[npt.NDArray[np.int64], Array], ...]:
-        """For each ``m >= 0``: the places of its components, shape (1 or 2, degrees), and the matrix (degrees, n_beta)."""
+        """For each ``m >= 0`` the places of its components, (1 or 2, degrees), and the matrix (degrees, n_beta)."""
         return _legendre_orders(self)
 
     @property
@@ -71,7 +71,7 @@ class LegendreStage:
 
     @property
     def scatter(self) -> npt.NDArray[np.int64]:
-        """Where each component stands in the concatenated results of the transposed stage; the last place holds zero."""
+        """Where each component stands in the concatenated results of the transpose; the last place holds zero."""
         return _legendre_scatter(self)
 
     @property

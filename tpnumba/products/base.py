@@ -109,8 +109,9 @@ class Operator:
     def __repr__(self) -> str:
         listed = ", ".join(str(path) for path in self.paths[:_SHOWN_PATHS])
         more = f", ... {len(self.paths) - _SHOWN_PATHS} more" if len(self.paths) > _SHOWN_PATHS else ""
+        in1, in2, out = (irreps.simplify() for irreps in (self.irreps_in1, self.irreps_in2, self.irreps_out))
         return (
-            f"{type(self).__name__}({self.irreps_in1.simplify()} x {self.irreps_in2.simplify()} -> {self.irreps_out.simplify()})\n"
+            f"{type(self).__name__}({in1} x {in2} -> {out})\n"
             f"  method {self.method}, {self.weight_numel} weights, {len(self.paths)} paths: {listed}{more}\n"
             f"  one float32 sample: {self.cost()}"
         )
@@ -122,7 +123,9 @@ class Operator:
         in1, in2, out = self._irreps[0], self._irreps[1], self._irreps[-1]
         for path in self.form.paths:
             i1, i2, i_out = path.segments[0], path.segments[1], path.segments[-1]
-            assert i1 is not None and i2 is not None and i_out is not None  # only weights may be missing
+            assert i1 is not None  # only weights may be missing
+            assert i2 is not None
+            assert i_out is not None
             irreps = in1[i1].ir, in2[i2].ir, out[i_out].ir
             infos.append(PathInfo(i1, i2, i_out, *irreps, path.channels, path.scale))
         return tuple(infos)
@@ -163,8 +166,8 @@ class Operator:
         """The operator of the gradient with respect to argument ``i`` (0, 1, or 2 for the weights).
 
         It takes the same arguments, but a cotangent of the result in place of argument ``i``, and gives the gradient of
-        that argument, one a sample: ``<g, p(x1, x2)> = <p.adjoint(0)(g, x2), x1>``. Its own adjoints give derivatives of
-        any order; ``p.adjoint(i).adjoint(i) == p`` (for weights: the part of it that has weights).
+        that argument, one a sample: ``<g, p(x1, x2)> = <p.adjoint(0)(g, x2), x1>``. Its own adjoints give derivatives
+        of any order; ``p.adjoint(i).adjoint(i) == p`` (for weights: the part of it that has weights).
 
         Raises:
             ValueError: there is no such argument.
@@ -205,7 +208,7 @@ class Operator:
         """
         named = self._named(x1, x2, weights)
         setting = common_setting(named)
-        settle_backend(backend, setting)
+        settle_backend(backend)
         settle_threads(num_threads)
         full = self._samples(named)
         shape = (*full, self.irreps_out.dim)
@@ -240,7 +243,7 @@ class Operator:
         """
         named = self._named(x1, x2, weights)
         setting = common_setting({**named, "cotangent": cotangent})
-        settle_backend(backend, setting)
+        settle_backend(backend)
         settle_threads(num_threads)
         full = self._samples(named)
         _require_shape("cotangent", cotangent, (*full, self.irreps_out.dim))
@@ -284,7 +287,7 @@ class Operator:
                 raise ValueError("tweights were given without weights")
             tangents["tweights"] = tweights
         setting = common_setting({**named, **tangents})
-        settle_backend(backend, setting)
+        settle_backend(backend)
         settle_threads(num_threads)
         full = self._samples(named)
         for (name, tangent), (_, array) in zip(tangents.items(), named.items(), strict=False):

@@ -24,13 +24,13 @@ from tpnumba.products.instructions import (
 class TensorProduct(Operator):
     """Tensor product with weights, path by path as the instructions say: e3nn's ``TensorProduct`` without torch.
 
-    ``out[w] = sum over instructions of factor * sum over u, v of weight[u, v, w] C(x1[u], x2[v])`` for the mode uvw; the
-    other modes tie channels together (uvu, uvv, uuw, uuu, uvuv) or take each pair of channels once (uvu<v, u<vw).
+    ``out[w] = sum over instructions of factor * sum over u, v of weight[u, v, w] C(x1[u], x2[v])`` for the mode uvw;
+    the other modes tie channels together (uvu, uvv, uuw, uuu, uvuv) or take each pair of channels once (uvu<v, u<vw).
 
     Args:
         irreps_in1, irreps_in2, irreps_out: irreps, as strings or :class:`Irreps`.
-        instructions: tuples ``(i_in1, i_in2, i_out, mode, has_weight[, path_weight])`` of block numbers; the path weight
-            stands under the square root.
+        instructions: tuples ``(i_in1, i_in2, i_out, mode, has_weight[, path_weight])`` of block numbers; the path
+            weight stands under the square root.
         in1_var, in2_var, out_var: variances, one a block.
         irrep_normalization: ``component`` (unit-variance components give unit-variance components), ``norm`` or
             ``none`` (``C`` has Frobenius norm 1).

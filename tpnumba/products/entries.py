@@ -78,10 +78,8 @@ def _entries_of(
             channel = channel * extents[letter] + index[letter]
         leg = path.legs[i]
         component = np.zeros(table.values.size, dtype=np.int64) if leg is None else table.coords[leg]
-        if operand.layout == "mul_ir":
-            local = channel * segment.dim + component
-        else:
-            local = component * segment.mul + channel
-        rows.append(np.broadcast_to(segment.offset + local, (combinations, table.values.size)))
+        stride_u, stride_m = (segment.dim, 1) if operand.layout == "mul_ir" else (1, segment.mul)
+        places = segment.offset + channel * stride_u + component * stride_m
+        rows.append(np.broadcast_to(places, (combinations, table.values.size)))
     values = np.broadcast_to(table.values * path.scale, (combinations, table.values.size))
     return np.stack([row.ravel() for row in rows]).astype(np.int64), values.ravel()

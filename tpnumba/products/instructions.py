@@ -1,4 +1,4 @@
-"""Instructions of a weighted tensor product, as in e3nn: modes, weight shapes, normalisation, and the form they make."""
+"""Instructions of a weighted tensor product, as in e3nn: modes, weight shapes, normalisation, and their form."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class SphericalHarmonics:
         Raises:
             TypeError, ValueError, MemoryError, RuntimeError: as for products.
         """
-        setting = _check_points(xyz, backend, num_threads)
+        setting = _check_points({"xyz": xyz}, backend, num_threads)
         shape = (*xyz.shape[:-1], self._dim)
         if out is not None:
             check_out(out, shape, setting, {"xyz": xyz})
@@ -131,7 +131,7 @@ class SphericalHarmonics:
         Raises:
             TypeError, ValueError, RuntimeError: as for products.
         """
-        setting = _check_points(xyz, backend, num_threads, cotangent)
+        setting = _check_points({"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
         expected = (*xyz.shape[:-1], self._dim)
         if tuple(cotangent.shape) != expected:
             raise ValueError(f"cotangent must have shape {expected}, got {tuple(cotangent.shape)}")
@@ -163,10 +163,11 @@ class SphericalHarmonics:
         return _solid(setting, points, self.lmax, self.normalization)
 
 
-def _check_points(xyz: Array, backend: str, num_threads: int | None, cotangent: Array | None = None) -> Setting:
-    setting = common_setting({"xyz": xyz} if cotangent is None else {"xyz": xyz, "cotangent": cotangent})
-    settle_backend(backend, setting)
+def _check_points(named: dict[str, Array], backend: str, num_threads: int | None) -> Setting:
+    setting = common_setting(named)
+    settle_backend(backend)
     settle_threads(num_threads)
+    xyz = named["xyz"]
     if xyz.ndim == 0 or xyz.shape[-1] != 3:
         raise ValueError(f"xyz must have shape (..., 3), got {tuple(xyz.shape)}")
     return setting
@@ -211,7 +212,8 @@ def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str) -> Array
     # negative orders (sines), from the most negative on
     reversed_sine = xp.flip(sine, axis=1)
 
-    sector = constant(sectoral(lmax))
+    # Run with |Y_l|^2 = 2 l + 1, so that Y_0 is exactly 1 before it is scaled.
+    sector = constant(sectoral(lmax) / sectoral(lmax)[0])
     previous: Array | None = None
     current = xp.ones_like(y) * sector[0:1]
     degrees = []
@@ -224,7 +226,7 @@ def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str) -> Array
                 raised = raised - b * (square * padded)
             diagonal = xp.ones_like(y) * sector[degree : degree + 1]
             previous, current = current, xp.concat([raised, diagonal], axis=1)
-        factor = harmonic_scale(normalization, degree)
+        factor = harmonic_scale(normalization, degree) / harmonic_scale("component", degree)
         upper = current[:, 1:] * (sqrt(2) * factor)
         positive = upper * cosine[:, 1 : degree + 1]
         negative = xp.flip(upper, axis=1) * reversed_sine[:, lmax - degree : lmax]

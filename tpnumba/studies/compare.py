@@ -15,7 +15,7 @@ from tpnumba.measures.equivariance import equivariance_error
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.products.base import Operator
-from tpnumba.studies.registry import Case, Degrees, cases
+from tpnumba.studies.registry import SETTINGS, Case, Degrees, cases
 from tpnumba.studies.structures import Neighbourhoods, neighbourhood_features
 from tpnumba.studies.timing import interleaved
 
@@ -74,12 +74,15 @@ def compare(
         MemoryError: operands or results would not fit; their size is named.
         RuntimeError, ImportError: the backend is not there.
     """
+    # The complete product of two features has the product of their dimensions: no result is larger. It is held twice.
+    widest = 0
+    for setting in SETTINGS:
+        first, second = (sum(2 * degree + 1 for degree in degrees) for degrees in setting.degrees(lmax)[:2])
+        widest = max(widest, first + second + 2 * first * second)
+    needed = batch * widest * (ITEMSIZE[dtype] + ITEMSIZE["float64"])
+    require_memory(needed, f"operands and results of {batch:,} samples up to L = {lmax:,}")
     listed = cases(lmax)
     products = {case: case.build() for case in listed}
-    widest = max(p.irreps_in1.dim + p.irreps_in2.dim + 2 * p.irreps_out.dim for p in products.values())
-    require_memory(
-        batch * widest * (ITEMSIZE[dtype] + ITEMSIZE["float64"]), f"operands and results of {batch:,} samples"
-    )
     features = neighbourhood_features(neighbourhoods, lmax)
     # Fails here, before anything is timed, if the backend is not there.
     small = np.ones((1, 1), dtype=dtype)

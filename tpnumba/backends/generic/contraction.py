@@ -21,8 +21,8 @@ def evaluate(
 ) -> Iterator[tuple[slice, Array]]:
     """Yield ``(columns, value)``; values of the same columns are to be added.
 
-    ``inputs`` maps operands to arrays of shape ``(n, size)``, or ``(size,)`` where the plan says ``shared``. A value has
-    shape ``(n, width)``, or ``(width,)`` if the output is shared: then the samples have been summed.
+    ``inputs`` maps operands to arrays of shape ``(n, size)``, or ``(size,)`` where the plan says ``shared``. A value
+    has shape ``(n, width)``, or ``(width,)`` if the output is shared: then the samples have been summed.
     """
     output = plan.operands[plan.output]
     for number, group in enumerate(plan.groups):

@@ -47,8 +47,8 @@ def run(
     for block in _blocks(full, _samples_a_piece(plan, setting)):
         where = () if shared else _clip(block, padded)
         written = set()
-        for columns, value in _evaluate(plan, operands, block, full, setting):
-            value = _fold(xp, value, block, padded, shared)
+        for columns, rows in _evaluate(plan, operands, block, full, setting):
+            value = _fold(xp, rows, block, padded, shared)
             if summed or columns.start in written:
                 result[(*where, columns)] += value
             else:
@@ -129,8 +129,8 @@ def _at_once(plan: Plan, operands: Mapping[int, Array], full: Shape, padded: Sha
     block = tuple(slice(0, n) for n in full)
     output = plan.operands[plan.output]
     parts: dict[int, Array] = {}
-    for columns, value in _evaluate(plan, operands, block, full, setting):
-        value = _fold(xp, value, block, padded, output.access == "shared")
+    for columns, rows in _evaluate(plan, operands, block, full, setting):
+        value = _fold(xp, rows, block, padded, output.access == "shared")
         parts[columns.start] = parts[columns.start] + value if columns.start in parts else value
     if len(parts) == 1 and plan.fills_output:
         return next(iter(parts.values()))

@@ -1,0 +1,215 @@
+"""The command ``tpnumba compare``: what it prints and writes, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tpnumba.cli import main
+
+QUICK = ["compare", "--lmax", "2", "--batch", "30"]
+ROW_KEYS = [
+    "setting",
+    "product",
+    "method",
+    "lmax",
+    "interactable",
+    "triples",
+    "expressivity",
+    "flops",
+    "bytes",
+    "seconds_per_sample",
+    "error",
+    "equivariance_error",
+]
+
+
+@pytest.fixture(autouse=True)
+def quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call a repeat: these tests read what is printed, not how long it took."""
+    from tpnumba.studies import compare, timing
+
+    monkeypatch.setattr(
+        compare, "interleaved", lambda functions: timing.interleaved(functions, repeats=2, repeat_seconds=0.0)
+    )
+
+
+def run_in_process(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tpnumba", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "out.json"
+    assert main([*QUICK, "--json", str(path)]) == 0
+    printed = capsys.readouterr()
+    for text in ("SISO:", "SIMO:", "MIMO:", "Clebsch-Gordan", "Gaunt", "direct", "grid", "24 atoms", "0 of 1"):
+        assert text in printed.out
+    assert printed.err == ""
+    document = json.loads(path.read_text())
+    assert document["machine"]["cores"] >= 1
+    rows = document["rows"]
+    assert len(rows) == 18
+    for row in rows:
+        assert list(row)[: len(ROW_KEYS)] == ROW_KEYS
+        timed = row["interactable"] > 0
+        assert (row["seconds_per_sample"] is not None) is timed
+        assert row["expressivity"] > 0 or not timed
+        if timed:
+            assert row["seconds_per_sample"] > 0
+            assert row["error"] < 1e-5
+            assert row["equivariance_error"] < 1e-5
+    untimed = [(row["setting"], row["product"], row["lmax"]) for row in rows if row["interactable"] == 0]
+    assert set(untimed) == {("SISO", "Gaunt", 1)}
+    mimo = {(r["product"], r["lmax"]): r["expressivity"] for r in rows if r["setting"] == "MIMO"}
+    assert mimo == {("Clebsch-Gordan", 1): 6, ("Clebsch-Gordan", 2): 19, ("Gaunt", 1): 5, ("Gaunt", 2): 9}
+
+
+def test_float64_deviates_by_float64_rounding(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    assert main([*QUICK, "--dtype", "float64", "--backend", "generic", "--json", str(path)]) == 0
+    errors = [row["error"] for row in json.loads(path.read_text())["rows"] if row["error"] is not None]
+    assert max(errors) < 1e-13
+
+
+def test_degree_zero_and_batch_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--lmax", "0", "--batch", "1"]) == 0
+    assert "1 of 1" in capsys.readouterr().out
+
+
+def test_figure(tmp_path: Path) -> None:
+    for name, magic in (("out.png", b"\x89PNG"), ("out.pdf", b"%PDF")):
+        assert main([*QUICK, "--plot", str(tmp_path / name)]) == 0
+        assert (tmp_path / name).read_bytes().startswith(magic)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.pdf", "out.png"]
+
+
+def test_a_pipe_gets_whole_lines_and_no_progress_bar() -> None:
+    done = run_in_process(*QUICK, env={**os.environ, "COLUMNS": "40"})
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "…" not in done.stdout
+    assert "\x1b" not in done.stdout
+    header = next(line for line in done.stdout.splitlines() if "product" in line)
+    for column in ("couples", "expressivity", "ns a degree of freedom", "equivariance error"):
+        assert column in header
+
+
+def test_a_terminal_gets_a_progress_bar() -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "tpnumba", *QUICK]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave, env={**os.environ, "TERM": "xterm"}) as run:
+        os.close(slave)
+        shown = b""
+        try:
+            while chunk := os.read(master, 4096):
+                shown += chunk
+        except OSError:  # how a closed terminal ends on Linux
+            pass
+    os.close(master)
+    assert run.returncode == 0
+    assert b"MIMO, L = 2" in shown
+    assert b"%" in shown
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    command = f"{sys.executable} -m tpnumba compare --lmax 1 --batch 10 | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "caffeine" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "--lmax", "-1"], "--lmax"),
+        (["compare", "--lmax", "two"], "'two'"),
+        (["compare", "--lmax", "1.5"], "'1.5'"),
+        (["compare", "--batch", "0"], "--batch"),
+        (["compare", "--dtype", "float16"], "float16"),
+        (["compare", "--backend", "quantum"], "quantum"),
+        (["compare", "--backend", "gpu"], "'gpu' is not part of this version"),
+        (["compare", "no_such_file.xyz"], "no_such_file.xyz does not exist"),
+        (["compare", "--json", "no/such/folder/out.json"], "no/such/folder/out.json cannot be written"),
+        (["compare", "--plot", "no/such/folder/out.png"], "no/such/folder/out.png cannot be written"),
+        (["compare", "--json", "."], "is a directory"),
+        (["compare", "--plot", "out.xyz"], "must end in one of"),
+        (["compare", "--plot", "same.png", "--json", "same.png"], "are both same.png"),
+        (["compare", "--batch", "1000000000000"], "samples up to L = 4 would take"),
+        (["compare", "--lmax", "100000"], "would take"),
+        (["wonder"], "wonder"),
+        ([], "COMMAND"),
+        (["compare", "--frobnicate"], "--frobnicate"),
+    ],
+    ids=" ".join,
+)
+def test_errors_are_one_line_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    printed = capsys.readouterr()
+    assert code == 2
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tpnumba.studies.outputs import write_whole
+
+    path = tmp_path / "kept.json"
+    path.write_text("before")
+
+    def fail(stream) -> None:
+        stream.write(b"half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_whole(str(path), fail)
+    assert path.read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["kept.json"]
+
+
+def test_devices_are_written_and_stay_devices() -> None:
+    done = run_in_process(*QUICK, "--json", "/dev/stdout")
+    assert done.returncode == 0
+    assert '"rows"' in done.stdout
+    assert not Path(os.devnull).is_file()
+
+
+def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert main(QUICK) == 2
+    assert 'python -m pip install "tpnumba[study]"' in capsys.readouterr().err
+
+
+def test_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from tpnumba.studies import compare
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "compare", interrupt)
+    assert main(QUICK) == 130
+    assert capsys.readouterr().err == "tpnumba: interrupted\n"
+
+
+def test_version() -> None:
+    import tpnumba
+
+    assert run_in_process("--version").stdout == f"tpnumba {tpnumba.__version__}\n"
