@@ -11,10 +11,13 @@ from tpnumba.products.clebsch_gordan import (
     TensorProduct,
 )
 from tpnumba.products.gaunt import GauntTensorProduct
+from tpnumba.sphere.conventions import convert
+from tpnumba.sphere.grids import from_grid, to_grid
 from tpnumba.sphere.harmonics import SphericalHarmonics
 from tpnumba.sphere.rotations import rotate, wigner_d
 from tpnumba.tables.clebsch_gordan import clebsch_gordan
 from tpnumba.tables.couplings import gaunt
+from tpnumba.tables.quadrature import Grid
 
 __version__ = "0.1.0"
 
@@ -24,15 +27,19 @@ __all__ = [
     "FullTensorProduct",
     "FullyConnectedTensorProduct",
     "GauntTensorProduct",
+    "Grid",
     "Irrep",
     "Irreps",
     "SphericalHarmonics",
     "TensorProduct",
     "clebsch_gordan",
+    "convert",
     "equivariance_error",
     "expressivity",
+    "from_grid",
     "gaunt",
     "interactability",
     "rotate",
+    "to_grid",
     "wigner_d",
 ]

@@ -95,20 +95,20 @@ def test_order_is_the_cheapest_by_hand():
 
 @given(gaunt_products(), st.integers(0, 2))
 def test_transposes_of_linear_maps_are_transposes(p, i):
-    from tpnumba.backends.generic.transform import _apply, _Constants, _transpose
+    from tpnumba.backends.generic.transform import Constants, apply, transpose
 
     inputs = {**dict(p.__reduce__()[1][1]), "method": "grid"}
     plan = tp.GauntTensorProduct(**inputs).plan
     if plan == p.form:
         return
     (linear_map,) = plan.maps[i]
-    constants = _Constants(np, np.float64, None)
+    constants = Constants(np, np.float64, None)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, plan.operands[i].size))
     field = rng.standard_normal((3, plan.grid.n_alpha, plan.grid.n_beta))
-    left = np.sum(_apply(linear_map, constants, x) * field)
-    right = np.sum(x * _transpose(linear_map, constants, field))
-    size = np.sum(np.abs(_apply(linear_map, constants, x))) * np.max(np.abs(field))
+    left = np.sum(apply(linear_map, constants, x) * field)
+    right = np.sum(x * transpose(linear_map, constants, field))
+    size = np.sum(np.abs(apply(linear_map, constants, x))) * np.max(np.abs(field))
     assert abs(left - right) <= 1e-14 * max(1.0, size)
 
 

@@ -16,7 +16,7 @@ from strategies import tolerance
 import tpnumba as tp
 from tpnumba import limits
 from tpnumba.tables.couplings import NORMALIZATIONS, gaunt_coupling
-from tpnumba.tables.quadrature import SphereGrid
+from tpnumba.tables.quadrature import Grid
 
 DTYPES = ["float32", "float64"]
 
@@ -67,7 +67,7 @@ def test_values_are_the_polynomials_of_low_degree(xp):
 
 @pytest.mark.parametrize("lmax", [0, 1, 4, 16])
 def test_harmonics_are_orthonormal(xp, lmax):
-    grid = SphereGrid.exact(2 * lmax)
+    grid = Grid.exact(2 * lmax)
     values = xp.to_numpy(tp.SphericalHarmonics(lmax)(xp.asarray(grid.points().reshape(-1, 3))))
     gram = (values * np.repeat(grid.ring_weights, grid.n_alpha)[:, None]).T @ values
     limit = tolerance("float64", lmax, len(values)) * sqrt(2 * lmax + 1)

@@ -14,7 +14,7 @@ from strategies import tolerance
 
 import tpnumba as tp
 from tpnumba.tables.couplings import NORMALIZATIONS, gaunt_coupling, harmonic_scale
-from tpnumba.tables.quadrature import SphereGrid
+from tpnumba.tables.quadrature import Grid
 
 degrees_to_24 = st.tuples(st.integers(0, 24), st.integers(0, 24), st.integers(0, 24)).filter(
     lambda t: abs(t[0] - t[1]) <= t[2] <= t[0] + t[1]
@@ -23,7 +23,7 @@ degrees_to_24 = st.tuples(st.integers(0, 24), st.integers(0, 24), st.integers(0,
 
 def integral(l1, l2, l3):
     """The integral of three harmonics, on a grid that is exact for their product."""
-    grid = SphereGrid.exact(l1 + l2 + l3)
+    grid = Grid.exact(l1 + l2 + l3)
     values = tp.SphericalHarmonics(max(l1, l2, l3))(grid.points().reshape(-1, 3))
     weights = np.repeat(grid.ring_weights, grid.n_alpha)
     y1, y2, y3 = (values[:, degree**2 : (degree + 1) ** 2] for degree in (l1, l2, l3))

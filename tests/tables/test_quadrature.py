@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import tolerance
 
 import tpnumba as tp
-from tpnumba.tables.quadrature import SphereGrid, fast_length, gauss_legendre
+from tpnumba.tables.quadrature import Grid, fast_length, gauss_legendre
 
 
 def integrals(grid, degree):
@@ -20,7 +20,7 @@ def integrals(grid, degree):
 
 @given(st.integers(1, 12), st.integers(1, 24))
 def test_every_harmonic_up_to_exactness_is_integrated(n_beta, n_alpha):
-    grid = SphereGrid(n_beta, n_alpha)
+    grid = Grid(n_beta, n_alpha)
     found = integrals(grid, grid.exactness)
     expected = np.zeros(found.size)
     expected[0] = np.sqrt(4 * np.pi)
@@ -30,7 +30,7 @@ def test_every_harmonic_up_to_exactness_is_integrated(n_beta, n_alpha):
 
 @given(st.integers(1, 12), st.integers(1, 24))
 def test_some_harmonic_of_the_next_degree_is_not(n_beta, n_alpha):
-    grid = SphereGrid(n_beta, n_alpha)
+    grid = Grid(n_beta, n_alpha)
     degree = grid.exactness + 1
     found = integrals(grid, degree)[degree**2 :]
     # The rule in cos(beta) misses P_2n, the one in alpha takes cos(n alpha) for 1: both miss by more than 0.1.
@@ -39,7 +39,7 @@ def test_some_harmonic_of_the_next_degree_is_not(n_beta, n_alpha):
 
 @pytest.mark.parametrize("degree", range(30))
 def test_the_exact_grid_is_the_smallest(degree):
-    grid = SphereGrid.exact(degree)
+    grid = Grid.exact(degree)
     assert grid.exactness >= degree
     assert 2 * (grid.n_beta - 1) - 1 < degree
     assert grid.n_alpha == fast_length(degree + 1)
@@ -47,7 +47,7 @@ def test_the_exact_grid_is_the_smallest(degree):
 
 
 def test_points_are_unit_vectors_with_polar_axis_y():
-    grid = SphereGrid(5, 8)
+    grid = Grid(5, 8)
     points = grid.points()
     assert points.shape == (5, 8, 3)
     np.testing.assert_allclose(np.linalg.norm(points, axis=-1), 1, rtol=tolerance("float64", 0, 3))
@@ -105,12 +105,12 @@ def test_fast_length_is_the_next_product_of_2_3_5(n):
 @pytest.mark.parametrize(
     ("error", "make", "message"),
     [
-        (ValueError, lambda: SphereGrid.exact(-1), "degree .* got -1"),
-        (TypeError, lambda: SphereGrid.exact(1.5), "degree .* got 1.5"),
-        (ValueError, lambda: SphereGrid(0, 3), "n_beta must be a positive integer, got 0"),
-        (ValueError, lambda: SphereGrid(3, 0), "n_alpha must be a positive integer, got 0"),
-        (ValueError, lambda: SphereGrid(-1, 3), "n_beta .* got -1"),
-        (TypeError, lambda: SphereGrid(2, 3.0), "n_alpha .* got 3.0"),
+        (ValueError, lambda: Grid.exact(-1), "degree .* got -1"),
+        (TypeError, lambda: Grid.exact(1.5), "degree .* got 1.5"),
+        (ValueError, lambda: Grid(0, 3), "n_beta must be a positive integer, got 0"),
+        (ValueError, lambda: Grid(3, 0), "n_alpha must be a positive integer, got 0"),
+        (ValueError, lambda: Grid(-1, 3), "n_beta .* got -1"),
+        (TypeError, lambda: Grid(2, 3.0), "n_alpha .* got 3.0"),
     ],
 )
 def test_bad_sizes_are_refused(error, make, message):

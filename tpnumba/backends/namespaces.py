@@ -11,6 +11,7 @@ import numpy as np
 Array = Any  # an array of any namespace
 
 FLOATS = ("float32", "float64")
+COMPLEXES = ("complex64", "complex128")
 
 
 class Setting(NamedTuple):
@@ -39,19 +40,19 @@ def is_array(value: object) -> bool:
 
 
 def dtype_name(array: Array) -> str:
-    """``float32``, ``float64``, or whatever else the dtype is called."""
+    """``float32``, ``float64``, ``complex64``, ``complex128``, or whatever else the dtype is called."""
     xp = array_api_compat.array_namespace(array)
-    for name in FLOATS:
+    for name in (*FLOATS, *COMPLEXES):
         if array.dtype == getattr(xp, name):
             return name
     return str(array.dtype)
 
 
-def common_setting(arrays: Mapping[str, Any]) -> Setting:
-    """The namespace, device and result dtype of named arguments.
+def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS) -> Setting:
+    """The namespace, device and result dtype of named arguments; the real dtype of that precision, if they are complex.
 
     Raises:
-        TypeError: an argument is no array, the namespaces or devices differ, or a dtype is not float32 or float64.
+        TypeError: an argument is no array, the namespaces or devices differ, or a dtype is not one of ``dtypes``.
     """
     first: tuple[str, Any, Any] | None = None
     wide = False
@@ -63,9 +64,9 @@ def common_setting(arrays: Mapping[str, Any]) -> Setting:
             )
         xp = array_api_compat.array_namespace(array)
         kind = dtype_name(array)
-        if kind not in FLOATS:
-            raise TypeError(f"{name} must have dtype float32 or float64, got {kind}")
-        wide = wide or kind == "float64"
+        if kind not in dtypes:
+            raise TypeError(f"{name} must have dtype {' or '.join(dtypes)}, got {kind}")
+        wide = wide or kind in ("float64", "complex128")
         device = array_api_compat.device(array)
         if first is None:
             first = name, xp, device

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tpnumba.plans.base import Plan
 from tpnumba.tables.couplings import harmonic_scale
-from tpnumba.tables.quadrature import SphereGrid
+from tpnumba.tables.quadrature import Grid
 from tpnumba.tables.spherical_harmonics import legendre
 
 Array = npt.NDArray[np.float64]
@@ -140,7 +140,7 @@ class Transform(Plan):
 
     maps: tuple[tuple[LinearMap, ...], ...]
     middle: tuple[tuple[tuple[int, ...], float], ...]
-    grid: SphereGrid
+    grid: Grid
 
     __hash__ = Plan.__hash__
 
@@ -213,7 +213,7 @@ def _legendre_scatter(stage: LegendreStage) -> npt.NDArray[np.int64]:
 
 @lru_cache(maxsize=128)
 def _legendre_on_rings(lmax: int, n_beta: int) -> Array:
-    return _frozen(legendre(lmax, SphereGrid(n_beta, 1).cos_beta))
+    return _frozen(legendre(lmax, Grid(n_beta, 1).cos_beta))
 
 
 @lru_cache(maxsize=128)

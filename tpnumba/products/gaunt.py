@@ -11,7 +11,7 @@ from tpnumba.plans.transform import DegreeScaling, FourierStage, LegendreStage, 
 from tpnumba.products.base import Operator
 from tpnumba.products.instructions import check_choice
 from tpnumba.tables.couplings import NORMALIZATIONS, gaunt_coupling, harmonic_scale
-from tpnumba.tables.quadrature import SphereGrid
+from tpnumba.tables.quadrature import Grid
 
 METHODS = ("auto", "direct", "grid")
 
@@ -123,7 +123,7 @@ def _grid_plan(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Tra
     """
     largest = [block.lmax for block in irreps]
     highest = [min(largest[i], sum(largest) - largest[i]) for i in range(3)]
-    grid = SphereGrid.exact(sum(highest))
+    grid = Grid.exact(sum(highest))
     maps = []
     for i, block in enumerate(irreps):
         degrees = tuple(ir.l for _, ir in block)

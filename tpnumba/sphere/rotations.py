@@ -51,7 +51,7 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
         raise ValueError("R has determinant -1, and a bare degree has no parity: give irreps such as '2e' instead")
     xp, n = setting.xp, matrices.shape[0]
     require_memory(n * irreps.dim**2 * setting.itemsize, f"{n} Wigner D matrices of dimension {irreps.dim}")
-    blocks = _degrees(setting, proper, {block.ir.l for block in irreps if block.mul})
+    blocks = degree_matrices(setting, proper, {block.ir.l for block in irreps if block.mul})
     result = xp.zeros((n, irreps.dim, irreps.dim), dtype=setting.dtype, device=setting.device)
     if len(irreps) == 1 and irreps[0].mul == 1:
         result = blocks[irreps[0].ir.l] * _sign(xp, improper_signs, irreps[0].ir.p)
@@ -100,7 +100,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
     except ValueError:
         raise ValueError(f"the leading axes do not broadcast: R {leading}, x {tuple(x.shape[:-1])}") from None
     proper, signs = _split_parity(setting, xp.astype(matrices, setting.dtype, copy=False))
-    blocks = _degrees(setting, proper, {block.ir.l for block in irreps if block.mul})
+    blocks = degree_matrices(setting, proper, {block.ir.l for block in irreps if block.mul})
     parts = []
     for where, (mul, ir) in zip(irreps.slices(), irreps, strict=True):
         if mul == 0:
@@ -166,7 +166,7 @@ def _sign(xp: Any, improper_signs: Array, parity: int) -> Array:
     return improper_signs if parity == -1 else xp.ones_like(improper_signs)
 
 
-def _degrees(setting: Setting, proper: Array, wanted: set[int]) -> dict[int, Array]:
+def degree_matrices(setting: Setting, proper: Array, wanted: set[int]) -> dict[int, Array]:
     """``D^l`` of proper rotations ``(n, 3, 3)`` for each wanted degree."""
     xp, device, dtype = setting
     n = proper.shape[0]

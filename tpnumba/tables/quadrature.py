@@ -45,16 +45,28 @@ def fast_length(n: int) -> int:
 
 
 @dataclass(frozen=True)
-class SphereGrid:
-    """Gauss-Legendre in ``cos(beta)`` times equispaced in ``alpha``.
+class Grid:
+    """A grid on the unit sphere: Gauss-Legendre in ``cos(beta)`` times equispaced in ``alpha``; the polar axis is y.
 
-    Integrates every spherical harmonic up to degree ``2 n_beta - 1`` whose order is below ``n_alpha`` without error;
-    :attr:`exactness` is the largest degree for which both hold.
+    With its weights it integrates every spherical harmonic up to degree ``2 n_beta - 1`` whose order is below
+    ``n_alpha`` without error; :attr:`exactness` is the largest degree for which both hold. To expand a function of
+    degree ``lmax`` in harmonics up to ``lmax`` (:func:`tpnumba.from_grid`), products of two of them are integrated, so
+    take ``Grid.exact(2 * lmax)``. Frozen, hashable, comparable and picklable; the arrays are float64 NumPy.
+
+    Args:
+        n_beta: the number of rings (values of beta, the angle from the polar axis).
+        n_alpha: the number of points on each ring (longitudes).
+
+    Raises:
+        TypeError, ValueError: not a positive integer.
 
     Example:
-        >>> grid = SphereGrid.exact(12)
-        >>> grid, grid.exactness
-        (SphereGrid(n_beta=7, n_alpha=15), 13)
+        >>> grid = Grid.exact(12)
+        >>> grid, grid.shape, grid.exactness
+        (Grid(n_beta=7, n_alpha=15), (7, 15), 13)
+        >>> x, y, z = np.moveaxis(grid.points(), -1, 0)
+        >>> float(np.round(np.sum(grid.weights * z**2) / (4 * np.pi), 12))  # the mean of z^2 over the sphere
+        0.333333333333
     """
 
     n_beta: int
@@ -62,14 +74,28 @@ class SphereGrid:
 
     def __post_init__(self) -> None:
         for name in ("n_beta", "n_alpha"):
-            if check_degree(name, getattr(self, name)) == 0:
+            count = check_degree(name, getattr(self, name))
+            if count == 0:
                 raise ValueError(f"{name} must be a positive integer, got 0")
+            object.__setattr__(self, name, count)  # a Python int, whatever integer came
 
     @classmethod
-    def exact(cls, degree: int) -> SphereGrid:
-        """The smallest grid that integrates every harmonic up to ``degree`` (``n_alpha`` padded to a fast length)."""
+    def exact(cls, degree: int) -> Grid:
+        """The smallest grid that integrates every harmonic up to ``degree`` (``n_alpha`` padded to a fast length).
+
+        ``Grid.exact(2 * lmax)`` analyses functions of degree ``lmax``; ``Grid.exact(l1 + l2 + l3)`` the part of degree
+        up to ``l3`` of a product of functions of degrees ``l1`` and ``l2``.
+
+        Raises:
+            TypeError, ValueError: not a non-negative integer.
+        """
         degree = check_degree("degree", degree)
         return cls(degree // 2 + 1, fast_length(degree + 1))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n_beta, n_alpha)``, the shape of a function's values on the grid."""
+        return self.n_beta, self.n_alpha
 
     @property
     def exactness(self) -> int:
@@ -78,18 +104,23 @@ class SphereGrid:
 
     @property
     def cos_beta(self) -> Array:
-        """``cos(beta)`` of the rings, shape ``(n_beta,)``."""
+        """``cos(beta)`` of the rings, shape ``(n_beta,)``, rising: the first ring is nearest to ``-y``."""
         return gauss_legendre(self.n_beta)[0]
 
     @property
     def alpha(self) -> Array:
-        """The longitudes, shape ``(n_alpha,)``."""
+        """The longitudes in radians, shape ``(n_alpha,)``: 0 at z, a quarter turn at x."""
         return 2 * np.pi * np.arange(self.n_alpha) / self.n_alpha
 
     @property
     def ring_weights(self) -> Array:
-        """The weight of one point of each ring, shape ``(n_beta,)``; over all points they sum to ``4 pi``."""
+        """The weight of one point of each ring, shape ``(n_beta,)``."""
         return gauss_legendre(self.n_beta)[1] * (2 * np.pi / self.n_alpha)
+
+    @property
+    def weights(self) -> Array:
+        """The weight of every point, shape ``(n_beta, n_alpha)``, read-only; they sum to ``4 pi``."""
+        return np.broadcast_to(self.ring_weights[:, None], self.shape)
 
     def points(self) -> Array:
         """The points ``(x, y, z)``, shape ``(n_beta, n_alpha, 3)``; the polar axis is y."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any
 
-from tpnumba.backends.generic import contraction, transform
+from tpnumba.backends.generic import contraction, synthesis, transform
 from tpnumba.backends.namespaces import Setting, is_eager
 from tpnumba.plans.base import PIECE_BYTES, Plan
 from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
 Array = Any
@@ -96,6 +97,27 @@ def _rows(xp: Any, array: Array, block: Block, full: Shape) -> Array:
     return xp.reshape(xp.broadcast_to(part, (*shape, size)), (prod(shape), size))
 
 
+def map_rows(function: Callable[[Array], Array], array: Array, core: Shape, result: Shape, setting: Setting) -> Array:
+    """Apply ``function`` to every sample of an array ``(..., *core)``; a sample of the outcome has shape ``result``.
+
+    ``function`` gets ``(n, prod(core))`` and gives ``(n, prod(result))`` in the dtype of ``setting``. In pieces, so
+    that an array of any strides is not copied as a whole.
+    """
+    xp, device, dtype = setting
+    leading = tuple(array.shape[: array.ndim - len(core)])
+    if not is_eager(xp):
+        rows = xp.reshape(array, (prod(leading), prod(core)))
+        return xp.reshape(function(rows), (*leading, *result))
+    filled = xp.empty((*leading, *result), dtype=dtype, device=device)
+    for block in _blocks(leading, max(1, PIECE_BYTES // (16 * max(prod(core), prod(result))))):
+        where = (*block, ...)
+        part = array[where]
+        shape = tuple(part.shape[: len(leading)])
+        value = function(xp.reshape(part, (prod(shape), prod(core))))
+        filled[where] = xp.reshape(value, (*shape, *result))
+    return filled
+
+
 def _evaluate(
     plan: Plan, operands: Mapping[int, Array], block: Block, full: Shape, setting: Setting
 ) -> Iterator[tuple[slice, Array]]:
@@ -109,6 +131,8 @@ def _evaluate(
             return contraction.evaluate(plan, xp, dtype, device, inputs)
         case Transform():
             return transform.evaluate(plan, xp, dtype, device, inputs)
+        case Synthesis():
+            return synthesis.evaluate(plan, xp, dtype, device, inputs)
     raise TypeError(f"the generic backend has no evaluation for {type(plan).__name__}")
 
 

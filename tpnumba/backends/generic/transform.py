@@ -14,13 +14,14 @@ from tpnumba.plans.transform import DegreeScaling, FourierStage, LegendreStage, 
 Array = Any
 
 
-class _Constants:
+class Constants:
     """Float64 NumPy tables as arrays of the call's namespace, device and dtype."""
 
     def __init__(self, xp: Any, dtype: Any, device: Any) -> None:
         self.xp, self.dtype, self.device = xp, dtype, device
 
     def __call__(self, table: npt.NDArray[Any]) -> Array:
+        """The table as an array; integers keep their dtype."""
         dtype = self.dtype if table.dtype.kind == "f" else None
         return self.xp.asarray(table, dtype=dtype, device=self.device)
 
@@ -29,11 +30,11 @@ def evaluate(
     plan: Transform, xp: Any, dtype: Any, device: Any, inputs: dict[int, Array]
 ) -> Iterator[tuple[slice, Array]]:
     """Yield the result as ``(columns, value)``; see the evaluation of a Contraction."""
-    constants = _Constants(xp, dtype, device)
+    constants = Constants(xp, dtype, device)
     fields: dict[int, list[Array]] = {}
     for i in plan.inputs:
         rows = inputs[i] if plan.operands[i].access == "batch" else inputs[i][None, :]
-        fields[i] = [_apply(linear_map, constants, rows) for linear_map in plan.maps[i]]
+        fields[i] = [apply(linear_map, constants, rows) for linear_map in plan.maps[i]]
     weights = constants(plan.grid.ring_weights)
     shared = plan.operands[plan.output].access == "shared"
     total: Array | None = None
@@ -46,13 +47,13 @@ def evaluate(
         field = reduce(lambda a, b: a + b, values)
         if shared:
             field = xp.sum(field, axis=0, keepdims=True)
-        part = _transpose(linear_map, constants, field)
+        part = transpose(linear_map, constants, field)
         total = part if total is None else total + part
     assert total is not None
     yield slice(0, plan.operands[plan.output].size), total[0, :] if shared else total
 
 
-def _apply(linear_map: LinearMap, constants: _Constants, rows: Array) -> Array:
+def apply(linear_map: LinearMap, constants: Constants, rows: Array) -> Array:
     """From ``(n, components)`` to ``(n, n_alpha, n_beta)``."""
     value = rows
     for stage in linear_map.stages:
@@ -60,7 +61,7 @@ def _apply(linear_map: LinearMap, constants: _Constants, rows: Array) -> Array:
     return value
 
 
-def _transpose(linear_map: LinearMap, constants: _Constants, field: Array) -> Array:
+def transpose(linear_map: LinearMap, constants: Constants, field: Array) -> Array:
     """From ``(n, n_alpha, n_beta)`` to ``(n, components)``."""
     value = field
     for stage in reversed(linear_map.stages):
@@ -68,7 +69,7 @@ def _transpose(linear_map: LinearMap, constants: _Constants, field: Array) -> Ar
     return value
 
 
-def _forward(stage: Stage, constants: _Constants, value: Array) -> Array:
+def _forward(stage: Stage, constants: Constants, value: Array) -> Array:
     xp, n = constants.xp, value.shape[0]
     match stage:
         case DegreeScaling():
@@ -84,7 +85,7 @@ def _forward(stage: Stage, constants: _Constants, value: Array) -> Array:
             return xp.matmul(constants(np.ascontiguousarray(stage.matrix.T)), value)
 
 
-def _backward(stage: Stage, constants: _Constants, value: Array) -> Array:
+def _backward(stage: Stage, constants: Constants, value: Array) -> Array:
     xp, n = constants.xp, value.shape[0]
     match stage:
         case DegreeScaling():

@@ -1,0 +1,252 @@
+"""Coefficients and values of spherical harmonics from one library's convention to another's."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tpnumba.backends.generic.pieces import map_rows
+from tpnumba.backends.namespaces import COMPLEXES, FLOATS, Setting, common_setting, dtype_name, is_eager
+from tpnumba.irreps import check_degree
+from tpnumba.limits import require_memory
+from tpnumba.products.instructions import check_choice
+from tpnumba.sphere.rotations import degree_matrices
+from tpnumba.tables.conventions import (
+    CONVENTIONS,
+    Convention,
+    complex_from_real,
+    mirror,
+    partners,
+    real_from_complex,
+)
+
+Array = Any
+
+KINDS = ("coefficients", "values")
+AXES = ("fixed", "relabelled")
+
+#: How far a sample may be from that of a real function, in roundings of its largest number: a thousand, for numbers
+#: that come from long computations.
+_SLACK = 1000
+
+
+def convert(
+    x: Array,
+    lmax: int,
+    *,
+    source: str,
+    target: str,
+    kind: str = "coefficients",
+    axes: str = "fixed",
+    real: bool = True,
+) -> Array:
+    """From one library's convention for spherical harmonics to another's.
+
+    What is converted is a function: ``f(r) = sum of x_lm Y_lm(source) = sum of result_lm Y_lm(target)`` for every
+    direction ``r = (x, y, z)``, in the same physical axes. Degrees do not mix.
+
+    =================== ===== ========= =========================================== ================================
+    name                polar harmonics integral of ``|Y|^2``; place of ``(l, m)``  that of
+    =================== ===== ========= =========================================== ================================
+    ``e3nn``            y     real      1; ``l^2 + l + m``                          this package, ``integral``
+    ``e3nn-component``  y     real      4 pi; the same                              this package, ``component``
+    ``e3nn-norm``       y     real      4 pi / (2l + 1); the same                   this package, ``norm``
+    ``sphericart``      z     real      1; the same                                 sphericart
+    ``scipy``           z     complex   1; the same                                 ``scipy.special.sph_harm_y``
+    ``shtools``         z     real      4 pi; ``[0 if m >= 0 else 1, l, |m|]``      ``pyshtools.SHCoeffs``
+    ``shtools-ortho``   z     real      1; as ``shtools``                           its ``normalization='ortho'``
+    ``shtools-schmidt`` z     real      4 pi / (2l + 1); as ``shtools``             its ``normalization='schmidt'``
+    ``n3d``             z     real      4 pi; ``l^2 + l + m`` (ACN)                 ambisonics
+    ``sn3d``            z     real      4 pi / (2l + 1); the same                   ambisonics (AmbiX)
+    =================== ===== ========= =========================================== ================================
+
+    Real harmonics bear no Condon-Shortley sign, with cosines at m > 0 and sines at m < 0; complex ones bear it. The
+    axes of ambisonics are x to the front, y to the left, z up.
+
+    Args:
+        x: shape ``(..., (lmax + 1)**2)``, or ``(..., 2, lmax + 1, lmax + 1)`` for shtools (places with ``|m| > l``, and
+            sines of order 0, are not read). float32 or float64 for real harmonics, complex64 or complex128 for complex
+            ones.
+        lmax: the largest degree.
+        source, target: names in the table.
+        kind: ``coefficients`` of a function, as above; or ``values``, numbers that stand for the harmonics themselves:
+            ``Y_lm`` at a point, integrals of ``f Y_lm``, or ambisonic signals (a source at ``r`` is encoded by
+            ``Y_lm(r)``). Values change by the ratio of the harmonics, coefficients by its inverse.
+        axes: between polar axes y and z, ``fixed`` keeps the directions x, y, z, so that the components of a degree mix
+            by the Wigner D matrix of the cyclic permutation of the axes. ``relabelled`` keeps the polar axis: component
+            ``(l, m)`` stays ``(l, m)``, and the axes z, x, y of e3nn get the names x, y, z.
+        real: whether the function is real. If True, real harmonics have real coefficients; complex ``x`` must then obey
+            ``x_l,-m = (-1)^m conj(x_lm)`` to a thousand roundings wherever it is converted to real harmonics. If False,
+            ``x`` may be complex in any convention, and complex ``x`` gives a complex result.
+
+    Returns:
+        A new array of the shape of the target's convention, in the namespace, on the device and in the precision of
+        ``x``; complex if the target's harmonics are, or if ``real=False`` and ``x`` is.
+
+    Raises:
+        TypeError: ``x`` is no array, or of another dtype.
+        ValueError: a shape, degree or name that does not fit, or a function that is not real though ``real=True``; in
+            namespaces that compute later (dask, jax) such a sample becomes NaN instead.
+        MemoryError: the result would not fit; its size is named.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.array([0.0, 1.0, 2.0, 3.0])  # l = 1 is (x, y, z)
+        >>> convert(x, 1, source="e3nn", target="sphericart")  # l = 1 is (y, z, x)
+        array([0., 2., 3., 1.])
+        >>> y = convert(x, 1, source="e3nn", target="scipy")
+        >>> bool(np.allclose(convert(y, 1, source="scipy", target="e3nn"), x))
+        True
+    """
+    old, new, setting, lmax = _check(x, lmax, source, target, kind, axes, real)
+    xp = setting.xp
+    complex_dtype = xp.complex128 if setting.dtype == xp.float64 else xp.complex64
+    is_complex = xp.isdtype(x.dtype, "complex floating")
+    project = real and old.is_complex and not new.is_complex
+    result = setting._replace(dtype=complex_dtype if new.is_complex or (is_complex and not project) else setting.dtype)
+    core = old.shape(lmax)
+    shape = (*x.shape[: x.ndim - len(core)], *new.shape(lmax))
+    itemsize = (8 if setting.dtype == xp.float64 else 4) * (1 if result.dtype == setting.dtype else 2)
+    require_memory(itemsize * prod(shape), f"a result of shape {shape}")
+    if project and is_eager(xp):
+        _require_real(x, lmax, setting, source)
+
+    def change(rows: Array) -> Array:
+        value = _unpack(rows, old, lmax, setting)
+        if old.is_complex and not new.is_complex:
+            mixed = _mix(value, real_from_complex(lmax), lmax, setting, kind)
+            if project:
+                mixed = xp.real(mixed)
+                if not is_eager(xp):
+                    mixed = xp.where(_asymmetry(value, lmax, setting) > _slack(setting), xp.nan, mixed)
+            value = mixed
+        value = _scale(value, old, new, lmax, setting, kind)
+        if axes == "fixed" and old.polar_axis != new.polar_axis:
+            value = _turn(value, lmax, setting, inverse=new.polar_axis == "y")
+        if new.is_complex and not old.is_complex:
+            value = xp.astype(value, complex_dtype, copy=False)
+            value = _mix(value, complex_from_real(lmax), lmax, setting, kind)
+        return _pack(value, new, lmax, setting)
+
+    return map_rows(change, x, core, new.shape(lmax), result)
+
+
+def _check(
+    x: Array, lmax: int, source: str, target: str, kind: str, axes: str, real: bool
+) -> tuple[Convention, Convention, Setting, int]:
+    old = CONVENTIONS[check_choice("source", source, tuple(CONVENTIONS))]
+    new = CONVENTIONS[check_choice("target", target, tuple(CONVENTIONS))]
+    check_choice("kind", kind, KINDS)
+    check_choice("axes", axes, AXES)
+    if not isinstance(real, bool):
+        raise TypeError(f"real must be True or False, got {real!r}")
+    lmax = check_degree("lmax", lmax)
+    setting = common_setting({"x": x}, dtypes=(*FLOATS, *COMPLEXES))
+    is_complex = setting.xp.isdtype(x.dtype, "complex floating")
+    if old.is_complex and not is_complex:
+        raise TypeError(f"x must have dtype complex64 or complex128 for source {source!r}, got {dtype_name(x)}")
+    if is_complex and real and not old.is_complex:
+        raise TypeError(
+            f"x must have dtype float32 or float64 for source {source!r}, got {dtype_name(x)}; a complex function needs"
+            " real=False"
+        )
+    core = old.shape(lmax)
+    if tuple(x.shape[-len(core) :]) != core:
+        expected = ", ".join(str(n) for n in core)
+        raise ValueError(f"x must have shape (..., {expected}) for lmax = {lmax} in {source!r}, got {tuple(x.shape)}")
+    return old, new, setting, lmax
+
+
+def _slack(setting: Setting) -> float:
+    return _SLACK * float(setting.xp.finfo(setting.dtype).eps)
+
+
+def _asymmetry(rows: Array, lmax: int, setting: Setting) -> Array:
+    """How far complex rows are from those of a real function, in units of their largest number, shape ``(n, 1)``."""
+    xp = setting.xp
+    places, signs = mirror(lmax)
+    mate = xp.conj(xp.take(rows, xp.asarray(places, device=setting.device), axis=1)) * _table(signs, rows, setting)
+    largest = xp.max(xp.abs(rows), axis=1, keepdims=True)
+    return xp.max(xp.abs(rows - mate), axis=1, keepdims=True) / xp.where(largest == 0, xp.ones_like(largest), largest)
+
+
+def _require_real(x: Array, lmax: int, setting: Setting, source: str) -> None:
+    xp = setting.xp
+    found = map_rows(lambda rows: _asymmetry(rows, lmax, setting), x, ((lmax + 1) ** 2,), (1,), setting)
+    if not prod(found.shape):
+        return
+    worst = float(xp.max(xp.where(xp.isnan(found), xp.zeros_like(found), found)))
+    if worst > _slack(setting):
+        raise ValueError(
+            f"x must belong to a real function, x_l,-m = (-1)^m conj(x_lm) in {source!r}, but differs from that by"
+            f" {worst:.1e} of its largest number; give real=False for complex functions"
+        )
+
+
+def _table(values: Any, like: Array, setting: Setting) -> Array:
+    """A NumPy table as an array of the dtype of ``like``."""
+    return setting.xp.asarray(values, dtype=like.dtype, device=setting.device)
+
+
+def _unpack(rows: Array, convention: Convention, lmax: int, setting: Setting) -> Array:
+    places = convention.places(lmax)
+    if places is None:
+        return rows
+    return setting.xp.take(rows, setting.xp.asarray(places, device=setting.device), axis=1)
+
+
+def _pack(rows: Array, convention: Convention, lmax: int, setting: Setting) -> Array:
+    places = convention.places(lmax)
+    if places is None:
+        return rows
+    xp, size = setting.xp, rows.shape[1]
+    target = np.full(prod(convention.shape(lmax)), size)
+    target[places] = np.arange(size)
+    padded = xp.concat([rows, xp.zeros_like(rows[:, :1])], axis=1)
+    return xp.take(padded, xp.asarray(target, device=setting.device), axis=1)
+
+
+def _scale(rows: Array, old: Convention, new: Convention, lmax: int, setting: Setting, kind: str) -> Array:
+    if old.normalization == new.normalization:
+        return rows
+    factors = new.scales(lmax) / old.scales(lmax)
+    return rows * _table(factors if kind == "values" else 1 / factors, rows, setting)
+
+
+def _mix(rows: Array, pair: tuple[Any, Any], lmax: int, setting: Setting, kind: str) -> Array:
+    """Between real and complex harmonics: orders ``m`` and ``-m`` mix.
+
+    The matrix from one basis to the other is unitary, so that coefficients change by its complex conjugate.
+    """
+    xp = setting.xp
+    parts = []
+    for places, factors in zip(partners(lmax), pair, strict=True):
+        table = factors if kind == "values" else np.conj(factors)
+        parts.append(xp.take(rows, xp.asarray(places, device=setting.device), axis=1) * _table(table, rows, setting))
+    return parts[0] + parts[1]
+
+
+@lru_cache(maxsize=16)
+def _axis_matrices(lmax: int) -> tuple[Any, ...]:
+    """``M`` for each degree, with ``Y(polar axis z) = M Y(polar axis y)`` at the same point, read-only.
+
+    ``Y_z(x, y, z) = Y_y(y, z, x)``, so ``M = D(R)`` of the rotation ``R (x, y, z) = (y, z, x)``.
+    """
+    rotation = np.array([[[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]])
+    blocks = degree_matrices(common_setting({"R": rotation}), rotation, set(range(lmax + 1)))
+    matrices = [blocks[degree][0] for degree in range(lmax + 1)]
+    for matrix in matrices:
+        matrix.flags.writeable = False
+    return tuple(matrices)
+
+
+def _turn(rows: Array, lmax: int, setting: Setting, *, inverse: bool) -> Array:
+    """From polar axis y to z, or back; the matrices are orthogonal, so coefficients change as values do."""
+    parts = []
+    for degree, matrix in enumerate(_axis_matrices(lmax)):
+        table = np.ascontiguousarray(matrix if inverse else matrix.T)
+        parts.append(rows[:, degree**2 : (degree + 1) ** 2] @ _table(table, rows, setting))
+    return setting.xp.concat(parts, axis=1)
