@@ -3,6 +3,7 @@
 from tpnumba.irreps import Irrep, Irreps
 from tpnumba.measures.equivariance import equivariance_error
 from tpnumba.measures.expressivity import expressivity, interactability
+from tpnumba.products.bracket import BracketTensorProduct, GauntBracketTensorProduct
 from tpnumba.products.clebsch_gordan import (
     ChannelwiseTensorProduct,
     ElementwiseTensorProduct,
@@ -11,6 +12,8 @@ from tpnumba.products.clebsch_gordan import (
     TensorProduct,
 )
 from tpnumba.products.gaunt import GauntTensorProduct
+from tpnumba.products.matrix import MatrixTensorProduct
+from tpnumba.products.vector_spherical import VectorSphericalTensorProduct
 from tpnumba.sphere.conventions import convert
 from tpnumba.sphere.grids import from_grid, to_grid
 from tpnumba.sphere.harmonics import SphericalHarmonics
@@ -22,16 +25,20 @@ from tpnumba.tables.quadrature import Grid
 __version__ = "0.1.0"
 
 __all__ = [
+    "BracketTensorProduct",
     "ChannelwiseTensorProduct",
     "ElementwiseTensorProduct",
     "FullTensorProduct",
     "FullyConnectedTensorProduct",
+    "GauntBracketTensorProduct",
     "GauntTensorProduct",
     "Grid",
     "Irrep",
     "Irreps",
+    "MatrixTensorProduct",
     "SphericalHarmonics",
     "TensorProduct",
+    "VectorSphericalTensorProduct",
     "clebsch_gordan",
     "convert",
     "equivariance_error",

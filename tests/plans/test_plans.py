@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from strategies import gaunt_products, products
 
 import tpnumba as tp
+from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.base import Operand, Segment
 from tpnumba.plans.contraction import Contraction, Coupling, Path, channel_extents
 from tpnumba.plans.ordering import BATCH, cheapest_order
-from tpnumba.plans.transform import DegreeScaling, FourierStage, LegendreStage
+from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage
 
 
 @given(products())
@@ -95,20 +96,20 @@ def test_order_is_the_cheapest_by_hand():
 
 @given(gaunt_products(), st.integers(0, 2))
 def test_transposes_of_linear_maps_are_transposes(p, i):
-    from tpnumba.backends.generic.transform import Constants, apply, transpose
+    from tpnumba.backends.generic.stages import apply, transpose
 
     inputs = {**dict(p.__reduce__()[1][1]), "method": "grid"}
     plan = tp.GauntTensorProduct(**inputs).plan
     if plan == p.form:
         return
     (linear_map,) = plan.maps[i]
-    constants = Constants(np, np.float64, None)
+    setting = Setting(np, None, np.float64)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, plan.operands[i].size))
-    field = rng.standard_normal((3, plan.grid.n_alpha, plan.grid.n_beta))
-    left = np.sum(apply(linear_map, constants, x) * field)
-    right = np.sum(x * transpose(linear_map, constants, field))
-    size = np.sum(np.abs(apply(linear_map, constants, x))) * np.max(np.abs(field))
+    field = rng.standard_normal((3, plan.domain.n_alpha, plan.domain.n_beta))
+    left = np.sum(apply(linear_map, setting, x) * field)
+    right = np.sum(x * transpose(linear_map, setting, field))
+    size = np.sum(np.abs(apply(linear_map, setting, x))) * np.max(np.abs(field))
     assert abs(left - right) <= 1e-14 * max(1.0, size)
 
 

@@ -10,7 +10,7 @@ from strategies import random_arguments, tolerance
 
 import tpnumba as tp
 
-METHODS = ["direct", "grid"]
+METHODS = ["direct", "grid", "fourier"]
 
 
 def points(n):
@@ -91,9 +91,9 @@ def test_direct_is_blind_to_handedness():
     }
 
 
-@pytest.mark.parametrize(("method", "exponent"), [("grid", 3), ("direct", 5)])
+@pytest.mark.parametrize(("method", "exponent"), [("grid", 3), ("fourier", 3), ("direct", 5)])
 def test_growth_of_the_operation_count(method, exponent):
-    """L^3 on the grid, L^5 by coefficients: the exponent between L and 2 L, less what lower powers still add."""
+    """L^3 by transforms, L^5 by coefficients: the exponent between L and 2 L, less what lower powers still add."""
     flops = [tp.GauntTensorProduct(L, L, L, method=method).cost().flops for L in (8, 16)]
     assert exponent - 1 < log(flops[1] / flops[0], 2) < exponent + 0.2
 
@@ -105,4 +105,4 @@ def test_auto_takes_the_cheaper_and_says_so():
         assert p.cost().flops == min(costs.values())
         assert f"method {p.method}" in repr(p)
     assert tp.GauntTensorProduct(0, 0).method == "direct"
-    assert tp.GauntTensorProduct(12, 12).method == "grid"
+    assert tp.GauntTensorProduct(16, 16).method == "fourier"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tpnumba.irreps import Irreps
 from tpnumba.plans.base import Operand, Plan, Segment
-from tpnumba.plans.transform import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage
+from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage
 from tpnumba.tables.quadrature import Grid
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tpnumba.irreps import Irrep, Irreps, IrrepsLike, check_degree
-from tpnumba.plans.base import Operand, Plan
-from tpnumba.plans.contraction import Contraction, Coupling, Path
-from tpnumba.plans.transform import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage, Transform
+from tpnumba.irreps import Irreps, IrrepsLike
+from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage, ThetaStage
+from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
+from tpnumba.products.degrees import (
+    degrees_of,
+    make_form,
+    make_operands,
+    normalised,
+    read_degrees,
+    settle_method,
+    synthesis,
+)
 from tpnumba.products.instructions import check_choice
-from tpnumba.tables.couplings import NORMALIZATIONS, gaunt_coupling, harmonic_scale
-from tpnumba.tables.quadrature import Grid
+from tpnumba.tables.couplings import NORMALIZATIONS, gaunt_coupling
+from tpnumba.tables.quadrature import Grid, Torus, fast_length
 
-METHODS = ("auto", "direct", "grid")
+METHODS = ("auto", "direct", "grid", "fourier")
 
 
 class GauntTensorProduct(Operator):
@@ -26,8 +32,9 @@ class GauntTensorProduct(Operator):
         lmax1, lmax2: the largest degree of each input, or irreps of multiplicity 1 with each degree at most once and
             parity ``(-1)^l``. Channels go on leading axes.
         lmax_out: likewise for the output; by default ``lmax1 + lmax2``, where nothing is cut off.
-        method: ``direct`` (sparse Gaunt coefficients, O(L^5)), ``grid`` (Gauss-Legendre grid, separable, O(L^3)) or
-            ``auto`` (the one with fewer operations). Both give the same numbers to rounding.
+        method: ``direct`` (sparse Gaunt coefficients, O(L^5)), ``grid`` (Gauss-Legendre grid, separable, O(L^3)),
+            ``fourier`` (Fourier series on the torus of the doubled polar angle, multiplied by fast Fourier transforms,
+            O(L^3)) or ``auto`` (the one with the fewest operations). All give the same numbers to rounding.
         normalization: of the harmonics that both inputs and the output are expanded in: ``integral`` (orthonormal),
             ``component`` or ``norm``.
 
@@ -50,85 +57,68 @@ class GauntTensorProduct(Operator):
         method: str = "auto",
         normalization: str = "integral",
     ) -> None:
-        in1, in2 = natural_irreps("lmax1", lmax1), natural_irreps("lmax2", lmax2)
+        in1, in2 = read_degrees("lmax1", lmax1), read_degrees("lmax2", lmax2)
         if lmax_out is None:
             both = len(in1) > 0 and len(in2) > 0
             out = Irreps.spherical_harmonics(in1.lmax + in2.lmax) if both else Irreps()
         else:
-            out = natural_irreps("lmax_out", lmax_out)
+            out = read_degrees("lmax_out", lmax_out)
         check_choice("method", method, METHODS)
         check_choice("normalization", normalization, NORMALIZATIONS)
         irreps = in1, in2, out
-        form = _form(irreps, normalization)
-        plan, settled = _plan(form, irreps, normalization, method)
+        degrees1, degrees2, degrees_out = (degrees_of(block) for block in irreps)
+        coupling = normalised(gaunt_coupling, normalization)
+        form = make_form(irreps, lambda i, j, k: coupling(degrees1[i], degrees2[j], degrees_out[k]))
+        others = {
+            "grid": lambda: _grid_plan(irreps, normalization),
+            "fourier": lambda: _fourier_plan(irreps, normalization),
+        }
+        plan, settled = settle_method(method, form, others)
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": out, "method": method, "normalization": normalization}
         self._settle(arguments, form, plan, irreps, (0, 1), settled)
 
 
-def natural_irreps(name: str, value: Any) -> Irreps:
-    """Read an ``lmax`` argument: a degree, or irreps of multiplicity 1, each degree once, parity ``(-1)^l``.
+def highest_degrees(irreps: tuple[Irreps, Irreps, Irreps], slack: int = 0) -> list[int]:
+    """The largest degree of each operand that meets something: at most the sum of the other two's, less ``slack``.
 
-    Raises:
-        TypeError, ValueError: anything else, with the argument's name.
+    Dropping what lies above leaves the product as it is, and then no order aliases on the smallest exact grid.
     """
-    if not isinstance(value, str | tuple | list):
-        return Irreps.spherical_harmonics(check_degree(name, value))
-    irreps = Irreps(value)
-    for i, block in enumerate(irreps):
-        if block.mul != 1:
-            raise ValueError(f"{name} must have multiplicity 1 (channels go on leading axes), got {block} in {irreps}")
-        if block.ir != Irrep(block.ir.l, (-1) ** block.ir.l):
-            raise ValueError(
-                f"{name} must have the parity (-1)^l of functions on the sphere, got {block.ir} in {irreps}"
-            )
-        if any(block.ir == other.ir for other in irreps[:i]):
-            raise ValueError(f"{name} must have each degree at most once, got {irreps}")
-    return irreps
-
-
-def _operands(irreps: tuple[Irreps, Irreps, Irreps]) -> tuple[Operand, ...]:
-    return tuple(Operand.of_irreps(name, block) for name, block in zip(("in1", "in2", "out"), irreps, strict=True))
-
-
-def _form(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Contraction:
-    paths = []
-    for i1, (_, ir1) in enumerate(irreps[0]):
-        for i2, (_, ir2) in enumerate(irreps[1]):
-            for i_out, (_, ir_out) in enumerate(irreps[2]):
-                degrees = ir1.l, ir2.l, ir_out.l
-                coupling = gaunt_coupling(*degrees)
-                if coupling == 0:
-                    continue
-                s1, s2, s_out = (harmonic_scale(normalization, degree) for degree in degrees)
-                scale = coupling * s1 * s2 / s_out
-                paths.append(Path((i1, i2, i_out), ",,", Coupling("clebsch_gordan", degrees), (0, 1, 2), scale))
-    return Contraction(_operands(irreps), 2, tuple(paths))
-
-
-def _plan(
-    form: Contraction, irreps: tuple[Irreps, Irreps, Irreps], normalization: str, method: str
-) -> tuple[Plan, str]:
-    if method == "direct" or any(len(block) == 0 for block in irreps):
-        return form, "direct"
-    grid = _grid_plan(irreps, normalization)
-    if method == "auto" and sum(form.flops) <= sum(grid.flops):
-        return form, "direct"
-    return grid, "grid"
+    highest = [block.lmax for block in irreps]
+    for _ in range(3):
+        highest = [min(highest[i], sum(highest) - highest[i] - slack) for i in range(3)]
+    return highest
 
 
 def _grid_plan(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Transform:
-    """Synthesis on the smallest grid that integrates the triple product without error, product, analysis.
-
-    A degree above the sum of the other two operands' largest meets nothing: it is dropped, and then no order aliases.
-    """
-    largest = [block.lmax for block in irreps]
-    highest = [min(largest[i], sum(largest) - largest[i]) for i in range(3)]
+    """Synthesis on the smallest grid that integrates the triple product without error, product, analysis."""
+    highest = highest_degrees(irreps)
     grid = Grid.exact(sum(highest))
+    maps = tuple(
+        (synthesis(degrees_of(block), highest[i], grid, normalization, output=i == 2),)
+        for i, block in enumerate(irreps)
+    )
+    return Transform(make_operands(irreps), 2, maps, (((0, 0, 0), 1.0),), grid)
+
+
+def _fourier_plan(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Transform:
+    """Series on the torus, whose convolution is a product of values at equispaced points.
+
+    The product has degree ``L1 + L2`` in theta; the output's dual series turn it into integrals over the sphere.
+    """
+    highest = highest_degrees(irreps)
+    product = highest[0] + highest[1]
+    torus = Torus(fast_length(2 * product + 1), fast_length(sum(highest) + 1))
     maps = []
     for i, block in enumerate(irreps):
-        degrees = tuple(ir.l for _, ir in block)
-        legendre = LegendreStage(degrees, highest[i], grid.n_beta)
-        scaling = DegreeScaling(degrees, normalization, inverse=i == 2)
-        stages: tuple[Stage, ...] = (legendre, FourierStage(legendre.m_max, grid.n_alpha, grid.n_beta))
-        maps.append((LinearMap(stages if normalization == "integral" else (scaling, *stages)),))
-    return Transform(_operands(irreps), 2, tuple(maps), (((0, 0, 0), 1.0),), grid)
+        degrees = degrees_of(block)
+        count = (product if i == 2 else highest[i]) + 1
+        series = LegendreStage(degrees, highest[i], count, "dual_theta" if i == 2 else "theta")
+        stages: tuple[Stage, ...] = (
+            series,
+            ThetaStage(series.m_max, count, torus.n_theta),
+            FourierStage(series.m_max, torus.n_alpha, torus.n_theta, "fast"),
+        )
+        if normalization != "integral":
+            stages = (DegreeScaling(degrees, normalization, inverse=i == 2), *stages)
+        maps.append((LinearMap(stages),))
+    return Transform(make_operands(irreps), 2, tuple(maps), (((0, 0, 0), 1.0),), torus)

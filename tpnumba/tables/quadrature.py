@@ -128,3 +128,24 @@ class Grid:
         sin_beta = np.sqrt((1 - cos_beta) * (1 + cos_beta))
         x, z = sin_beta * np.sin(self.alpha), sin_beta * np.cos(self.alpha)
         return np.stack([x, np.broadcast_to(cos_beta, x.shape), z], axis=-1)
+
+
+@dataclass(frozen=True)
+class Torus:
+    """An equispaced grid on the torus of ``theta`` (the doubled polar angle) and ``alpha``.
+
+    The mean over it is exact for products of trigonometric series of total degree below ``n_theta`` and ``n_alpha``.
+    """
+
+    n_theta: int
+    n_alpha: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n_theta, n_alpha)``."""
+        return self.n_theta, self.n_alpha
+
+    @property
+    def ring_weights(self) -> Array:
+        """The weight of one point of each ring, shape ``(n_theta,)``; over all points they sum to ``2 pi``."""
+        return np.full(self.n_theta, 2 * np.pi / (self.n_theta * self.n_alpha))

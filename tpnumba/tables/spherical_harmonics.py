@@ -62,3 +62,35 @@ def legendre(lmax: int, cos_beta: Array) -> Array:
             below = table[degree - 2, :degree] if degree > 1 else 0.0
             table[degree, :degree] = a[:, None] * cos_beta * table[degree - 1, :degree] - b[:, None] * below
     return table
+
+
+def legendre_slope(lmax: int, cos_beta: Array) -> Array:
+    """``dP_lm / d beta``, of the shape of :func:`legendre`.
+
+    ``1/2 [sqrt((l + m)(l - m + 1)) P_{l,m-1} - sqrt((l - m)(l + m + 1)) P_{l,m+1}]``, and ``-sqrt(l (l + 1)) P_l1`` for
+    m = 0.
+    """
+    table = legendre(lmax, cos_beta)
+    degree, order = np.arange(lmax + 1)[:, None, None], np.arange(lmax + 1)[None, :, None]
+    lower = np.sqrt(np.maximum((degree + order) * (degree - order + 1), 0.0))
+    raised = np.sqrt(np.maximum((degree - order) * (degree + order + 1), 0.0))
+    below = np.concatenate([-table[:, 1:2], table[:, :-1]], axis=1) if lmax else np.zeros_like(table)
+    above = np.concatenate([table[:, 1:], np.zeros_like(table[:, :1])], axis=1)
+    slope: Array = (lower * below - raised * above) / 2
+    return slope
+
+
+def legendre_over_sine(lmax: int, cos_beta: Array) -> Array:
+    """``m P_lm / sin(beta)``, of the shape of :func:`legendre`; finite at the poles.
+
+    ``1/2 sqrt((2 l + 1) / (2 l - 1)) [sqrt((l + m)(l + m - 1)) P_{l-1,m-1} + sqrt((l - m)(l - m - 1)) P_{l-1,m+1}]``.
+    """
+    table = legendre(lmax, cos_beta)
+    degree, order = np.arange(1, lmax + 1)[:, None, None], np.arange(1, lmax + 1)[None, :, None]
+    plus = np.sqrt((degree + order) * (degree + order - 1.0))
+    minus = np.sqrt(np.maximum((degree - order) * (degree - order - 1.0), 0.0))
+    above = np.concatenate([table[:-1, 2:], np.zeros_like(table[:-1, :1])], axis=1) if lmax else table[:0, :0]
+    result = np.zeros_like(table)
+    factor = np.sqrt((2 * degree + 1) / (2 * degree - 1.0)) / 2
+    result[1:, 1:] = np.where(order <= degree, factor * (plus * table[:-1, :-1] + minus * above), 0.0)
+    return result

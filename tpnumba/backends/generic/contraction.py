@@ -10,24 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.generic.pairwise import Letters, arrange, multiply
+from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import PAIR, Contraction, Group
 
 Array = Any
 
 
-def evaluate(
-    plan: Contraction, xp: Any, dtype: Any, device: Any, inputs: dict[int, Array]
-) -> Iterator[tuple[slice, Array]]:
+def evaluate(plan: Contraction, setting: Setting, inputs: dict[int, Array]) -> Iterator[tuple[slice, Array]]:
     """Yield ``(columns, value)``; values of the same columns are to be added.
 
     ``inputs`` maps operands to arrays of shape ``(n, size)``, or ``(size,)`` where the plan says ``shared``. A value
     has shape ``(n, width)``, or ``(width,)`` if the output is shared: then the samples have been summed.
     """
+    xp, device, _ = setting
     output = plan.operands[plan.output]
     for number, group in enumerate(plan.groups):
         factors = [_factor(xp, device, plan.operands[i], group, i, inputs[i]) for i in group.inputs]
-        table = xp.asarray(_table(plan, number, _numpy_name(xp, dtype)), device=device)
+        table = xp.asarray(_table(plan, number, setting.dtype_name), device=device)
         factors.append((table, group.coupling_letters))
         wanted = group.letters[plan.output]
         for step in group.order.steps:
@@ -46,10 +46,6 @@ def evaluate(
             width = output.segments[segment].mul * output.segments[segment].dim
             head = part.shape[:1] if output.access == "batch" else ()
             yield output.segments[segment].slice, xp.reshape(part, (*head, width))
-
-
-def _numpy_name(xp: Any, dtype: Any) -> str:
-    return "float32" if dtype == xp.float32 else "float64"
 
 
 @lru_cache(maxsize=8192)

@@ -121,18 +121,17 @@ def map_rows(function: Callable[[Array], Array], array: Array, core: Shape, resu
 def _evaluate(
     plan: Plan, operands: Mapping[int, Array], block: Block, full: Shape, setting: Setting
 ) -> Iterator[tuple[slice, Array]]:
-    xp, device, dtype = setting
     inputs = {
-        i: array if plan.operands[i].access == "shared" else _rows(xp, array, block, full)
+        i: array if plan.operands[i].access == "shared" else _rows(setting.xp, array, block, full)
         for i, array in operands.items()
     }
     match plan:
         case Contraction():
-            return contraction.evaluate(plan, xp, dtype, device, inputs)
+            return contraction.evaluate(plan, setting, inputs)
         case Transform():
-            return transform.evaluate(plan, xp, dtype, device, inputs)
+            return transform.evaluate(plan, setting, inputs)
         case Synthesis():
-            return synthesis.evaluate(plan, xp, dtype, device, inputs)
+            return synthesis.evaluate(plan, setting, inputs)
     raise TypeError(f"the generic backend has no evaluation for {type(plan).__name__}")
 
 

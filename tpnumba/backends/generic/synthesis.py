@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tpnumba.backends.generic.transform import Constants, apply, transpose
+from tpnumba.backends.generic.stages import apply, constant, transpose
+from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.synthesis import Synthesis
 
 Array = Any
 
 
-def evaluate(
-    plan: Synthesis, xp: Any, dtype: Any, device: Any, inputs: dict[int, Array]
-) -> Iterator[tuple[slice, Array]]:
+def evaluate(plan: Synthesis, setting: Setting, inputs: dict[int, Array]) -> Iterator[tuple[slice, Array]]:
     """Yield the result as ``(columns, value)``; see the evaluation of a Contraction."""
-    constants = Constants(xp, dtype, device)
+    xp = setting.xp
     (rows,) = inputs.values()
     n, (n_beta, n_alpha) = rows.shape[0], plan.grid.shape
-    weights = constants(plan.grid.ring_weights) if plan.weighted else None
+    weights = constant(setting, plan.grid.ring_weights) if plan.weighted else None
     # The maps keep the rings on the last axis, where they are summed; a field has them first.
     if plan.output == 0:
         field = xp.permute_dims(xp.reshape(rows, (n, n_beta, n_alpha)), (0, 2, 1))
-        value = transpose(plan.linear_map, constants, field if weights is None else field * weights)
+        value = transpose(plan.linear_map, setting, field if weights is None else field * weights)
     else:
-        field = apply(plan.linear_map, constants, rows)
+        field = apply(plan.linear_map, setting, rows)
         field = field if weights is None else field * weights
         value = xp.reshape(xp.permute_dims(field, (0, 2, 1)), (n, n_beta * n_alpha))
     yield slice(0, plan.operands[plan.output].size), value

@@ -1,4 +1,4 @@
-"""Transform on any namespace: synthesis of the inputs, product on the grid, analysis of the output."""
+"""Transform on any namespace: the inputs carried to the domain, multiplied there, and the product carried back."""
 
 from __future__ import annotations
 
@@ -6,98 +6,50 @@ from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from tpnumba.plans.transform import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage, Transform
+from tpnumba.backends.generic.stages import apply, constant, transpose
+from tpnumba.backends.namespaces import Setting
+from tpnumba.plans.transform import Matrices, Transform
 
 Array = Any
 
 
-class Constants:
-    """Float64 NumPy tables as arrays of the call's namespace, device and dtype."""
-
-    def __init__(self, xp: Any, dtype: Any, device: Any) -> None:
-        self.xp, self.dtype, self.device = xp, dtype, device
-
-    def __call__(self, table: npt.NDArray[Any]) -> Array:
-        """The table as an array; integers keep their dtype."""
-        dtype = self.dtype if table.dtype.kind == "f" else None
-        return self.xp.asarray(table, dtype=dtype, device=self.device)
-
-
-def evaluate(
-    plan: Transform, xp: Any, dtype: Any, device: Any, inputs: dict[int, Array]
-) -> Iterator[tuple[slice, Array]]:
+def evaluate(plan: Transform, setting: Setting, inputs: dict[int, Array]) -> Iterator[tuple[slice, Array]]:
     """Yield the result as ``(columns, value)``; see the evaluation of a Contraction."""
-    constants = Constants(xp, dtype, device)
+    xp = setting.xp
     fields: dict[int, list[Array]] = {}
     for i in plan.inputs:
         rows = inputs[i] if plan.operands[i].access == "batch" else inputs[i][None, :]
-        fields[i] = [apply(linear_map, constants, rows) for linear_map in plan.maps[i]]
-    weights = constants(plan.grid.ring_weights)
+        fields[i] = [apply(linear_map, setting, rows) for linear_map in plan.maps[i]]
+    weights = None if isinstance(plan.domain, Matrices) else constant(setting, plan.domain.ring_weights)
     shared = plan.operands[plan.output].access == "shared"
     total: Array | None = None
     for component, linear_map in enumerate(plan.maps[plan.output]):
-        values = [
-            reduce(lambda a, b: a * b, (fields[i][meeting[i]] for i in plan.inputs)) * (weights * factor)
-            for meeting, factor in plan.middle
-            if meeting[plan.output] == component
-        ]
+        values = []
+        for meeting, factor in plan.terms:
+            if meeting[plan.output] == component:
+                met = {i: fields[i][meeting[i]] for i in plan.inputs}
+                if weights is None:
+                    values.append(_matrix_product(plan, setting, met) * factor)
+                else:
+                    values.append(reduce(lambda a, b: a * b, met.values()) * (weights * factor))
         field = reduce(lambda a, b: a + b, values)
         if shared:
             field = xp.sum(field, axis=0, keepdims=True)
-        part = transpose(linear_map, constants, field)
+        part = transpose(linear_map, setting, field)
         total = part if total is None else total + part
     assert total is not None
     yield slice(0, plan.operands[plan.output].size), total[0, :] if shared else total
 
 
-def apply(linear_map: LinearMap, constants: Constants, rows: Array) -> Array:
-    """From ``(n, components)`` to ``(n, n_alpha, n_beta)``."""
-    value = rows
-    for stage in linear_map.stages:
-        value = _forward(stage, constants, value)
-    return value
-
-
-def transpose(linear_map: LinearMap, constants: Constants, field: Array) -> Array:
-    """From ``(n, n_alpha, n_beta)`` to ``(n, components)``."""
-    value = field
-    for stage in reversed(linear_map.stages):
-        value = _backward(stage, constants, value)
-    return value
-
-
-def _forward(stage: Stage, constants: Constants, value: Array) -> Array:
-    xp, n = constants.xp, value.shape[0]
-    match stage:
-        case DegreeScaling():
-            return value * constants(stage.factors)
-        case LegendreStage():
-            parts = []
-            for columns, matrix in stage.orders:
-                picked = xp.take(value, constants(columns.ravel()), axis=1)
-                flat = xp.reshape(picked, (n * columns.shape[0], columns.shape[1]))
-                parts.append(xp.reshape(flat @ constants(matrix), (n, columns.shape[0], stage.n_beta)))
-            return xp.concat(parts, axis=1)
-        case FourierStage():
-            return xp.matmul(constants(np.ascontiguousarray(stage.matrix.T)), value)
-
-
-def _backward(stage: Stage, constants: Constants, value: Array) -> Array:
-    xp, n = constants.xp, value.shape[0]
-    match stage:
-        case DegreeScaling():
-            return value * constants(stage.factors)
-        case LegendreStage():
-            parts, start = [], 0
-            for columns, matrix in stage.orders:
-                count = columns.shape[0]
-                flat = xp.reshape(value[:, start : start + count, :], (n * count, stage.n_beta))
-                parts.append(xp.reshape(flat @ constants(np.ascontiguousarray(matrix.T)), (n, columns.size)))
-                start += count
-            parts.append(xp.zeros((n, 1), dtype=constants.dtype, device=constants.device))
-            return xp.take(xp.concat(parts, axis=1), constants(stage.scatter), axis=1)
-        case FourierStage():
-            return xp.matmul(constants(stage.matrix), value)
+def _matrix_product(plan: Transform, setting: Setting, met: dict[int, Array]) -> Array:
+    """The derivative of ``Tr(X Y Z^T)`` with respect to the output: ``X Y``, ``Z Y^T`` or ``X^T Z``."""
+    xp, shape = setting.xp, plan.domain.shape
+    square = {i: xp.reshape(value, (value.shape[0], *shape)) for i, value in met.items()}
+    match plan.output:
+        case 2:
+            product = xp.matmul(square[0], square[1])
+        case 0:
+            product = xp.matmul(square[2], xp.matrix_transpose(square[1]))
+        case _:
+            product = xp.matmul(xp.matrix_transpose(square[0]), square[2])
+    return xp.reshape(product, (product.shape[0], shape[0] * shape[1]))

@@ -1,0 +1,208 @@
+"""Linear maps and their transposes on any namespace, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.backends.namespaces import Setting
+from tpnumba.plans.stages import (
+    DegreeScaling,
+    FourierStage,
+    LegendreStage,
+    LinearMap,
+    Selection,
+    SparseStage,
+    Stage,
+    ThetaStage,
+)
+
+Array = Any
+
+#: A sparse stage of at most so many numbers is worked as a dense matrix: quicker, as long as that is small.
+_DENSE = 2**20
+
+
+def apply(linear_map: LinearMap, setting: Setting, rows: Array) -> Array:
+    """From ``(n, components)`` to the domain: ``(n, n_alpha, n_beta)`` on a grid, ``(n, numbers)`` as a matrix."""
+    value = rows
+    for stage in linear_map.stages:
+        value = _RUN[type(stage)][0](stage, setting, value)
+    return value
+
+
+def transpose(linear_map: LinearMap, setting: Setting, field: Array) -> Array:
+    """From the domain to ``(n, components)``."""
+    value = field
+    for stage in reversed(linear_map.stages):
+        value = _RUN[type(stage)][1](stage, setting, value)
+    return value
+
+
+def constant(setting: Setting, table: npt.NDArray[Any]) -> Array:
+    """A NumPy table as an array of the call's namespace, device and dtype; integers keep theirs."""
+    dtype = setting.dtype if table.dtype.kind == "f" else None
+    return setting.xp.asarray(table, dtype=dtype, device=setting.device)
+
+
+def _select(stage: Selection, _: Setting, value: Array) -> Array:
+    return value[:, stage.start : stage.stop]
+
+
+def _deselect(stage: Selection, setting: Setting, value: Array) -> Array:
+    xp, device, dtype = setting
+    n = value.shape[0]
+    around = [xp.zeros((n, width), dtype=dtype, device=device) for width in (stage.start, stage.size - stage.stop)]
+    return xp.concat([around[0], value, around[1]], axis=1)
+
+
+def _scale(stage: DegreeScaling, setting: Setting, value: Array) -> Array:
+    return value * constant(setting, stage.factors)
+
+
+def _to_orders(stage: LegendreStage, setting: Setting, value: Array) -> Array:
+    xp, n = setting.xp, value.shape[0]
+    parts = []
+    for columns, matrix in stage.orders:
+        picked = xp.take(value, constant(setting, columns.ravel()), axis=1)
+        flat = xp.reshape(picked, (n * columns.shape[0], columns.shape[1]))
+        parts.append(xp.reshape(flat @ constant(setting, matrix), (n, columns.shape[0], stage.n_beta)))
+    return xp.concat(parts, axis=1)
+
+
+def _from_orders(stage: LegendreStage, setting: Setting, value: Array) -> Array:
+    xp, device, dtype = setting
+    n = value.shape[0]
+    parts, start = [], 0
+    for columns, matrix in stage.orders:
+        count = columns.shape[0]
+        flat = xp.reshape(value[:, start : start + count, :], (n * count, stage.n_beta))
+        product = flat @ constant(setting, np.ascontiguousarray(matrix.T))
+        parts.append(xp.reshape(product, (n, columns.size)))
+        start += count
+    parts.append(xp.zeros((n, 1), dtype=dtype, device=device))
+    return xp.take(xp.concat(parts, axis=1), constant(setting, stage.scatter), axis=1)
+
+
+def _to_longitudes(stage: FourierStage, setting: Setting, value: Array) -> Array:
+    xp = setting.xp
+    if stage.kind != "fast":
+        return xp.matmul(constant(setting, np.ascontiguousarray(stage.matrix.T)), value)
+    cosines, sines = _order_places(stage.m_max)
+    # sum of a cos(m alpha) + b sin(m alpha) is the real part of sum (a - i b) e^(i m alpha)
+    real = xp.take(value, constant(setting, cosines), axis=1)
+    padded = xp.concat([xp.zeros_like(value[:, :1, :]), value], axis=1)
+    imaginary = xp.take(padded, constant(setting, sines), axis=1)
+    halves = constant(setting, np.where(cosines == 0, 1.0, 0.5)[:, None])
+    spectrum = _complex(xp, real * halves, -imaginary * halves)
+    return xp.fft.irfft(spectrum, n=stage.n_alpha, axis=1, norm="forward")
+
+
+def _from_longitudes(stage: FourierStage, setting: Setting, value: Array) -> Array:
+    xp = setting.xp
+    if stage.kind != "fast":
+        return xp.matmul(constant(setting, stage.matrix), value)
+    spectrum = xp.fft.rfft(value, axis=1)[:, : stage.m_max + 1, :]
+    both = xp.concat([xp.real(spectrum), -xp.imag(spectrum)], axis=1)
+    cosines, sines = _order_places(stage.m_max)
+    places = np.zeros(2 * stage.m_max + 1, dtype=np.int64)
+    places[cosines] = np.arange(stage.m_max + 1)
+    places[sines[1:] - 1] = stage.m_max + 1 + np.arange(1, stage.m_max + 1)
+    return xp.take(both, constant(setting, places), axis=1)
+
+
+@lru_cache(maxsize=64)
+def _order_places(m_max: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where the cosine of each m stands among the orders ``0, +1, -1, ...``, and its sine, counted from one."""
+    m = np.arange(m_max + 1)
+    return np.maximum(2 * m - 1, 0), np.where(m == 0, 0, 2 * m + 1)
+
+
+def _to_theta(stage: ThetaStage, setting: Setting, value: Array) -> Array:
+    xp = setting.xp
+    even, odd = _theta_factors(stage)
+    # The real part of sum c e^(i u theta) for even orders, of sum -i c e^(i u theta) for odd ones.
+    spectrum = _complex(xp, value * constant(setting, even), value * constant(setting, -odd))
+    return xp.fft.irfft(spectrum, n=stage.n_theta, axis=2, norm="forward")
+
+
+def _from_theta(stage: ThetaStage, setting: Setting, value: Array) -> Array:
+    xp = setting.xp
+    even, odd = (np.where(factors != 0, 1.0, 0.0) for factors in _theta_factors(stage))
+    spectrum = xp.fft.rfft(value, axis=2)[:, :, : stage.count]
+    return xp.real(spectrum) * constant(setting, even) - xp.imag(spectrum) * constant(setting, odd)
+
+
+@lru_cache(maxsize=64)
+def _theta_factors(stage: ThetaStage) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Factors of the spectrum: for the rows of even orders, and for those of odd ones, shape ``(orders, count)``."""
+    orders = (np.arange(2 * stage.m_max + 1) + 1) // 2
+    halves = np.where(np.arange(stage.count) == 0, 1.0, 0.5)
+    even = (orders % 2 == 0)[:, None] * halves
+    odd = (orders % 2 == 1)[:, None] * halves
+    odd[:, 0] = 0.0  # there is no sine of zero
+    return even, odd
+
+
+def _complex(xp: Any, real: Array, imaginary: Array) -> Array:
+    kind = xp.complex64 if real.dtype == xp.float32 else xp.complex128
+    return xp.astype(real, kind) + xp.astype(imaginary, kind) * 1j
+
+
+def _sparse(stage: SparseStage, setting: Setting, value: Array) -> Array:
+    if stage.sparse.shape[0] * stage.sparse.shape[1] <= _DENSE:
+        return value @ constant(setting, _dense(stage).T)
+    return _gather(setting, value, *_padded(stage, 0))
+
+
+def _sparse_transpose(stage: SparseStage, setting: Setting, value: Array) -> Array:
+    if stage.sparse.shape[0] * stage.sparse.shape[1] <= _DENSE:
+        return value @ constant(setting, _dense(stage))
+    return _gather(setting, value, *_padded(stage, 1))
+
+
+def _gather(setting: Setting, value: Array, places: npt.NDArray[Any], factors: npt.NDArray[Any]) -> Array:
+    """Sum the few numbers that each result needs, one of all results at a time."""
+    total = None
+    for place, factor in zip(places, factors, strict=True):
+        part = setting.xp.take(value, constant(setting, place), axis=1) * constant(setting, factor)
+        total = part if total is None else total + part
+    return total
+
+
+@lru_cache(maxsize=64)
+def _dense(stage: SparseStage) -> npt.NDArray[np.float64]:
+    matrix = np.zeros(stage.sparse.shape)
+    matrix[tuple(stage.sparse.coords)] = stage.sparse.values
+    return matrix
+
+
+@lru_cache(maxsize=64)
+def _padded(stage: SparseStage, axis: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """For each place along ``axis`` of the matrix its non-zeros, padded with zeros to as many as the fullest has."""
+    table = stage.sparse
+    keys, others = table.coords[axis], table.coords[1 - axis]
+    order = np.argsort(keys, kind="stable")
+    keys, others, values = keys[order], others[order], table.values[order]
+    counts = np.bincount(keys, minlength=table.shape[axis])
+    rank = np.arange(keys.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    places = np.zeros((max(1, counts.max(initial=0)), table.shape[axis]), dtype=np.int64)
+    factors = np.zeros(places.shape)
+    places[rank, keys] = others
+    factors[rank, keys] = values
+    return places, factors
+
+
+_Run = Callable[[Any, Setting, Array], Array]
+_RUN: dict[type[Stage], tuple[_Run, _Run]] = {
+    Selection: (_select, _deselect),
+    DegreeScaling: (_scale, _scale),
+    SparseStage: (_sparse, _sparse_transpose),
+    LegendreStage: (_to_orders, _from_orders),
+    FourierStage: (_to_longitudes, _from_longitudes),
+    ThetaStage: (_to_theta, _from_theta),
+}

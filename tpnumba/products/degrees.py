@@ -1,0 +1,113 @@
+"""What the products on the sphere share: reading ``lmax`` arguments, forms of one number a path, choosing a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tpnumba.irreps import Irrep, Irreps, check_degree
+from tpnumba.plans.base import Operand, Plan
+from tpnumba.plans.contraction import Contraction, Coupling, Path
+from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage
+from tpnumba.tables.couplings import harmonic_scale
+from tpnumba.tables.quadrature import Grid, Torus
+
+#: Parities of the irreps of degree l, by the name that messages give them.
+PARITIES: Mapping[str, Callable[[int], int]] = {
+    "(-1)^l of functions on the sphere": lambda degree: (-1) ** degree,
+    "-(-1)^l of pseudo-functions on the sphere": lambda degree: -((-1) ** degree),
+    "+1, as both parities meet in it": lambda degree: 1,
+}
+NATURAL, UNNATURAL, EVEN = PARITIES
+
+
+def read_degrees(name: str, value: Any, parity: str = NATURAL) -> Irreps:
+    """Read an ``lmax`` argument: a degree, or irreps of multiplicity 1, each degree once, of the parity said.
+
+    Raises:
+        TypeError, ValueError: anything else, with the argument's name.
+    """
+    parity_of = PARITIES[parity]
+    if not isinstance(value, str | tuple | list):
+        return Irreps([(1, Irrep(degree, parity_of(degree))) for degree in range(check_degree(name, value) + 1)])
+    irreps = Irreps(value)
+    for i, block in enumerate(irreps):
+        if block.mul != 1:
+            raise ValueError(f"{name} must have multiplicity 1 (channels go on leading axes), got {block} in {irreps}")
+        if block.ir.p != parity_of(block.ir.l):
+            raise ValueError(f"{name} must have the parity {parity}, got {block.ir} in {irreps}")
+        if any(block.ir == other.ir for other in irreps[:i]):
+            raise ValueError(f"{name} must have each degree at most once, got {irreps}")
+    return irreps
+
+
+def degrees_of(irreps: Irreps) -> tuple[int, ...]:
+    """The degree of each block."""
+    return tuple(block.ir.l for block in irreps)
+
+
+def make_form(irreps: tuple[Irreps, Irreps, Irreps], coupling: Callable[[int, int, int], float]) -> Contraction:
+    """``coupling(i1, i2, i_out) C(l1, l2, l3)`` for all blocks between which it is not zero."""
+    paths = []
+    for i1, block1 in enumerate(irreps[0]):
+        for i2, block2 in enumerate(irreps[1]):
+            for i_out, block_out in enumerate(irreps[2]):
+                degrees = block1.ir.l, block2.ir.l, block_out.ir.l
+                if abs(degrees[0] - degrees[1]) <= degrees[2] <= degrees[0] + degrees[1]:
+                    scale = coupling(i1, i2, i_out)
+                    if scale != 0:
+                        paths.append(Path((i1, i2, i_out), ",,", Coupling("clebsch_gordan", degrees), (0, 1, 2), scale))
+    return Contraction(make_operands(irreps), 2, tuple(paths))
+
+
+def make_operands(irreps: tuple[Irreps, Irreps, Irreps]) -> tuple[Operand, ...]:
+    """The operands in1, in2, out."""
+    return tuple(Operand.of_irreps(name, block) for name, block in zip(("in1", "in2", "out"), irreps, strict=True))
+
+
+def normalised(coupling: Callable[[int, int, int], float], normalization: str) -> Callable[[int, int, int], float]:
+    """A coupling of degrees, from orthonormal harmonics to those of another normalisation."""
+
+    def scaled(l1: int, l2: int, l3: int) -> float:
+        s1, s2, s3 = (harmonic_scale(normalization, degree) for degree in (l1, l2, l3))
+        return coupling(l1, l2, l3) * s1 * s2 / s3
+
+    return scaled
+
+
+def settle_method(method: str, form: Contraction, others: Mapping[str, Callable[[], Plan | None]]) -> tuple[Plan, str]:
+    """The plan of a method, and its name; ``auto`` takes the one with the fewest operations.
+
+    Args:
+        method: ``auto``, ``direct`` or a key of ``others``.
+        form: what ``direct`` evaluates; also what is evaluated where another method has nothing to do (None).
+        others: makes the plan of each other method.
+    """
+    plans: dict[str, Plan] = {"direct": form}
+    if form.paths:
+        for name, make in others.items():
+            if method in (name, "auto") and (plan := make()) is not None:
+                plans[name] = plan
+    chosen = min(plans, key=lambda name: sum(plans[name].flops)) if method == "auto" else method
+    return (plans[chosen], chosen) if chosen in plans else (form, "direct")
+
+
+def synthesis(
+    degrees: tuple[int, ...],
+    highest: int,
+    domain: Grid | Torus,
+    normalization: str,
+    *,
+    output: bool,
+    kind: str = "value",
+    longitudes: str = "dense",
+) -> LinearMap:
+    """From the components of ``degrees`` to a function on a grid; ``highest`` drops the degrees above it.
+
+    The output operand is expanded in harmonics that are scaled the other way.
+    """
+    legendre = LegendreStage(degrees, highest, domain.shape[0], kind)
+    stages: tuple[Stage, ...] = (legendre, FourierStage(legendre.m_max, domain.n_alpha, domain.shape[0], longitudes))
+    if normalization != "integral":
+        stages = (DegreeScaling(degrees, normalization, inverse=output), *stages)
+    return LinearMap(stages)
