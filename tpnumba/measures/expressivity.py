@@ -31,12 +31,18 @@ def interactability(p: Operator) -> frozenset[tuple[int, int, int]]:
     )
 
 
-def expressivity(p: Operator) -> int:
+def expressivity(p: Operator, *, single_copies: bool = False) -> int:
     """The number of dimensions of the set of equivariant bilinear maps that the product reaches.
 
     In front of each input stands any equivariant endomorphism (a matrix between the copies of each irrep), behind the
     output any equivariant map to one copy of each irrep, and the product's own weights are free. The number is the
     generic rank of the derivative of all these parameters -> the bilinear map (*The Price of Freedom*, section 4).
+
+    Args:
+        p: a product.
+        single_copies: count as the paper's tables do, whatever copies the product's inputs hold: a map from one copy of
+            each degree to one copy of each degree, parity ignored. Each block of an input is fed from its degree with a
+            weight of its own, each degree of the result is a weighted sum of its blocks.
 
     Raises:
         MemoryError: the derivative would not fit; its size is named.
@@ -48,15 +54,9 @@ def expressivity(p: Operator) -> int:
         (19, 9)
     """
     _require_product(p)
-    table = _ReducedTable(p)
-    n_maps = len(table.maps)
-    n_parameters = (
-        sum(n * n for n in table.copies1.values())
-        + sum(n * n for n in table.copies2.values())
-        + sum(table.copies_out.values())
-        + p.weight_numel
-    )
-    require_memory(3 * 8 * n_maps * n_parameters, "the derivative of the bilinear map with respect to its parameters")
+    table = _ReducedTable(p, single_copies=single_copies)
+    size = 3 * 8 * table.n_maps * table.n_parameters
+    require_memory(size, "the derivative of the bilinear map with respect to its parameters")
     rng = np.random.default_rng(0)
     # A random point has the generic rank with probability one; a second one guards against an unlucky draw.
     return max(_rank(table.jacobian(rng)) for _ in range(2))
@@ -80,27 +80,31 @@ def _rank(jacobian: Array) -> int:
 class _ReducedTable:
     """A product without its components: numbers ``kappa[s1, s2, s3]`` between copies of irreps."""
 
-    def __init__(self, p: Operator) -> None:
-        self.places1, self.copies1 = _copies(p.irreps_in1)
-        self.places2, self.copies2 = _copies(p.irreps_in2)
-        self.places_out, self.copies_out = _copies(p.irreps_out)
+    def __init__(self, p: Operator, *, single_copies: bool) -> None:
+        self.places1, copies1 = _copies(p.irreps_in1, by_degree=single_copies)
+        self.places2, copies2 = _copies(p.irreps_in2, by_degree=single_copies)
+        self.places_out, self.copies_out = _copies(p.irreps_out, by_degree=single_copies)
+        self.mixers1 = [(n, 1 if single_copies else n) for n in copies1]
+        self.mixers2 = [(n, 1 if single_copies else n) for n in copies2]
         self.weight_numel = p.weight_numel
+        self.n_parameters = (
+            sum(n * m for n, m in (*self.mixers1, *self.mixers2)) + sum(self.copies_out) + self.weight_numel
+        )
         parts = list(_terms(p))
         ones = np.zeros(0, dtype=np.int64)
         s1, s2, s3, weight = (np.concatenate([ones, *(part[k] for part in parts)]) for k in range(4))
         self.s1, self.s2, self.s3, self.weight = s1, s2, s3, weight
         self.kappa = np.concatenate([np.zeros(0), *(part[4] for part in parts)])
-        # The bilinear map: one number for each pair of input copies and each output irrep that some path joins.
+        # The bilinear map: one number for each pair of copies fed in and each output irrep that some path joins.
         ir1, ir2, ir3 = self.places1[s1, 0], self.places2[s2, 0], self.places_out[s3, 0]
         self.triples = sorted(set(zip(ir1.tolist(), ir2.tolist(), ir3.tolist(), strict=True)))
-        counts1, counts2 = list(self.copies1.values()), list(self.copies2.values())
-        self.maps = [(a, b, c, i, j) for a, b, c in self.triples for i in range(counts1[a]) for j in range(counts2[b])]
+        self.n_maps = sum(self.mixers1[a][1] * self.mixers2[b][1] for a, b, _ in self.triples)
 
     def jacobian(self, rng: np.random.Generator) -> Array:
         """The derivative at a random point, shape ``(parameters, maps)``."""
-        mixers1 = [rng.standard_normal((n, n)) for n in self.copies1.values()]
-        mixers2 = [rng.standard_normal((n, n)) for n in self.copies2.values()]
-        readouts = [rng.standard_normal(n) for n in self.copies_out.values()]
+        mixers1 = [rng.standard_normal(shape) for shape in self.mixers1]
+        mixers2 = [rng.standard_normal(shape) for shape in self.mixers2]
+        readouts = [rng.standard_normal(n) for n in self.copies_out]
         weights = np.concatenate([rng.standard_normal(self.weight_numel), [1.0]])
         ir1, slot1 = self.places1[self.s1].T
         ir2, slot2 = self.places2[self.s2].T
@@ -113,7 +117,7 @@ class _ReducedTable:
         for a, b, c in self.triples:
             chosen = (ir1 == a) & (ir2 == b) & (ir3 == c)
             u, v, w, k = slot1[chosen], slot2[chosen], slot3[chosen], self.weight[chosen]
-            value, n1, n2 = self.kappa[chosen], mixers1[a].shape[0], mixers2[b].shape[0]
+            value, n1, n2 = self.kappa[chosen], mixers1[a].shape[1], mixers2[b].shape[1]
             left, right, read, weight = mixers1[a][u], mixers2[b][v], readouts[c][w], weights[k]
             block = np.zeros((total, n1, n2))
             # d/d mixers1[a][u, i'] of sum value left[u, i] right[v, j] read weight, and so on
@@ -130,16 +134,20 @@ class _ReducedTable:
         return np.concatenate([np.zeros((total, 0)), *columns], axis=1)
 
 
-def _copies(irreps: Irreps) -> tuple[npt.NDArray[np.int64], dict[Irrep, int]]:
-    """For each copy its irrep's number and its place among the copies of that irrep; and how many there are."""
-    counts: dict[Irrep, int] = {}
+def _copies(irreps: Irreps, *, by_degree: bool) -> tuple[npt.NDArray[np.int64], list[int]]:
+    """For each copy its irrep's number and its place among the copies of that irrep; and how many there are.
+
+    ``by_degree``: irreps that differ in parity alone count as one.
+    """
+    counts: dict[Irrep | int, int] = {}
     places = []
     for mul, ir in irreps:
-        start = counts.setdefault(ir, 0)
-        number = list(counts).index(ir)
+        key = ir.l if by_degree else ir
+        start = counts.setdefault(key, 0)
+        number = list(counts).index(key)
         places += [(number, start + i) for i in range(mul)]
-        counts[ir] = start + mul
-    return np.array(places, dtype=np.int64).reshape(-1, 2), counts
+        counts[key] = start + mul
+    return np.array(places, dtype=np.int64).reshape(-1, 2), list(counts.values())
 
 
 def _terms(p: Operator) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
