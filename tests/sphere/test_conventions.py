@@ -312,6 +312,8 @@ def test_a_result_that_does_not_fit_is_refused_with_its_size(monkeypatch):
     monkeypatch.setattr(limits, "available_bytes", lambda: 2**20)
     with pytest.raises(MemoryError, match=r"a result of shape \(100000, 100\) would take 152.6 MiB"):
         tp.convert(np.zeros((10**5, 100)), 9, source="e3nn", target="scipy")
+    with pytest.raises(MemoryError, match="the matrices between the polar axes up to degree 150 would take 1"):
+        tp.convert(np.zeros(151**2), 150, source="e3nn", target="sphericart")
 
 
 def test_the_namespace_is_kept():
