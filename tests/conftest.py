@@ -50,6 +50,7 @@ class Backend(enum.Enum):
         return Namespace(array_api_strict, array_api_strict.Device(device), "generic")
 
 
-@pytest.fixture(params=list(Backend), ids=lambda backend: backend.value)
+# For the session: hypothesis refuses fixtures that are made anew for each test, and nothing in it changes.
+@pytest.fixture(scope="session", params=list(Backend), ids=lambda backend: backend.value)
 def xp(request: pytest.FixtureRequest) -> Namespace:
     return request.param.namespace()

@@ -341,7 +341,7 @@ def test_out_that_does_not_fit_is_refused(xp):
     points = xp.asarray(np.zeros((5, 3)))
     with pytest.raises(ValueError, match=r"out must have shape \(5, 16\), got \(5, 15\)"):
         harmonics(points, out=xp.asarray(np.zeros((5, 15))))
-    with pytest.raises(TypeError, match=r"out must have dtype .*float64.*, got .*float32"):
+    with pytest.raises(TypeError, match="out must have dtype float64, got float32"):
         harmonics(points, out=xp.asarray(np.zeros((5, 16)), "float32"))
     with pytest.raises(TypeError, match="out must be an array"):
         harmonics(points, out=np.zeros((5, 16)).tolist())

@@ -21,6 +21,16 @@ class Setting(NamedTuple):
     device: Any
     dtype: Any
 
+    @property
+    def dtype_name(self) -> str:
+        """``float32`` or ``float64``."""
+        return FLOATS[self.dtype == self.xp.float64]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes a number."""
+        return 8 if self.dtype == self.xp.float64 else 4
+
 
 def is_array(value: object) -> bool:
     """Whether ``value`` is an array of a namespace that array-api-compat knows (masked arrays and matrices are not)."""
@@ -101,7 +111,7 @@ def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapp
     if array_api_compat.device(out) != setting.device:
         raise TypeError(f"out is on device {array_api_compat.device(out)!s}, but the inputs are on {setting.device!s}")
     if out.dtype != setting.dtype:
-        raise TypeError(f"out must have dtype {setting.dtype!s}, got {out.dtype!s}")
+        raise TypeError(f"out must have dtype {setting.dtype_name}, got {dtype_name(out)}")
     if tuple(out.shape) != shape:
         raise ValueError(f"out must have shape {shape}, got {tuple(out.shape)}")
     if is_numpy(xp) and not out.flags.writeable:

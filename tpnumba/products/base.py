@@ -395,5 +395,4 @@ def _require_shape(name: str, array: Array, shape: Shape) -> None:
 
 
 def _require_result(shape: Shape, setting: Setting) -> None:
-    itemsize = 8 if setting.dtype == setting.xp.float64 else 4
-    require_memory(itemsize * prod(shape), f"a result of shape {shape}")
+    require_memory(setting.itemsize * prod(shape), f"a result of shape {shape}")

@@ -100,9 +100,7 @@ class SphericalHarmonics:
         if out is not None:
             check_out(out, shape, setting, {"xyz": xyz})
         else:
-            require_memory(
-                prod(shape) * (8 if setting.dtype == setting.xp.float64 else 4), f"a result of shape {shape}"
-            )
+            require_memory(prod(shape) * setting.itemsize, f"a result of shape {shape}")
         rows = setting.xp.reshape(xyz, (-1, 3)) if prod(shape[:-1]) else setting.xp.reshape(xyz, (0, 3))
         if not is_eager(setting.xp):
             return setting.xp.reshape(self._values(setting, rows), shape)

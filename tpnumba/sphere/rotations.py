@@ -50,8 +50,7 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
     if bare and not bool(setting.xp.all(improper_signs > 0)):
         raise ValueError("R has determinant -1, and a bare degree has no parity: give irreps such as '2e' instead")
     xp, n = setting.xp, matrices.shape[0]
-    itemsize = 8 if setting.dtype == xp.float64 else 4
-    require_memory(n * irreps.dim**2 * itemsize, f"{n} Wigner D matrices of dimension {irreps.dim}")
+    require_memory(n * irreps.dim**2 * setting.itemsize, f"{n} Wigner D matrices of dimension {irreps.dim}")
     blocks = degree_matrices(setting, proper, {block.ir.l for block in irreps if block.mul})
     result = xp.zeros((n, irreps.dim, irreps.dim), dtype=setting.dtype, device=setting.device)
     if len(irreps) == 1 and irreps[0].mul == 1:

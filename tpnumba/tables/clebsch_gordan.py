@@ -1,13 +1,13 @@
 """Real Clebsch-Gordan coefficients: the invariant of three irreps, with Frobenius norm 1.
 
-The numbers are those of ``e3nn.o3.wigner_3j``, sign included. They come from the exact integer sum of Racah for the 3j
-symbol, carried to the real basis without complex numbers; each value is rounded once.
+The numbers are those of ``e3nn.o3.wigner_3j``, sign included. They come from the 3j symbols, carried to the real basis
+without complex numbers: at low degree from Racah's sum in exact integers, each value rounded once, above from null
+vectors of tridiagonal matrices.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from math import comb, factorial
+from math import comb, factorial, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +15,13 @@ import numpy.typing as npt
 
 from tpnumba.irreps import check_degree
 from tpnumba.limits import require_memory
+from tpnumba.tables.memory import cached_within
+from tpnumba.tables.tridiagonal import null_vectors
 
 Array = npt.NDArray[np.float64]
+
+#: Up to this ``l1 + l2 + l3`` exact integers are as quick as anything else (3 ms at l = 24).
+_EXACT_TOTAL = 72
 
 
 class SparseTable(NamedTuple):
@@ -49,12 +54,16 @@ def _binomials(n: int, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.object_
     return np.array(row, dtype=object)[np.where(inside, indices, n + 1)]
 
 
-@lru_cache(maxsize=1024)
+@cached_within(2**25)
 def wigner_3j(l1: int, l2: int, l3: int) -> Array:
-    """The 3j symbols ``(l1 l2 l3; m1 m2 -m1-m2)`` as a read-only array ``[l1 + m1, l2 + m2]``.
+    """The 3j symbols ``(l1 l2 l3; m1 m2 -m1-m2)`` as a read-only array ``[l1 + m1, l2 + m2]``."""
+    table = (_exact_3j if l1 + l2 + l3 <= _EXACT_TOTAL else _stable_3j)(l1, l2, l3)
+    table.flags.writeable = False
+    return table
 
-    Racah's sum in exact integers, all orders at once, as a product of three integer matrices.
-    """
+
+def _exact_3j(l1: int, l2: int, l3: int) -> Array:
+    """Racah's sum in exact integers, all orders at once, as a product of three integer matrices."""
     a, b, d, total = l1 + l2 - l3, l1 - l2 + l3, -l1 + l2 + l3, l1 + l2 + l3
     m1 = np.arange(-l1, l1 + 1)
     m2 = np.arange(-l2, l2 + 1)
@@ -76,11 +85,40 @@ def wigner_3j(l1: int, l2: int, l3: int) -> Array:
     squares = (sums * sums * (orders1[:, None] * orders2 * orders3) / triangle).astype(np.float64)
     sign = np.where((l1 - l2 - m3) % 2 == 0, 1.0, -1.0) * np.sign(sums).astype(np.float64)
     table: Array = np.where(allowed, sign * np.sqrt(squares), 0.0)
-    table.flags.writeable = False
     return table
 
 
-@lru_cache(maxsize=4096)
+def _stable_3j(l1: int, l2: int, l3: int) -> Array:
+    """The 3j symbols as eigenvectors of ``(J1 + J2)^2`` in the states ``|m1 m2>`` of one ``m1 + m2``.
+
+    With the degrees sorted, ``a <= b <= c``, that matrix is tridiagonal in the order of ``a``, and ``c (c + 1)`` is the
+    eigenvalue furthest from its neighbours; all its entries (the off-diagonal ones squared) are integers. The sign is
+    that of ``<a m1, b m2 | c m>`` at the largest ``m1``, which is positive.
+    """
+    degrees = (l1, l2, l3)
+    order = sorted(range(3), key=lambda leg: degrees[leg])
+    a, b, c = (degrees[leg] for leg in order)
+    parity = 1.0 if (l1 + l2 + l3) % 2 == 0 else -1.0
+
+    m_a, m_c = np.arange(-a, a + 1)[:, None], np.arange(c + 1)
+    m_b = -m_a - m_c
+    inside = np.abs(m_b) <= b
+    diagonal = a * (a + 1) + b * (b + 1) - c * (c + 1) + 2.0 * m_a * m_b
+    squares = 1.0 * ((a - m_a) * (a + m_a + 1) * (b + m_b) * (b - m_b + 1))[:-1]
+    upper = null_vectors(diagonal, squares, inside) * np.where((a - b - m_c) % 2 == 0, 1.0, -1.0) / sqrt(2 * c + 1)
+    upper[:, 0] = (upper[:, 0] + parity * upper[::-1, 0]) / 2  # so that the zeros of odd sums are exact
+    symbols = np.concatenate([parity * upper[::-1, :0:-1], upper], axis=1)
+
+    m1, m2 = np.arange(-l1, l1 + 1)[:, None], np.arange(-l2, l2 + 1)
+    orders = (m1, m2, -m1 - m2)
+    allowed = np.abs(orders[2]) <= l3
+    places = [np.where(allowed, orders[leg] + degrees[leg], 0) for leg in (order[0], order[2])]
+    odd = order in ([1, 0, 2], [0, 2, 1], [2, 1, 0])
+    table: Array = np.where(allowed, symbols[places[0], places[1]], 0.0) * (parity if odd else 1.0)
+    return table
+
+
+@cached_within(2**28)
 def clebsch_gordan_sparse(l1: int, l2: int, l3: int) -> SparseTable:
     """The non-zeros of :func:`clebsch_gordan`, cached and read-only.
 

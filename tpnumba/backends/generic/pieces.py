@@ -8,8 +8,8 @@ from math import prod
 from typing import Any
 
 from tpnumba.backends.generic import contraction, synthesis, transform
-from tpnumba.backends.namespaces import FLOATS, Setting, is_eager
-from tpnumba.plans.base import ITEMSIZE, PIECE_BYTES, Plan
+from tpnumba.backends.namespaces import Setting, is_eager
+from tpnumba.plans.base import PIECE_BYTES, Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
@@ -59,8 +59,7 @@ def run(
 
 
 def _samples_a_piece(plan: Plan, setting: Setting) -> int:
-    name = FLOATS[setting.dtype == setting.xp.float64]
-    return max(1, PIECE_BYTES // (ITEMSIZE[name] * max(1, plan.workspace)))
+    return max(1, PIECE_BYTES // (setting.itemsize * max(1, plan.workspace)))
 
 
 def _blocks(full: Shape, most: int) -> Iterator[Block]:

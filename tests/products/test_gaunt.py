@@ -1,0 +1,108 @@
+"""The Gaunt product is the product of functions on the sphere."""
+
+from __future__ import annotations
+
+from math import log, pi, sqrt
+
+import numpy as np
+import pytest
+from strategies import random_arguments, tolerance
+
+import tpnumba as tp
+
+METHODS = ["direct", "grid"]
+
+
+def points(n):
+    rng = np.random.default_rng(7)
+    return rng.standard_normal((n, 3))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("normalization", ["integral", "component", "norm"])
+@pytest.mark.parametrize("degrees", [(0, 0), (1, 0), (3, 3), (2, 5), (8, 8)])
+def test_product_of_functions_point_by_point(method, normalization, degrees):
+    p = tp.GauntTensorProduct(*degrees, method=method, normalization=normalization)
+    assert p.method == method
+    x, y = random_arguments(p, (4,), (4,))
+    values = [
+        tp.SphericalHarmonics(degree, normalization=normalization)(points(20)) for degree in (*degrees, sum(degrees))
+    ]
+    found = p(x, y) @ values[2].T
+    expected = (x @ values[0].T) * (y @ values[1].T)
+    scale = (np.abs(x) @ np.abs(values[0]).T).max() * (np.abs(y) @ np.abs(values[1]).T).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=scale * tolerance("float64", sum(degrees), 10))
+
+
+@pytest.mark.parametrize("lmax_out", [0, 1, 3, 5])
+def test_cut_off_output_is_the_head_of_the_whole(lmax_out):
+    whole = tp.GauntTensorProduct(3, 2, method="direct")
+    x, y = random_arguments(whole, (4,), (4,))
+    for method in METHODS:
+        cut = tp.GauntTensorProduct(3, 2, lmax_out, method=method)
+        expected = whole(x, y)[:, : (lmax_out + 1) ** 2]
+        np.testing.assert_allclose(cut(x, y), expected, rtol=0, atol=tolerance("float64", 5, 100) * 10)
+
+
+def test_degrees_beyond_reach_are_zero():
+    for method in METHODS:
+        p = tp.GauntTensorProduct(1, 1, 5, method=method)
+        x, y = random_arguments(p, (4,), (4,))
+        result = p(x, y)
+        assert not result[:, 9:].any()
+        assert result[:, :9].all()
+
+
+def test_degrees_may_be_left_out():
+    whole = tp.GauntTensorProduct(3, 3, 4, method="direct")
+    x, y = random_arguments(whole, (3,), (3,))
+    x[:, 1:9] = 0
+    expected = whole(x, y)
+    for method in METHODS:
+        p = tp.GauntTensorProduct("0e + 3o", 3, "2e + 0e + 4e", method=method)
+        found = p(np.concatenate([x[:, :1], x[:, 9:]], axis=-1), y)
+        parts = [expected[:, 4:9], expected[:, :1], expected[:, 16:25]]
+        np.testing.assert_allclose(found, np.concatenate(parts, axis=-1), rtol=0, atol=tolerance("float64", 4, 256))
+
+
+def test_gradients_are_gaunt_products_again():
+    p = tp.GauntTensorProduct(3, 4, 5)
+    x, y = random_arguments(p, (4,), (4,))
+    g = np.random.default_rng(1).standard_normal((4, 36))
+    g1, g2 = p.vjp(x, y, g)
+    atol = tolerance("float64", 5, 36 * 25) * 10
+    np.testing.assert_allclose(g1, tp.GauntTensorProduct(5, 4, 3)(g, y), rtol=0, atol=atol)
+    np.testing.assert_allclose(g2, tp.GauntTensorProduct(3, 5, 4)(x, g), rtol=0, atol=atol)
+
+
+def test_constant_function_is_the_unit():
+    p = tp.GauntTensorProduct(0, 4)
+    y = np.random.default_rng(2).standard_normal(25)
+    np.testing.assert_allclose(p(np.array([sqrt(4 * pi)]), y), y, rtol=0, atol=tolerance("float64", 4, 1) * 10)
+
+
+def test_direct_is_blind_to_handedness():
+    assert tp.interactability(tp.GauntTensorProduct(2, 2, 4)) == {
+        (a, b, c)
+        for a in range(3)
+        for b in range(3)
+        for c in range(5)
+        if abs(a - b) <= c <= a + b and (a + b + c) % 2 == 0
+    }
+
+
+@pytest.mark.parametrize(("method", "exponent"), [("grid", 3), ("direct", 5)])
+def test_growth_of_the_operation_count(method, exponent):
+    """L^3 on the grid, L^5 by coefficients: the exponent between L and 2 L, less what lower powers still add."""
+    flops = [tp.GauntTensorProduct(L, L, L, method=method).cost().flops for L in (8, 16)]
+    assert exponent - 1 < log(flops[1] / flops[0], 2) < exponent + 0.2
+
+
+def test_auto_takes_the_cheaper_and_says_so():
+    for L in range(7):
+        costs = {method: tp.GauntTensorProduct(L, L, method=method).cost().flops for method in METHODS}
+        p = tp.GauntTensorProduct(L, L)
+        assert p.cost().flops == min(costs.values())
+        assert f"method {p.method}" in repr(p)
+    assert tp.GauntTensorProduct(0, 0).method == "direct"
+    assert tp.GauntTensorProduct(12, 12).method == "grid"
