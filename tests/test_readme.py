@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from strategies import tolerance
 
 ROOT = Path(__file__).parent.parent
+SHAPED = ("z", "f", "grad_x", "g_weights", "values", "cilm")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -26,13 +28,20 @@ def test_python_snippets(capsys: pytest.CaptureFixture[str]) -> None:
     assert snippets
     for snippet in snippets:
         exec(compile(snippet, "README.md", "exec"), namespace)
-    shapes = {name: np.shape(namespace[name]) for name in ("z", "f", "grad_x", "g_weights")}
+    shapes = {name: np.shape(namespace[name]) for name in SHAPED}
     assert shapes == {
         "z": (1000, 256),
         "f": (1000, 49),
         "grad_x": (1000, 16),
         "g_weights": (500, namespace["p"].weight_numel),
+        "values": (5, *namespace["grid"].shape),
+        "cilm": (5, 2, 13, 13),
     }
+    limit = tolerance("float64", 12, 169)
+    np.testing.assert_allclose(namespace["again"], namespace["c"], rtol=0, atol=limit)
+    np.testing.assert_allclose(namespace["power"], np.sum(namespace["c"] ** 2, axis=-1), rtol=limit)
+    outer = np.outer(namespace["x"][0], namespace["y"][0]).ravel()
+    np.testing.assert_allclose(namespace["matrix"] @ outer, namespace["f"][0], rtol=0, atol=limit)
     assert capsys.readouterr().out.startswith("44 13\n")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,6 +56,25 @@ def test_points_are_unit_vectors_with_polar_axis_y():
     np.testing.assert_array_equal(points[..., 1], np.broadcast_to(grid.cos_beta[:, None], (5, 8)))
     longitude = np.arctan2(points[..., 0], points[..., 2]) % (2 * np.pi)
     np.testing.assert_allclose(longitude, np.broadcast_to(grid.alpha, (5, 8)), rtol=0, atol=tolerance("float64", 0, 3))
+
+
+def test_weights_are_those_of_every_point():
+    grid = Grid(4, 7)
+    assert grid.shape == grid.weights.shape == (4, 7)
+    assert np.sum(grid.weights) == pytest.approx(4 * np.pi, rel=tolerance("float64", 0, 28))
+    np.testing.assert_array_equal(grid.weights, np.repeat(grid.ring_weights[:, None], 7, axis=1))
+    with pytest.raises(ValueError, match="read-only"):
+        grid.weights[0, 0] = 0
+
+
+def test_grids_are_values():
+    grid = tp.Grid(np.int64(3), np.int32(5))
+    assert grid == tp.Grid(3, 5) == tp.Grid(n_beta=3, n_alpha=5) != tp.Grid(5, 3)
+    assert len({grid, tp.Grid(3, 5), tp.Grid(3, 6)}) == 2
+    assert repr(grid) == "Grid(n_beta=3, n_alpha=5)"
+    assert pickle.loads(pickle.dumps(grid)) == eval(repr(grid), {"Grid": tp.Grid}) == grid
+    with pytest.raises(AttributeError, match="cannot assign"):
+        grid.n_beta = 4
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 41, 129])

@@ -1,1 +1,1 @@
-"""Functions and rotations of the sphere: spherical harmonics, Wigner D."""
+"""Functions and rotations of the sphere: harmonics, Wigner D, synthesis and analysis, other conventions."""

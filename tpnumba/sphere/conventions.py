@@ -90,7 +90,7 @@ def convert(
         TypeError: ``x`` is no array, or of another dtype.
         ValueError: a shape, degree or name that does not fit, or a function that is not real though ``real=True``; in
             namespaces that compute later (dask, jax) such a sample becomes NaN instead.
-        MemoryError: the result would not fit; its size is named.
+        MemoryError: the result, or the matrices between polar axes, would not fit; the size is named.
 
     Example:
         >>> import numpy as np
@@ -111,6 +111,10 @@ def convert(
     shape = (*x.shape[: x.ndim - len(core)], *new.shape(lmax))
     itemsize = (8 if setting.dtype == xp.float64 else 4) * (1 if result.dtype == setting.dtype else 2)
     require_memory(itemsize * prod(shape), f"a result of shape {shape}")
+    turned = axes == "fixed" and old.polar_axis != new.polar_axis
+    if turned and prod(shape):
+        # the matrices of all degrees, and those of the recursion that makes them
+        require_memory(8 * 16 * (lmax + 1) ** 3 // 3, f"the matrices between the polar axes up to degree {lmax}")
     if project and is_eager(xp):
         _require_real(x, lmax, setting, source)
 
@@ -124,7 +128,7 @@ def convert(
                     mixed = xp.where(_asymmetry(value, lmax, setting) > _slack(setting), xp.nan, mixed)
             value = mixed
         value = _scale(value, old, new, lmax, setting, kind)
-        if axes == "fixed" and old.polar_axis != new.polar_axis:
+        if turned:
             value = _turn(value, lmax, setting, inverse=new.polar_axis == "y")
         if new.is_complex and not old.is_complex:
             value = xp.astype(value, complex_dtype, copy=False)
