@@ -27,3 +27,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Faults planted on purpose, each of which the tests must notice."""
+    session.install(".[test]")
+    session.run("python", "tests/mutants.py")

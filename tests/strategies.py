@@ -73,33 +73,48 @@ def tensor_products(draw: Any, modes: tuple[str, ...] = MODES, max_degree: int =
     )
 
 
+#: The products on the sphere, and the methods of each.
+SPHERE = {
+    tp.GauntTensorProduct: ("direct", "grid", "fourier"),
+    tp.BracketTensorProduct: ("direct", "grid"),
+    tp.GauntBracketTensorProduct: ("direct", "grid"),
+    tp.MatrixTensorProduct: ("direct", "matrix"),
+    tp.VectorSphericalTensorProduct: ("direct", "grid"),
+}
+
+
 @st.composite
-def gaunt_products(draw: Any, max_degree: int = 4) -> tp.GauntTensorProduct:
-    """A Gaunt product between any degrees, also with degrees left out, by either method."""
+def sphere_products(draw: Any, max_degree: int = 4) -> Any:
+    """A product on the sphere between any degrees, also with degrees left out, by any method."""
+    kind = draw(st.sampled_from(list(SPHERE)))
+    split = draw(st.booleans())
+    even = kind is tp.MatrixTensorProduct and not split
+    top = 2 if kind is tp.VectorSphericalTensorProduct else max_degree
 
     def degrees() -> Any:
         if draw(st.booleans()):
-            return draw(st.integers(0, max_degree))
-        chosen = draw(st.sets(st.integers(0, max_degree), min_size=1, max_size=3))
-        return tp.Irreps([(1, tp.Irrep(degree, (-1) ** degree)) for degree in sorted(chosen)])
+            return draw(st.integers(0, top))
+        chosen = draw(st.sets(st.integers(0, top), min_size=1, max_size=3))
+        return tp.Irreps([(1, tp.Irrep(degree, 1 if even else (-1) ** degree)) for degree in sorted(chosen)])
 
-    return tp.GauntTensorProduct(
-        degrees(),
-        degrees(),
-        draw(st.sampled_from([None, 0, 2, 5])),
-        method=draw(st.sampled_from(["auto", "direct", "grid"])),
-        normalization=draw(st.sampled_from(["integral", "component", "norm"])),
-    )
+    options: dict[str, Any] = {"method": draw(st.sampled_from(["auto", *SPHERE[kind]]))}
+    if kind is tp.MatrixTensorProduct:
+        options |= {"split": split, "degree": draw(st.sampled_from([None, 4]))}
+    elif kind is tp.VectorSphericalTensorProduct:
+        options |= {"kind": draw(st.sampled_from(["cross", "dot"])), "j1": draw(st.sampled_from([None, (1,), (0, 2)]))}
+    else:
+        options["normalization"] = draw(st.sampled_from(["integral", "component", "norm"]))
+    return kind(degrees(), degrees(), draw(st.sampled_from([None, 0, 2, 5])), **options)
 
 
 @st.composite
 def products(draw: Any) -> Any:
     """Any product of the package, constructors and methods mixed."""
-    kind = draw(st.sampled_from(["tensor", "full", "connected", "channelwise", "elementwise", "gaunt"]))
+    kind = draw(st.sampled_from(["tensor", "full", "connected", "channelwise", "elementwise", "sphere", "sphere"]))
     if kind == "tensor":
         return draw(tensor_products())
-    if kind == "gaunt":
-        return draw(gaunt_products())
+    if kind == "sphere":
+        return draw(sphere_products())
     in1, in2 = draw(irreps(2, 2)), draw(irreps(2, 2))
     layout = draw(layouts)
     if kind == "full":

@@ -133,3 +133,89 @@ def test_a_derivative_that_does_not_fit_is_refused(monkeypatch):
     monkeypatch.setattr(limits, "available_bytes", lambda: 2**20)
     with pytest.raises(MemoryError, match="the derivative of the bilinear map"):
         tp.expressivity(tp.FullyConnectedTensorProduct("40x0e", "40x0e", "40x0e"))
+
+
+def single(p):
+    return tp.expressivity(p, single_copies=True)
+
+
+@pytest.mark.parametrize("L", range(1, 7))
+def test_expressivity_of_all_products_in_the_papers_table(L):
+    degrees = range(L + 1)
+    irreps = tp.Irreps.spherical_harmonics(L)
+    assert single(tp.FullTensorProduct(irreps, irreps)) == (L + 1) * (2 * L**2 + 4 * L + 3) // 3
+    assert single(tp.GauntTensorProduct(L, L)) == 4 * L + 1
+    assert single(tp.MatrixTensorProduct(L, L, degree=L)) == 4 * L + 1
+    assert single(tp.MatrixTensorProduct(L, L, degree=L, split=True)) == 6 * L
+    assert single(tp.BracketTensorProduct(L, L)) == 4 * L - 3
+    assert single(tp.GauntBracketTensorProduct(L, L)) == 6 * L
+    fields = {"j1": degrees, "j2": degrees, "j_out": range(2 * L + 1)}
+    cross = tp.VectorSphericalTensorProduct(L + 1, L + 1, 2 * L + 1, **fields)
+    assert single(cross) == {1: 5, 2: 18}.get(L, 12 * L - 3)
+    dot = tp.VectorSphericalTensorProduct(L + 1, L + 1, 2 * L, kind="dot", **fields)
+    assert single(dot) == {1: 6}.get(L, 8 * L - 1)
+
+
+@pytest.mark.parametrize("L", [1, 2, 3, 4])
+def test_expressivity_of_gaunt_and_bracket_with_weights_of_their_own(L):
+    """Two slots a degree in each input, one for each half: 8 L - 2."""
+    assert single(TwoSlots(L)) == 8 * L - 2
+
+
+class TwoSlots(Operator):
+    def __init__(self, L):
+        from tpnumba.products.degrees import make_form
+        from tpnumba.tables.couplings import bracket_coupling, gaunt_coupling
+
+        once, reach = tp.Irreps.spherical_harmonics(L), tp.Irreps.spherical_harmonics(2 * L)
+        irreps = once + once, once + once, reach + reach
+        sizes = [len(once), len(once), len(reach)]
+
+        def coupling(*places):
+            halves = {place // size for place, size in zip(places, sizes, strict=True)}
+            degrees = (block[place].ir.l for block, place in zip(irreps, places, strict=True))
+            return 0.0 if len(halves) > 1 else (gaunt_coupling, bracket_coupling)[halves.pop()](*degrees)
+
+        form = make_form(irreps, coupling)
+        self._settle({}, form, form, irreps, (0, 1), "direct")
+
+
+@pytest.mark.parametrize("L", [1, 2, 3])
+def test_expressivity_of_simo(L):
+    one = natural(L)
+    assert single(tp.GauntTensorProduct(one, one, 2 * L)) == L + 1
+    assert single(tp.BracketTensorProduct(one, one, 2 * L)) == L
+    even = tp.Irreps([(1, (L, 1))])
+    assert single(tp.MatrixTensorProduct(even, even, 2 * L, degree=L)) == 2 * L + 1
+    fields = {"j1": [L], "j2": [L], "j_out": range(2 * L + 1)}
+    assert single(tp.VectorSphericalTensorProduct(L + 1, L + 1, 2 * L + 1, **fields)) == 2 * L + 1
+
+
+@pytest.mark.parametrize(
+    ("parity", "ranks"), [(0, (1, 2, 3, 4, 5, 7, 8)), (1, (1, 1, 2, 3, 4, 5, 7))], ids=["gaunt", "bracket"]
+)
+def test_rank_at_which_copies_reach_every_table(parity, ranks):
+    """R copies with weights a degree, summed: the least R whose derivative has full rank (a polyadic form's rank)."""
+    for L, rank in enumerate(ranks, start=1):
+        triples = [
+            (a, b, c)
+            for a in range(L + 1)
+            for b in range(L + 1)
+            for c in range(2 * L + 1)
+            if abs(a - b) <= c <= a + b and (a + b + c) % 2 == parity
+        ]
+        assert polyadic_rank(triples, L, rank) == len(triples)
+        assert rank == 1 or polyadic_rank(triples, L, rank - 1) < len(triples)
+
+
+def polyadic_rank(triples, L, rank):
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.standard_normal((rank, n)) for n in (L + 1, L + 1, 2 * L + 1))
+    i, j, k = np.array(triples).T
+    jacobian = np.zeros((a.size + b.size + c.size, len(triples)))
+    columns = np.arange(len(triples))
+    for r in range(rank):
+        jacobian[r * (L + 1) + i, columns] = b[r, j] * c[r, k]
+        jacobian[a.size + r * (L + 1) + j, columns] = a[r, i] * c[r, k]
+        jacobian[a.size + b.size + r * (2 * L + 1) + k, columns] = a[r, i] * b[r, j]
+    return np.linalg.matrix_rank(jacobian)

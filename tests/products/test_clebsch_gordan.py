@@ -145,12 +145,17 @@ def to_ir_mul(irreps, x):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_is_drawn_by_the_strategy_and_weighs_its_paths(mode):
+def test_every_mode_with_different_multiplicities(mode):
     multiplicities = {"uvw": (2, 3, 4), "uvu": (2, 3, 2), "uvv": (2, 3, 3), "uuw": (3, 3, 4), "uuu": (3, 3, 3)}
     u, v, w = multiplicities.get(mode, {"uvuv": (2, 3, 6), "uvu<v": (3, 3, 3), "u<vw": (3, 3, 4)}.get(mode))
     p = tp.TensorProduct(f"{u}x1o", f"{v}x1o", f"{w}x2e", [(0, 0, 0, mode, True)])
     numel = {"uvw": 24, "uvu": 6, "uvv": 6, "uuw": 12, "uuu": 3, "uvuv": 6, "uvu<v": 3, "u<vw": 12}[mode]
     assert p.weight_numel == numel
+    rng = np.random.default_rng(0)
+    x1, x2, weights = (rng.standard_normal(shape) for shape in ((4, 3 * u), (4, 3 * v), (numel,)))
+    np.testing.assert_allclose(
+        p(x1, x2, weights), by_hand(p, x1, x2, weights), rtol=0, atol=tolerance("float64", 2, 99)
+    )
 
 
 @pytest.mark.parametrize("path_normalization", ["element", "path", "none"])

@@ -106,3 +106,24 @@ def test_auto_takes_the_cheaper_and_says_so():
         assert f"method {p.method}" in repr(p)
     assert tp.GauntTensorProduct(0, 0).method == "direct"
     assert tp.GauntTensorProduct(16, 16).method == "fourier"
+
+
+@pytest.mark.parametrize("L", [1, 2, 4, 7, 10])
+def test_all_methods_agree_to_1e_12(L):
+    made = {method: tp.GauntTensorProduct(L, L, method=method) for method in METHODS}
+    x, y = random_arguments(made["direct"], (3,), (3,))
+    results = {method: p(x, y) for method, p in made.items()}
+    size = np.max(np.abs(results["direct"]))
+    for method in ("grid", "fourier"):
+        assert np.max(np.abs(results[method] - results["direct"])) <= 1e-12 * size
+
+
+@pytest.mark.parametrize("L", [32, 64])
+def test_transforms_agree_at_high_degree(L):
+    grid, fourier = (tp.GauntTensorProduct(L, L, method=method) for method in ("grid", "fourier"))
+    x, y = random_arguments(grid, (2,), (2,))
+    expected = grid(x, y)
+    assert np.max(np.abs(fourier(x, y) - expected)) <= 1e-11 * np.max(np.abs(expected))
+    cotangent = np.random.default_rng(1).standard_normal(expected.shape)
+    for one, other in zip(fourier.vjp(x, y, cotangent), grid.vjp(x, y, cotangent), strict=True):
+        assert np.max(np.abs(one - other)) <= 1e-11 * np.max(np.abs(other))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tpnumba.cli import main
+from tpnumba.studies.registry import CONTENDERS, SETTINGS
 
 QUICK = ["compare", "--lmax", "2", "--batch", "30"]
 ROW_KEYS = [
@@ -36,7 +37,7 @@ def quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     from tpnumba.studies import compare, timing
 
     monkeypatch.setattr(
-        compare, "interleaved", lambda functions: timing.interleaved(functions, repeats=2, repeat_seconds=0.0)
+        compare, "interleaved", lambda functions, **_: timing.interleaved(functions, repeats=2, repeat_seconds=0.0)
     )
 
 
@@ -49,13 +50,15 @@ def test_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     path = tmp_path / "out.json"
     assert main([*QUICK, "--json", str(path)]) == 0
     printed = capsys.readouterr()
-    for text in ("SISO:", "SIMO:", "MIMO:", "Clebsch-Gordan", "Gaunt", "direct", "grid", "24 atoms", "0 of 1"):
+    products = {contender.product for contender in CONTENDERS}
+    methods = {contender.method for contender in CONTENDERS}
+    for text in ("SISO:", "SIMO:", "MIMO:", *products, *methods, "24 atoms", "0 of 1"):
         assert text in printed.out
     assert printed.err == ""
     document = json.loads(path.read_text())
     assert document["machine"]["cores"] >= 1
     rows = document["rows"]
-    assert len(rows) == 18
+    assert len(rows) == len(SETTINGS) * 2 * len(CONTENDERS)
     for row in rows:
         assert list(row)[: len(ROW_KEYS)] == ROW_KEYS
         timed = row["interactable"] > 0
@@ -66,9 +69,20 @@ def test_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
             assert row["error"] < 1e-5
             assert row["equivariance_error"] < 1e-5
     untimed = [(row["setting"], row["product"], row["lmax"]) for row in rows if row["interactable"] == 0]
-    assert set(untimed) == {("SISO", "Gaunt", 1)}
-    mimo = {(r["product"], r["lmax"]): r["expressivity"] for r in rows if r["setting"] == "MIMO"}
-    assert mimo == {("Clebsch-Gordan", 1): 6, ("Clebsch-Gordan", 2): 19, ("Gaunt", 1): 5, ("Gaunt", 2): 9}
+    assert set(untimed) == {("SISO", "Gaunt", 1), ("SISO", "bracket", 2)}
+    mimo: dict[str, dict[int, int]] = {}
+    for row in rows:
+        if row["setting"] == "MIMO":
+            mimo.setdefault(row["product"], {})[row["lmax"]] = row["expressivity"]
+    assert mimo == {
+        "Clebsch-Gordan": {1: 6, 2: 19},
+        "Gaunt": {1: 5, 2: 9},
+        "bracket": {1: 1, 2: 5},
+        "Gaunt + bracket": {1: 6, 2: 12},
+        "matrix": {1: 5, 2: 9},
+        "vector spherical (cross)": {1: 5, 2: 18},
+        "vector spherical (dot)": {1: 6, 2: 15},
+    }
 
 
 def test_float64_deviates_by_float64_rounding(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def test_every_setting_product_and_degree_appears() -> None:
 def test_case_has_the_degrees_of_its_setting(case) -> None:
     product = case.build()
     first, second, out = case.degrees
-    assert tuple(product.irreps_in1.ls) == first
-    assert tuple(product.irreps_in2.ls) == second
+    assert set(product.irreps_in1.ls) == set(first)
+    assert set(product.irreps_in2.ls) == set(second)
     assert set(product.irreps_out.ls) <= set(out)
     assert tp.interactability(product) <= case.triples
 
@@ -37,17 +37,27 @@ def test_reference_is_the_same_product(case) -> None:
     product, reference = case.build(), case.build_reference()
     x1, x2 = random_arguments(product, (5,), (5,))
     np.testing.assert_allclose(
-        product(x1, x2), reference(x1, x2), rtol=0, atol=tolerance("float64", 2 * case.lmax, product.irreps_in1.dim**2)
+        product(x1, x2),
+        reference(x1, x2),
+        rtol=0,
+        atol=10 * tolerance("float64", 2 * case.lmax, product.irreps_in1.dim**2),
     )
+    assert product.method == case.contender.method or case.interactable(product) == 0
+    assert reference.method == "direct"
+
+
+def coupled(product: str, triples: frozenset[tuple[int, int, int]]) -> set[tuple[int, int, int]]:
+    """What each product can couple, by its rule."""
+    return {
+        "Gaunt": {triple for triple in triples if sum(triple) % 2 == 0},
+        "bracket": {triple for triple in triples if sum(triple) % 2 == 1},
+        "vector spherical (cross)": triples - {(0, 0, 0)},
+    }.get(product, set(triples))
 
 
 @pytest.mark.parametrize("case", LISTED, ids=name_of)
-def test_clebsch_gordan_is_complete_and_gaunt_has_the_even_half(case) -> None:
-    count = case.interactable(case.build())
-    if case.contender.product == "Clebsch-Gordan":
-        assert count == len(case.triples)
-    else:
-        assert count == sum(sum(triple) % 2 == 0 for triple in case.triples)
+def test_every_product_couples_what_its_rule_says(case) -> None:
+    assert case.interactable(case.build()) == len(coupled(case.contender.product, case.triples))
 
 
 def test_triples_of_mimo_are_counted_by_the_law() -> None:

@@ -14,10 +14,11 @@ METHODS = ("auto", "direct", "matrix")
 
 
 class MatrixTensorProduct(Operator):
-    """Product of operators on one irrep: ``X = sum x_lm C(a, a, l)[., ., m]``, likewise Y; ``Z = X Y`` expanded again.
+    """Product of operators on one irrep: ``X = sum x_lm C(a, a, l)[., ., m]``, likewise Y, and ``Z = X Y``.
 
-    Couples degrees through ``(-1)^l3 6j{l1 l2 l3; a a a}`` (``couplings.matrix_coupling``), both parities of
-    ``l1 + l2 + l3``, but adds them into one output block. Known as the fused or matrix product (Unke and Maennel, E3x).
+    The result is ``z_lm = sum Z[i, k] C(a, a, l)[i, k, m]``. So degrees are coupled through ``(-1)^l3 6j{l1 l2 l3; a a
+    a}`` (``couplings.matrix_coupling``), for both parities of ``l1 + l2 + l3``, but added into one output block. Known
+    as the fused or matrix product (Unke and Maennel, E3x).
 
     Args:
         lmax1, lmax2: the largest degree of each input, or irreps of multiplicity 1 with each degree at most once.

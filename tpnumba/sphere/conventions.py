@@ -109,7 +109,7 @@ def convert(
     result = setting._replace(dtype=complex_dtype if new.is_complex or (is_complex and not project) else setting.dtype)
     core = old.shape(lmax)
     shape = (*x.shape[: x.ndim - len(core)], *new.shape(lmax))
-    itemsize = (8 if setting.dtype == xp.float64 else 4) * (1 if result.dtype == setting.dtype else 2)
+    itemsize = setting.itemsize * (1 if result.dtype == setting.dtype else 2)
     require_memory(itemsize * prod(shape), f"a result of shape {shape}")
     turned = axes == "fixed" and old.polar_axis != new.polar_axis
     if turned and prod(shape):

@@ -143,7 +143,7 @@ def _check(
 
 
 def _require_memory(shape: tuple[int, ...], lmax: int, grid: Grid, setting: Setting) -> None:
-    require_memory(prod(shape) * (8 if setting.dtype == setting.xp.float64 else 4), f"a result of shape {shape}")
+    require_memory(prod(shape) * setting.itemsize, f"a result of shape {shape}")
     if prod(shape):
         # P[l, m, ring], and the same again for m <= l sorted by order
         legendre = 8 * (lmax + 1) ** 2 * grid.n_beta * 3 // 2

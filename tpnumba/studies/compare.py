@@ -15,7 +15,7 @@ from tpnumba.measures.equivariance import equivariance_error
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.products.base import Operator
-from tpnumba.studies.registry import SETTINGS, Case, Degrees, cases
+from tpnumba.studies.registry import SETTINGS, cases
 from tpnumba.studies.structures import Neighbourhoods, neighbourhood_features
 from tpnumba.studies.timing import interleaved
 
@@ -74,11 +74,12 @@ def compare(
         MemoryError: operands or results would not fit; their size is named.
         RuntimeError, ImportError: the backend is not there.
     """
-    # The complete product of two features has the product of their dimensions: no result is larger. It is held twice.
+    # The complete product of two features has the product of their dimensions, a field three times its degrees: no
+    # result is larger. It is held twice.
     widest = 0
     for setting in SETTINGS:
-        first, second = (sum(2 * degree + 1 for degree in degrees) for degrees in setting.degrees(lmax)[:2])
-        widest = max(widest, first + second + 2 * first * second)
+        first, second, out = (sum(2 * degree + 1 for degree in degrees) for degrees in setting.degrees(lmax))
+        widest = max(widest, first + second + 2 * first * second, 3 * (first + second + 2 * out))
     needed = batch * widest * (ITEMSIZE[dtype] + ITEMSIZE["float64"])
     require_memory(needed, f"operands and results of {batch:,} samples up to L = {lmax:,}")
     listed = cases(lmax)
@@ -93,10 +94,10 @@ def compare(
         if on_progress is not None:
             on_progress(f"{setting}, L = {degree}", len(rows), len(listed))
         together = list(group)
-        samples = {case: _operands(case, features, batch) for case in together}
+        samples = {case: _operands(products[case], features, batch) for case in together}
         able = [case for case in together if case.interactable(products[case])]
         runs = {case: _call(products[case], samples[case], dtype, backend) for case in able}
-        timings = interleaved(runs)
+        timings = interleaved(runs, repeats=7, repeat_seconds=0.005)
         for case in together:
             product = products[case]
             measured = case in runs
@@ -109,7 +110,7 @@ def compare(
                     lmax=case.lmax,
                     interactable=case.interactable(product),
                     triples=len(case.triples),
-                    expressivity=expressivity(product),
+                    expressivity=expressivity(product, single_copies=True),
                     flops=cost.flops,
                     bytes=product.cost(dtype=dtype).bytes,
                     seconds_per_sample=timings[case].seconds / batch if measured else None,
@@ -123,15 +124,14 @@ def compare(
     return rows
 
 
-def _operands(case: Case, features: tuple[Array, Array], batch: int) -> tuple[Array, Array]:
-    """The components of the case's degrees, the atoms repeated to ``batch`` samples, in float64."""
+def _operands(product: Operator, features: tuple[Array, Array], batch: int) -> tuple[Array, Array]:
+    """Into every block of an input the feature of its degree, the atoms repeated to ``batch`` samples, in float64."""
     atoms = np.arange(batch) % len(features[0])
-    first, second, _ = case.degrees
-    return features[0][atoms][:, _columns(first)], features[1][atoms][:, _columns(second)]
-
-
-def _columns(degrees: Degrees) -> npt.NDArray[np.int64]:
-    return np.concatenate([np.arange(degree**2, (degree + 1) ** 2) for degree in degrees])
+    first, second = (
+        np.concatenate([np.arange(ir.l**2, (ir.l + 1) ** 2) for _, ir in irreps])
+        for irreps in (product.irreps_in1, product.irreps_in2)
+    )
+    return features[0][atoms][:, first], features[1][atoms][:, second]
 
 
 def _call(product: Operator, samples: tuple[Array, Array], dtype: str, backend: str) -> Callable[[], Array]:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from tpnumba.irreps import Irrep, Irreps
 from tpnumba.measures.expressivity import interactability
 from tpnumba.products.base import Operator
+from tpnumba.products.bracket import BracketTensorProduct, GauntBracketTensorProduct
 from tpnumba.products.clebsch_gordan import FullTensorProduct
 from tpnumba.products.gaunt import GauntTensorProduct
+from tpnumba.products.matrix import MatrixTensorProduct
+from tpnumba.products.vector_spherical import VectorSphericalTensorProduct
 
 Degrees = tuple[int, ...]
+Build = Callable[[Degrees, Degrees, Degrees], Operator]
 
 
 @dataclass(frozen=True)
@@ -47,27 +51,63 @@ class Contender:
 
     product: str
     method: str
-    build: Callable[[Degrees, Degrees, Degrees], Operator]
-    reference: Callable[[Degrees, Degrees, Degrees], Operator]
+    build: Build
+    reference: Build
 
 
-def _natural(degrees: Degrees) -> Irreps:
-    return Irreps([(1, Irrep(degree, (-1) ** degree)) for degree in degrees])
+def _natural(degrees: Degrees, sign: int = 1) -> Irreps:
+    return Irreps([(1, Irrep(degree, sign * (-1) ** degree)) for degree in degrees])
 
 
-def _clebsch_gordan(in1: Degrees, in2: Degrees, out: Degrees) -> Operator:
-    both_parities = Irreps([(1, Irrep(degree, parity)) for degree in out for parity in (1, -1)])
-    return FullTensorProduct(_natural(in1), _natural(in2), both_parities)
+def _even(degrees: Degrees) -> Irreps:
+    return Irreps([(1, Irrep(degree, 1)) for degree in degrees])
 
 
-def _gaunt(method: str) -> Callable[[Degrees, Degrees, Degrees], Operator]:
+def _clebsch_gordan(_: str) -> Build:
+    return lambda in1, in2, out: FullTensorProduct(_natural(in1), _natural(in2), _natural(out) + _natural(out, -1))
+
+
+def _gaunt(method: str) -> Build:
     return lambda in1, in2, out: GauntTensorProduct(_natural(in1), _natural(in2), _natural(out), method=method)
 
 
-CONTENDERS = (
-    Contender("Clebsch-Gordan", "direct", _clebsch_gordan, _clebsch_gordan),
-    Contender("Gaunt", "direct", _gaunt("direct"), _gaunt("direct")),
-    Contender("Gaunt", "grid", _gaunt("grid"), _gaunt("direct")),
+def _bracket(method: str) -> Build:
+    return lambda in1, in2, out: BracketTensorProduct(_natural(in1), _natural(in2), _natural(out, -1), method=method)
+
+
+def _both(method: str) -> Build:
+    return lambda in1, in2, out: GauntBracketTensorProduct(_natural(in1), _natural(in2), _natural(out), method=method)
+
+
+def _matrix(method: str) -> Build:
+    return lambda in1, in2, out: MatrixTensorProduct(_even(in1), _even(in2), _even(out), method=method)
+
+
+def _vector_spherical(kind: str) -> Callable[[str], Build]:
+    """Fields with the degrees j of the setting, each with all its l: up to one above."""
+    above = {"cross": 1, "dot": 0}[kind]
+
+    def of_method(method: str) -> Build:
+        return lambda in1, in2, out: VectorSphericalTensorProduct(
+            max(in1) + 1, max(in2) + 1, max(out) + above, kind=kind, method=method, j1=in1, j2=in2, j_out=out
+        )
+
+    return of_method
+
+
+_PRODUCTS: tuple[tuple[str, Callable[[str], Build], tuple[str, ...]], ...] = (
+    ("Clebsch-Gordan", _clebsch_gordan, ("direct",)),
+    ("Gaunt", _gaunt, ("direct", "grid", "fourier")),
+    ("bracket", _bracket, ("direct", "grid")),
+    ("Gaunt + bracket", _both, ("direct", "grid")),
+    ("matrix", _matrix, ("direct", "matrix")),
+    ("vector spherical (cross)", _vector_spherical("cross"), ("direct", "grid")),
+    ("vector spherical (dot)", _vector_spherical("dot"), ("direct", "grid")),
+)
+CONTENDERS = tuple(
+    Contender(product, method, build(method), build("direct"))
+    for product, build, methods in _PRODUCTS
+    for method in methods
 )
 
 

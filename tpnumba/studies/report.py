@@ -94,16 +94,23 @@ def check_figure_format(option: str, path: str) -> None:
         raise ValueError(f"{option} {path} must end in one of {', '.join('.' + kind for kind in sorted(kinds))}")
 
 
+_METHOD_STYLES = {"direct": ("o", "-"), "grid": ("s", "--"), "fourier": ("^", "-."), "matrix": ("D", "--")}
+
+
 def figure(rows: Iterable[Row], title: str) -> Any:
-    """Time a sample, and time a degree of freedom, against L: one column a setting, one line a product and method."""
+    """Time a sample, and time a degree of freedom, against L: a column a setting, a line a product and method.
+
+    The product has the colour, the method the marker and the line.
+    """
     make_figure = need("matplotlib.figure").Figure
     ticker = need("matplotlib.ticker")
     listed = list(rows)
     kinds = list(dict.fromkeys((row.product, row.method) for row in listed))
-    drawing = make_figure(figsize=(12, 7), layout="constrained")
+    colours = {product: f"C{i}" for i, product in enumerate(dict.fromkeys(product for product, _ in kinds))}
+    drawing = make_figure(figsize=(12, 8), layout="constrained")
     axes = drawing.subplots(2, len(SETTINGS), sharex=True, sharey="row", squeeze=False)
     for column, setting in enumerate(SETTINGS):
-        for number, (product, method) in enumerate(kinds):
+        for product, method in kinds:
             chosen = [
                 row
                 for row in listed
@@ -111,7 +118,8 @@ def figure(rows: Iterable[Row], title: str) -> Any:
                 and row.seconds_per_sample is not None
             ]
             degrees = [row.lmax for row in chosen]
-            style = {"color": f"C{number}", "marker": "osD^v<>"[number % 7], "label": f"{product}, {method}"}
+            marker, line = _METHOD_STYLES.get(method, ("x", ":"))
+            style = {"color": colours[product], "marker": marker, "linestyle": line, "label": f"{product}, {method}"}
             axes[0, column].plot(degrees, [_ns(row.seconds_per_sample) for row in chosen], **style)
             axes[1, column].plot(degrees, [_ns(row.seconds_per_degree) for row in chosen], **style)
         axes[0, column].set_title(f"{setting.name}\n{setting.description}", fontsize=9)
@@ -123,7 +131,7 @@ def figure(rows: Iterable[Row], title: str) -> Any:
             axis.grid(visible=True, which="major", alpha=0.4)
     axes[0, 0].set_ylabel("ns a sample")
     axes[1, 0].set_ylabel("ns a degree of freedom\n(time / expressivity)")
-    drawing.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=len(kinds))
+    drawing.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(kinds), 5))
     drawing.suptitle(title)
     return drawing
 

@@ -1,0 +1,230 @@
+"""Faults planted on purpose, one at a time, each of which the tests must notice: ``python tests/mutants.py``.
+
+Every mutant is a copy of the package with one line changed, on which a few test files run. It survives if they pass.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class Mutant(NamedTuple):
+    """Replace ``old``, which stands once in ``file``, by ``new``; ``tests`` must fail."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "a sign of the Clebsch-Gordan coefficients",
+        "tables/clebsch_gordan.py",
+        "s3 = np.where(mu1 > mu2, -1, 1)",
+        "s3 = np.where(mu1 > mu2, 1, -1)",
+        "tables/test_clebsch_gordan.py",
+    ),
+    Mutant(
+        "a missing sqrt2 of the Clebsch-Gordan coefficients",
+        "tables/clebsch_gordan.py",
+        "norm = np.where((mu1 > 0) & (mu2 > 0) & (mu3 > 0), np.sqrt(0.5), 1.0)",
+        "norm = np.where((mu1 > 0) & (mu2 > 0) & (mu3 > 0), 1.0, 1.0)",
+        "tables/test_clebsch_gordan.py",
+    ),
+    Mutant(
+        "a missing sqrt2 of the orders that are not zero",
+        "plans/stages.py",
+        "_frozen(matrix * (1.0 if m == 0 else sqrt(2)))",
+        "_frozen(matrix * (1.0 if m <= 1 else sqrt(2)))",
+        "products/test_gaunt.py",
+    ),
+    Mutant(
+        "an off-by-one in n_alpha",
+        "tables/quadrature.py",
+        "return cls(degree // 2 + 1, fast_length(degree + 1))",
+        "return cls(degree // 2 + 1, fast_length(degree))",
+        "tables/test_quadrature.py products/test_gaunt.py",
+    ),
+    Mutant(
+        "an off-by-one in n_beta",
+        "tables/quadrature.py",
+        "return cls(degree // 2 + 1, fast_length(degree + 1))",
+        "return cls((degree + 1) // 2, fast_length(degree + 1))",
+        "products/test_gaunt.py",
+    ),
+    Mutant(
+        "an off-by-one in n_alpha of the bracket",
+        "products/bracket.py",
+        "grid = Grid((total + 1) // 2, fast_length(total))",
+        "grid = Grid((total + 1) // 2, fast_length(total - 1))",
+        "products/test_bracket.py",
+    ),
+    Mutant(
+        "an off-by-one in the length of the doubled circle",
+        "products/gaunt.py",
+        "fast_length(2 * product + 1), ",
+        "fast_length(2 * product), ",
+        "products/test_gaunt.py",
+    ),
+    Mutant(
+        "a sign in the bracket",
+        "products/bracket.py",
+        "_TERMS = (((0, 1, 0), 1.0), ((1, 0, 0), -1.0))",
+        "_TERMS = (((0, 1, 0), 1.0), ((1, 0, 0), 1.0))",
+        "products/test_bracket.py",
+    ),
+    Mutant(
+        "the bracket's clamp one degree too high",
+        "products/bracket.py",
+        "highest = highest_degrees(irreps, slack=1)",
+        "highest = highest_degrees(irreps, slack=2)",
+        "products/test_bracket.py",
+    ),
+    Mutant(
+        "a sign of the matrix product",
+        "tables/couplings.py",
+        "return (-1.0 if l3 % 2 else 1.0) * wigner_6j",
+        "return wigner_6j",
+        "products/test_matrix.py",
+    ),
+    Mutant(
+        "factors of the matrix product exchanged in a gradient",
+        "backends/generic/transform.py",
+        "product = xp.matmul(square[2], xp.matrix_transpose(square[1]))",
+        "product = xp.matmul(square[2], square[1])",
+        "products/test_properties.py",
+    ),
+    Mutant(
+        "a sign of the cross product",
+        "products/vector_spherical.py",
+        "(order, 1.0 if order in even else -1.0)",
+        "(order, 1.0)",
+        "products/test_vector_spherical.py",
+    ),
+    Mutant(
+        "a sign of the dot product's couplings",
+        "tables/couplings.py",
+        "sign = 1.0 if (l2 + j2) % 2 else -1.0",
+        "sign = 1.0",
+        "products/test_vector_spherical.py",
+    ),
+    Mutant(
+        "the output's normalisation applied the wrong way",
+        "products/degrees.py",
+        "DegreeScaling(degrees, normalization, inverse=output)",
+        "DegreeScaling(degrees, normalization, inverse=False)",
+        "products/test_gaunt.py",
+    ),
+    Mutant(
+        "a sine that is its negative in the fast transform's transpose",
+        "backends/generic/stages.py",
+        "both = xp.concat([xp.real(spectrum), -xp.imag(spectrum)], axis=1)",
+        "both = xp.concat([xp.real(spectrum), xp.imag(spectrum)], axis=1)",
+        "products/test_gaunt.py",
+    ),
+    Mutant(
+        "the path weight outside the square root",
+        "products/instructions.py",
+        "sqrt(square * variances[2][ins.i_out] * ins.path_weight / (met if met > 0 else 1.0))",
+        "ins.path_weight * sqrt(square * variances[2][ins.i_out] / (met if met > 0 else 1.0))",
+        "products/test_clebsch_gordan.py",
+    ),
+    Mutant(
+        "weights of uvw read in another order",
+        "products/instructions.py",
+        '"uvw": "u,v,uvw,w",',
+        '"uvw": "u,v,vuw,w",',
+        "products/test_clebsch_gordan.py",
+    ),
+    Mutant(
+        "the pairs u < v counted with the diagonal",
+        "backends/generic/contraction.py",
+        "np.flatnonzero(_pair_places(n) < n * (n - 1) // 2)",
+        "np.flatnonzero(_pair_places(n) <= n * (n - 1) // 2)",
+        "products/test_clebsch_gordan.py",
+    ),
+    Mutant(
+        "a gradient not summed over what was broadcast",
+        "backends/generic/pieces.py",
+        "if n == 1 and m != 1)",
+        "if n == 1 and m > 2)",
+        "products/test_properties.py backends/test_pieces.py",
+    ),
+    Mutant(
+        "harmonics with the order's sign exchanged",
+        "sphere/harmonics.py",
+        "degrees.append(xp.concat([negative, current[:, 0:1] * factor, positive], axis=1))",
+        "degrees.append(xp.concat([positive, current[:, 0:1] * factor, negative], axis=1))",
+        "sphere/test_harmonics.py",
+    ),
+    Mutant(
+        "features rotated by the inverse",
+        "sphere/rotations.py",
+        "turned = xp.matmul(rows, xp.matrix_transpose(matrix))",
+        "turned = xp.matmul(rows, matrix)",
+        "sphere/test_rotations.py",
+    ),
+    Mutant(
+        "the parity of rotoinversions forgotten",
+        "sphere/rotations.py",
+        "return improper_signs if parity == -1 else",
+        "return improper_signs if parity == 0 else",
+        "sphere/test_rotations.py",
+    ),
+    Mutant(
+        "expressivity without the weights of the product",
+        "measures/expressivity.py",
+        "np.add.at(block, start3[-1] + k[own], (value * read)[own, None, None] * pairs[own])",
+        "np.add.at(block, start3[-1] + k[own], 0 * (value * read)[own, None, None] * pairs[own])",
+        "measures/test_measures.py",
+    ),
+)
+
+
+def survives(mutant: Mutant) -> str | None:
+    """None if the tests noticed; otherwise what there is to say."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("tpnumba", "tests"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        path = copy / "tpnumba" / mutant.file
+        text = path.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            return f"{mutant.file} has {text.count(mutant.old)} times: {mutant.old}"
+        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        command += [f"tests/{name}" for name in mutant.tests.split()]
+        environment = {**os.environ, "PYTHONPATH": folder}
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == 1:  # tests were run, and some failed
+        return None
+    return done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def main() -> int:
+    """Run all mutants; return how many the tests did not notice."""
+    survivors = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutant, said in zip(MUTANTS, pool.map(survives, MUTANTS), strict=True):
+            print(f"{'noticed ' if said is None else 'SURVIVED'}  {mutant.what}", flush=True)
+            if said is not None:
+                survivors += 1
+                print(said, file=sys.stderr)
+    print(f"{len(MUTANTS) - survivors} passed, {survivors} failed")
+    return survivors
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))
