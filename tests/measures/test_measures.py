@@ -47,6 +47,10 @@ def test_channels_add_expressivity_until_everything_is_reached():
 def test_weights_count_as_parameters():
     weighted = tp.FullyConnectedTensorProduct("2x0e", "2x0e", "0e")
     assert tp.expressivity(weighted) == 4
+    # A weight for every path reaches every map, though paths outnumber what mixing before and behind could tell apart.
+    harmonics = tp.Irreps.spherical_harmonics(2)
+    every = tp.FullyConnectedTensorProduct(harmonics, harmonics, "0e + 1o + 2e + 1e + 2o")
+    assert tp.expressivity(every) == len(every.paths) == 15
     fixed = tp.TensorProduct("0e + 1o", "0e + 1o", "0e", [(0, 0, 0, "uvw", True), (1, 1, 0, "uvu", False)])
     assert tp.expressivity(fixed) == 2
 
