@@ -1,4 +1,4 @@
-"""Sessions: ``python -m nox -s tests`` (and ``peers``, ``lint``), each in an environment of its own."""
+"""Sessions: ``python -m nox -s tests`` (and ``peers``, ``mutants``, ``lint``), each in an environment of its own."""
 
 import nox
 
