@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tpnumba.backends import generic
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends import cpu, generic
+from tpnumba.backends.namespaces import Setting, is_numpy, short_name
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 
@@ -15,11 +15,11 @@ Array = Any
 
 BACKENDS = ("auto", "generic", "cpu", "gpu")
 
-_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run}
+_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run}
 
 
-def settle_backend(backend: str) -> str:
-    """The backend that will run: the one asked for; ``auto`` is the reference as long as there is no other.
+def settle_backend(backend: str) -> None:
+    """Check the name of a backend.
 
     Raises:
         ValueError: an unknown name.
@@ -27,12 +27,26 @@ def settle_backend(backend: str) -> str:
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "auto":
-        return "generic"
-    if backend not in _RUN:
+    if backend != "auto" and backend not in _RUN:
         raise RuntimeError(
             f"backend {backend!r} is not part of this version of tpnumba; use 'auto' or one of {', '.join(_RUN)}"
         )
+
+
+def choose_backend(backend: str, plan: Plan, setting: Setting) -> str:
+    """The backend that runs a plan: the one asked for; for ``auto`` the fastest that has a kernel for it.
+
+    Raises:
+        TypeError: arrays that the backend asked for does not take.
+        RuntimeError: it has no kernel for this plan.
+    """
+    if backend == "auto":
+        return "cpu" if is_numpy(setting.xp) and cpu.supports(plan, setting) else "generic"
+    if backend == "cpu":
+        if not is_numpy(setting.xp):
+            raise TypeError(f"backend 'cpu' takes numpy arrays, got arrays of {short_name(setting.xp)}")
+        if not cpu.supports(plan, setting):
+            raise RuntimeError(f"backend 'cpu' has no kernel for {plan!r}; use backend 'auto' or 'generic'")
     return backend
 
 
@@ -68,6 +82,7 @@ def run(
     *,
     out: Array | None = None,
     backend: str = "auto",
+    num_threads: int | None = None,
 ) -> Array:
     """Evaluate ``plan`` on checked operands; see :func:`tpnumba.backends.generic.run` for the arguments."""
-    return _RUN[settle_backend(backend)](plan, operands, full, batch, setting, out)
+    return _RUN[choose_backend(backend, plan, setting)](plan, operands, full, batch, setting, out, num_threads)

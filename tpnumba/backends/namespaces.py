@@ -71,7 +71,7 @@ def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS) 
         if first is None:
             first = name, xp, device
         elif xp is not first[1]:
-            raise TypeError(f"{name} is an array of {_short(xp)}, but {first[0]} is one of {_short(first[1])}")
+            raise TypeError(f"{name} is an array of {short_name(xp)}, but {first[0]} is one of {short_name(first[1])}")
         elif device != first[2]:
             raise TypeError(f"{name} is on device {device!s}, but {first[0]} is on {first[2]!s}")
     if first is None:
@@ -80,7 +80,8 @@ def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS) 
     return Setting(xp, device, xp.float64 if wide else xp.float32)
 
 
-def _short(xp: Any) -> str:
+def short_name(xp: Any) -> str:
+    """The name of a namespace as messages give it."""
     return str(xp.__name__).removeprefix("array_api_compat.")
 
 
@@ -103,9 +104,9 @@ def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapp
     """
     xp = setting.xp
     if not is_array(out) or array_api_compat.array_namespace(out) is not xp:
-        raise TypeError(f"out must be an array of {_short(xp)} as the inputs are, got {type(out).__qualname__}")
+        raise TypeError(f"out must be an array of {short_name(xp)} as the inputs are, got {type(out).__qualname__}")
     if not is_eager(xp):
-        raise TypeError(f"out cannot be used with {_short(xp)}: its arrays cannot be written into")
+        raise TypeError(f"out cannot be used with {short_name(xp)}: its arrays cannot be written into")
     if getattr(out, "requires_grad", False) or any(getattr(x, "requires_grad", False) for x in operands.values()):
         raise TypeError("out cannot be used with tensors that need a gradient")
     if array_api_compat.device(out) != setting.device:

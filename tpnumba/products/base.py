@@ -209,7 +209,7 @@ class Operator:
         named = self._named(x1, x2, weights)
         setting = common_setting(named)
         settle_backend(backend)
-        settle_threads(num_threads)
+        threads = settle_threads(num_threads)
         full = self._samples(named)
         shape = (*full, self.irreps_out.dim)
         if out is not None:
@@ -217,7 +217,7 @@ class Operator:
         else:
             _require_result(shape, setting)
         return self._run(
-            self.plan, dict(zip(self._slots, named.values(), strict=True)), full, full, setting, backend, out
+            self.plan, dict(zip(self._slots, named.values(), strict=True)), full, full, setting, (backend, threads), out
         )
 
     def vjp(
@@ -244,7 +244,7 @@ class Operator:
         named = self._named(x1, x2, weights)
         setting = common_setting({**named, "cotangent": cotangent})
         settle_backend(backend)
-        settle_threads(num_threads)
+        threads = settle_threads(num_threads)
         full = self._samples(named)
         _require_shape("cotangent", cotangent, (*full, self.irreps_out.dim))
         _require_result((sum(prod(array.shape) for array in named.values()),), setting)
@@ -254,7 +254,9 @@ class Operator:
             others = {s: a for s, a in zip(self._slots, named.values(), strict=True) if s != slot}
             target = tuple(array.shape[:-1])
             plan = self.plan.adjoint(slot)
-            gradients.append(self._run(plan, {**others, output: cotangent}, full, target, setting, backend, None))
+            gradients.append(
+                self._run(plan, {**others, output: cotangent}, full, target, setting, (backend, threads), None)
+            )
         return tuple(gradients)
 
     def jvp(
@@ -288,7 +290,7 @@ class Operator:
             tangents["tweights"] = tweights
         setting = common_setting({**named, **tangents})
         settle_backend(backend)
-        settle_threads(num_threads)
+        threads = settle_threads(num_threads)
         full = self._samples(named)
         for (name, tangent), (_, array) in zip(tangents.items(), named.items(), strict=False):
             _require_shape(name, tangent, tuple(array.shape))
@@ -297,7 +299,7 @@ class Operator:
         total = None
         for slot, tangent in zip(self._slots, tangents.values(), strict=False):
             plan = self.plan.linear_in(slot) if isinstance(self.plan, Contraction) else self.plan
-            part = self._run(plan, {**arrays, slot: tangent}, full, full, setting, backend, None)
+            part = self._run(plan, {**arrays, slot: tangent}, full, full, setting, (backend, threads), None)
             total = part if total is None else total + part
         return total
 
@@ -331,7 +333,7 @@ class Operator:
         full: Shape,
         batch: Shape,
         setting: Setting,
-        backend: str,
+        how: tuple[str, int | None],
         out: Array | None,
     ) -> Array:
         """Evaluate ``plan``, with arrays of one row for all samples told apart from batches."""
@@ -350,7 +352,7 @@ class Operator:
         }
         target = () if shared_out else batch
         plan = plan.with_access(tuple(access))
-        result = run(plan, operands, full, target, setting, out=out, backend=backend)
+        result = run(plan, operands, full, target, setting, out=out, backend=how[0], num_threads=how[1])
         return result if target == batch else setting.xp.reshape(result, (*batch, result.shape[-1]))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any
 
+from tpnumba.backends.blocks import Block, Shape, blocks, clip, fold, rows_of
 from tpnumba.backends.generic import contraction, synthesis, transform
 from tpnumba.backends.namespaces import Setting, is_eager
 from tpnumba.plans.base import PIECE_BYTES, Plan
@@ -15,12 +15,16 @@ from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
 Array = Any
-Block = tuple[slice, ...]
-Shape = tuple[int, ...]
 
 
 def run(
-    plan: Plan, operands: Mapping[int, Array], full: Shape, batch: Shape, setting: Setting, out: Array | None
+    plan: Plan,
+    operands: Mapping[int, Array],
+    full: Shape,
+    batch: Shape,
+    setting: Setting,
+    out: Array | None,
+    num_threads: int | None = None,  # noqa: ARG001
 ) -> Array:
     """Evaluate ``plan``.
 
@@ -31,6 +35,7 @@ def run(
         batch: the leading axes of the result, broadcasting to ``full``; samples that fall on the same place are summed.
         setting: namespace, device and dtype of the result.
         out: an array of the result's shape and dtype to write into, or None.
+        num_threads: not used here: threads are those of the array library.
     """
     xp, device, dtype = setting
     operands = {i: xp.astype(array, dtype, copy=False) for i, array in operands.items()}
@@ -45,11 +50,11 @@ def run(
     result = xp.empty((*padded, size), dtype=dtype, device=device) if out is None else out
     if summed or not plan.fills_output:
         result[...] = 0.0
-    for block in _blocks(full, _samples_a_piece(plan, setting)):
-        where = () if shared else _clip(block, padded)
+    for block in blocks(full, _samples_a_piece(plan, setting)):
+        where = () if shared else clip(block, padded)
         written = set()
         for columns, rows in _evaluate(plan, operands, block, full, setting):
-            value = _fold(xp, rows, block, padded, shared)
+            value = fold(xp, rows, block, padded, shared)
             if summed or columns.start in written:
                 result[(*where, columns)] += value
             else:
@@ -60,41 +65,6 @@ def run(
 
 def _samples_a_piece(plan: Plan, setting: Setting) -> int:
     return max(1, PIECE_BYTES // (setting.itemsize * max(1, plan.workspace)))
-
-
-def _blocks(full: Shape, most: int) -> Iterator[Block]:
-    """Cut the samples into blocks of at most ``most``: whole trailing axes, slices of one, single places before it."""
-    if prod(full) == 0:
-        return
-    axis = len(full)
-    while axis > 0 and prod(full[axis - 1 :]) <= most:
-        axis -= 1
-    whole = tuple(slice(0, n) for n in full[axis:])
-    if axis == 0:
-        yield whole
-        return
-    width = max(1, most // prod(full[axis:]))
-    cuts = [slice(start, min(start + width, full[axis - 1])) for start in range(0, full[axis - 1], width)]
-    for places in itertools.product(*(range(n) for n in full[: axis - 1])):
-        for cut in cuts:
-            yield (*(slice(i, i + 1) for i in places), cut, *whole)
-
-
-def _clip(block: Block, shape: Shape) -> Block:
-    """The part of an array with leading axes ``shape``, which broadcast, that a block falls on."""
-    return tuple(slice(0, 1) if n == 1 else cut for cut, n in zip(block, shape, strict=True))
-
-
-def _rows(xp: Any, array: Array, block: Block, full: Shape) -> Array:
-    """The samples of a block as rows ``(n, size)``."""
-    size = array.shape[-1]
-    leading = (1,) * (len(full) - array.ndim + 1) + tuple(array.shape[:-1])
-    if len(full) == 1 and leading == full:
-        return array[block[0], :]
-    part = xp.reshape(array, (*leading, size)) if array.ndim != len(full) + 1 else array
-    part = part[(*_clip(block, leading), slice(None))]
-    shape = tuple(cut.stop - cut.start for cut in block)
-    return xp.reshape(xp.broadcast_to(part, (*shape, size)), (prod(shape), size))
 
 
 def map_rows(function: Callable[[Array], Array], array: Array, core: Shape, result: Shape, setting: Setting) -> Array:
@@ -109,7 +79,7 @@ def map_rows(function: Callable[[Array], Array], array: Array, core: Shape, resu
         rows = xp.reshape(array, (prod(leading), prod(core)))
         return xp.reshape(function(rows), (*leading, *result))
     filled = xp.empty((*leading, *result), dtype=dtype, device=device)
-    for block in _blocks(leading, max(1, PIECE_BYTES // (16 * max(prod(core), prod(result))))):
+    for block in blocks(leading, max(1, PIECE_BYTES // (16 * max(prod(core), prod(result))))):
         where = (*block, ...)
         part = array[where]
         shape = tuple(part.shape[: len(leading)])
@@ -122,7 +92,7 @@ def _evaluate(
     plan: Plan, operands: Mapping[int, Array], block: Block, full: Shape, setting: Setting
 ) -> Iterator[tuple[slice, Array]]:
     inputs = {
-        i: array if plan.operands[i].access == "shared" else _rows(setting.xp, array, block, full)
+        i: array if plan.operands[i].access == "shared" else rows_of(setting.xp, array, block, full)
         for i, array in operands.items()
     }
     match plan:
@@ -135,16 +105,6 @@ def _evaluate(
     raise TypeError(f"the generic backend has no evaluation for {type(plan).__name__}")
 
 
-def _fold(xp: Any, value: Array, block: Block, padded: Shape, shared: bool) -> Array:
-    """Give rows ``(n, width)`` the shape of their block, summed where the result has length 1."""
-    if shared:
-        return value
-    shape = tuple(cut.stop - cut.start for cut in block)
-    value = xp.reshape(value, (*shape, value.shape[-1]))
-    axes = tuple(i for i, (n, m) in enumerate(zip(padded, shape, strict=True)) if n == 1 and m != 1)
-    return xp.sum(value, axis=axes, keepdims=True) if axes else value
-
-
 def _at_once(plan: Plan, operands: Mapping[int, Array], full: Shape, padded: Shape, setting: Setting) -> Array:
     """All samples in one piece, without writing into an array: for lazy and traced namespaces."""
     xp, device, dtype = setting
@@ -152,7 +112,7 @@ def _at_once(plan: Plan, operands: Mapping[int, Array], full: Shape, padded: Sha
     output = plan.operands[plan.output]
     parts: dict[int, Array] = {}
     for columns, rows in _evaluate(plan, operands, block, full, setting):
-        value = _fold(xp, rows, block, padded, output.access == "shared")
+        value = fold(xp, rows, block, padded, output.access == "shared")
         parts[columns.start] = parts[columns.start] + value if columns.start in parts else value
     if len(parts) == 1 and plan.fills_output:
         return next(iter(parts.values()))

@@ -1,0 +1,104 @@
+"""The one place that says how kernels are compiled, and where their machine code is kept.
+
+Machine code is cached across processes in a folder of the user, named by a hash of this package's kernels: a change of
+any of them, also of a function that another file calls, makes a new folder, so nothing stale can run. The folder is
+``TPNUMBA_CACHE_DIR``, else the user's cache folder; where neither can be written, kernels are compiled anew in each
+process, and one warning says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import caching
+
+#: What the compiler may assume of arithmetic: multiply-add may be contracted, the sign of zero and the rounding of a
+#: reciprocal may change. NaN and infinity keep their meaning, and sums their order.
+FAST_MATH = frozenset({"contract", "nsz", "arcp"})
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile on first use, without the interpreter lock, cached across processes."""
+    dispatcher: Any = numba.njit(nogil=True, fastmath=set(FAST_MATH), error_model="numpy")(function)
+    if cache_folder() is not None:
+        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    return dispatcher
+
+
+@lru_cache(maxsize=1)
+def cache_folder() -> Path | None:
+    """Where machine code is kept; None if there is no place for it."""
+    name = f"{_package_hash()}-{sys.implementation.cache_tag}"
+    for parent in _candidates():
+        folder = parent / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    warnings.warn(
+        "tpnumba found no writable folder for compiled kernels, so each process compiles its own; "
+        "set TPNUMBA_CACHE_DIR to a writable folder",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _candidates() -> list[Path]:
+    chosen = os.environ.get("TPNUMBA_CACHE_DIR")
+    if chosen:
+        return [Path(chosen)]
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    try:
+        return [(Path(base) if base else Path.home() / ".cache") / "tpnumba"]
+    except RuntimeError:  # no home
+        return []
+
+
+@lru_cache(maxsize=1)
+def _package_hash() -> str:
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class _Locator(caching._CacheLocator):
+    """Puts a function's machine code into :func:`cache_folder`; its stamp is the hash of all kernels."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._lineno = py_func.__code__.co_firstlineno
+        self._py_file = py_file
+
+    def get_cache_path(self) -> str:
+        return str(cache_folder())
+
+    def get_source_stamp(self) -> str:
+        return _package_hash()
+
+    def get_disambiguator(self) -> str:
+        return str(self._lineno)
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        return cls(py_func, py_file)
+
+
+class _CacheImpl(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]  # noqa: RUF012
+
+
+class _Cache(caching.FunctionCache):
+    _impl_class = _CacheImpl

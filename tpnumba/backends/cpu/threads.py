@@ -1,0 +1,126 @@
+"""The one place for threads: a pool, how work is split over it, and how it is interrupted.
+
+Kernels release the interpreter lock, so plain threads serve. The caller works too and waits for nobody who has not
+begun, so calls from many threads at once, from within other pools, and after a fork (which leaves no worker alive)
+cannot lock each other out.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+#: Work that takes less than so many seconds stays with the caller: waking a worker takes about a third of it.
+WORTH_SHARING = 2e-4
+
+
+def default_threads() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def share(task: Callable[[int], None], pieces: int, num_threads: int) -> None:
+    """Call ``task(i)`` for ``i`` in ``range(pieces)``, on up to ``num_threads`` threads, the caller's among them.
+
+    Which thread does which piece is chance; a task must not depend on it. An exception, Ctrl-C among them, stops the
+    others at their next piece and is raised here.
+    """
+    helpers = min(num_threads, pieces) - 1
+    if helpers <= 0:
+        for i in range(pieces):
+            task(i)
+        return
+    work = _Work(task, pieces)
+    _pool.ask(work, helpers)
+    try:
+        work.take_part()
+    except BaseException as error:
+        work.fail(error)
+    work.finish()
+
+
+class _Work:
+    def __init__(self, task: Callable[[int], None], pieces: int) -> None:
+        self._task, self._pieces = task, pieces
+        self._next = 0
+        self._active = 0
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    def take_part(self) -> None:
+        """Do pieces until none is left."""
+        with self._changed:
+            self._active += 1
+        try:
+            while True:
+                with self._changed:
+                    if self._next >= self._pieces:
+                        return
+                    i = self._next
+                    self._next += 1
+                self._task(i)
+        finally:
+            with self._changed:
+                self._active -= 1
+                self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        """Hand out no more pieces."""
+        with self._changed:
+            self._next = self._pieces
+            self._error = self._error or error
+
+    def finish(self) -> None:
+        """Wait for the pieces that others have begun; raise what went wrong."""
+        while True:
+            try:
+                with self._changed:
+                    while self._active:
+                        self._changed.wait()
+                break
+            except KeyboardInterrupt as error:  # memory that workers still write to must not be given up
+                self.fail(error)
+        if self._error is not None:
+            raise self._error
+
+
+class _Pool:
+    """Workers that wait for work; made when they are first needed."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew: in the child of a fork no worker lives, and a lock may be held by a thread that does not."""
+        self._queue: SimpleQueue[_Work] = SimpleQueue()
+        self._workers = 0
+        self._lock = threading.Lock()
+
+    def ask(self, work: _Work, helpers: int) -> None:
+        """Let up to ``helpers`` workers take part in ``work`` when they are free."""
+        with self._lock:
+            while self._workers < helpers:
+                threading.Thread(target=_serve, args=(self._queue,), name="tpnumba", daemon=True).start()
+                self._workers += 1
+        for _ in range(helpers):
+            self._queue.put(work)
+
+
+def _serve(queue: SimpleQueue[_Work]) -> None:
+    while True:
+        work = queue.get()
+        try:
+            work.take_part()
+        except BaseException as error:  # raised again where the work was asked for
+            work.fail(error)
+        del work  # or its arrays would live on until the next one comes
+
+
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.forget)

@@ -1,0 +1,111 @@
+"""Rows of memory to and from tiles, in which each component is a run of lanes, one a sample."""
+
+from __future__ import annotations
+
+from tpnumba.backends.cpu.compiler import jit
+from tpnumba.backends.cpu.vectors import (
+    block_from_memory,
+    block_in_tile,
+    fill,
+    read,
+    stream_line,
+    write,
+    write_line,
+)
+
+#: Columns of the buffer that rows of the result are put together in, in units of 64 bytes.
+STRETCH = 16
+#: Rows of at most so many numbers are put together whole.
+LONGEST = 2048
+
+
+@jit
+def load_rows(tile, at, lanes, size, count, address, row_stride, column_stride):
+    """Put ``count`` rows of ``size`` numbers into runs; lanes beyond ``count`` become zero. Strides in numbers."""
+    item = tile.itemsize
+    side = 64 // item
+    if count == lanes and column_stride == 1 and size >= side:
+        for sample in range(0, lanes, side):
+            row = address + sample * row_stride * item
+            for column in range(0, size - side + 1, side):
+                block_from_memory(tile, at + column * lanes + sample, lanes, row + column * item, row_stride)
+            if size % side:  # the last block overlaps the one before
+                column = size - side
+                block_from_memory(tile, at + column * lanes + sample, lanes, row + column * item, row_stride)
+        return
+    for column in range(size):
+        to = at + column * lanes
+        source = address + column * column_stride * item
+        for sample in range(count):
+            tile[to + sample] = read(tile, source + sample * row_stride * item)
+        for sample in range(count, lanes):
+            tile[to + sample] = 0.0
+
+
+@jit
+def load_shared(width, tile, at, lanes, size, address, column_stride):
+    """One row for all samples: every lane the same."""
+    for column in range(size):
+        fill(width, tile, at + column * lanes, read(tile, address + column * column_stride * tile.itemsize))
+
+
+@jit
+def store_rows(tile, at, lanes, size, count, address, row_stride, column_stride, buffer, stream):
+    """Write runs as ``count`` rows; ``stream``: past the caches."""
+    item = tile.itemsize
+    side = 64 // item
+    if column_stride != 1 or (size < side and row_stride != size):
+        for sample in range(count):
+            row = address + sample * row_stride * item
+            for column in range(size):
+                write(tile, row + column * column_stride * item, tile[at + column * lanes + sample])
+    elif row_stride == size and size <= LONGEST:
+        # Rows that follow each other in memory are put together whole: one long copy, aligned if the first row is.
+        for sample in range(0, count, side):
+            _turn(tile, at + sample, lanes, size, side, buffer, size)
+            _copy(tile, buffer, address + sample * size * item, min(side, count - sample) * size, side, stream)
+    else:
+        stretch = STRETCH * side
+        for sample in range(0, count, side):
+            for start in range(0, size, stretch):
+                wide = min(stretch, size - start)
+                first = start if wide >= side else size - side  # too few columns for a block: take some again
+                wide = max(wide, side)
+                _turn(tile, at + first * lanes + sample, lanes, wide, side, buffer, stretch)
+                for row in range(min(side, count - sample)):
+                    to = address + ((sample + row) * row_stride + first) * item
+                    _copy(tile, buffer + row * stretch, to, wide, side, stream)
+
+
+@jit
+def _turn(tile, at, lanes, size, side, to, stride):
+    """Put ``side`` lanes of ``size`` runs as rows of the given stride."""
+    for column in range(0, size - side + 1, side):
+        block_in_tile(tile, to + column, stride, at + column * lanes, lanes)
+    if size >= side:
+        if size % side:  # the last block overlaps the one before
+            column = size - side
+            block_in_tile(tile, to + column, stride, at + column * lanes, lanes)
+    else:
+        for sample in range(side):
+            for column in range(size):
+                tile[to + sample * stride + column] = tile[at + column * lanes + sample]
+
+
+@jit
+def _copy(tile, source, to, count, side, stream):
+    done = 0
+    item = tile.itemsize
+    if stream:
+        done = min(count, (-(to // item)) % side)
+        for i in range(done):
+            write(tile, to + i * item, tile[source + i])
+        while done + side <= count:
+            stream_line(tile, to + done * item, source + done)
+            done += side
+    else:
+        while done + side <= count:
+            write_line(tile, to + done * item, source + done)
+            done += side
+    for i in range(done, count):
+        write(tile, to + i * item, tile[source + i])
