@@ -54,6 +54,8 @@ def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS) 
     Raises:
         TypeError: an argument is no array, the namespaces or devices differ, or a dtype is not one of ``dtypes``.
     """
+    if dtypes is FLOATS and (quick := _numpy_setting(arrays)) is not None:
+        return quick
     first: tuple[str, Any, Any] | None = None
     wide = False
     for name, array in arrays.items():
@@ -78,6 +80,24 @@ def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS) 
         raise TypeError("at least one array is needed")
     _, xp, device = first
     return Setting(xp, device, xp.float64 if wide else xp.float32)
+
+
+def _numpy_setting(arrays: Mapping[str, Any]) -> Setting | None:
+    """What :func:`common_setting` finds for plain NumPy arrays, without asking about every other kind."""
+    wide = False
+    for array in arrays.values():
+        if type(array) is not np.ndarray or array.dtype not in _NUMPY:
+            return None
+        wide = wide or array.dtype == np.float64
+    return _NUMPY[np.dtype(np.float64 if wide else np.float32)] if arrays else None
+
+
+def _numpy_settings() -> dict[Any, Setting]:
+    xp = array_api_compat.array_namespace(np.empty(0))
+    return {np.dtype(kind): Setting(xp, "cpu", kind) for kind in (np.float32, np.float64)}
+
+
+_NUMPY = _numpy_settings()
 
 
 def short_name(xp: Any) -> str:

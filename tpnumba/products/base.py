@@ -315,10 +315,10 @@ class Operator:
     def _samples(self, named: Mapping[str, Array]) -> Shape:
         """The broadcast leading axes, after checking the last one."""
         for (name, array), slot in zip(named.items(), self._slots, strict=True):
-            irreps = self._irreps[slot]
-            if array.ndim == 0 or array.shape[-1] != irreps.dim:
-                kind = "" if name == "weights" else f" for the irreps {irreps}"
-                raise ValueError(f"{name} must have shape (..., {irreps.dim}){kind}, got {tuple(array.shape)}")
+            size = self.form.operands[slot].size
+            if array.ndim == 0 or array.shape[-1] != size:
+                kind = "" if name == "weights" else f" for the irreps {self._irreps[slot]}"
+                raise ValueError(f"{name} must have shape (..., {size}){kind}, got {tuple(array.shape)}")
         leading = {name: tuple(array.shape[:-1]) for name, array in named.items()}
         try:
             return np.broadcast_shapes(*leading.values())

@@ -15,9 +15,9 @@ def supports(plan: Plan, setting: Setting) -> bool:
     if not isinstance(plan, Contraction):
         return False
     # Here and below: importing Numba takes longer than importing all the rest.
-    from tpnumba.backends.cpu.program import has_program
+    from tpnumba.backends.cpu.program import program_of
 
-    return has_program(plan, setting.dtype_name)
+    return program_of(plan, setting.dtype_name) is not None
 
 
 def run(
@@ -33,4 +33,4 @@ def run(
     from tpnumba.backends.cpu.evaluate import run
 
     assert isinstance(plan, Contraction)
-    return run(plan, operands, full, batch, setting.dtype_name, out, num_threads)
+    return run(plan, operands, full, batch, setting, out, num_threads)

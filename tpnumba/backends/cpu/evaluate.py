@@ -5,25 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, clip, fold, rows_of
-from tpnumba.backends.cpu.lanes import ADDRESS, COLUMN_STRIDE, OUTPUT, ROW_STRIDE, SHARED, contract
-from tpnumba.backends.cpu.program import LINE, Program, make_program
+from tpnumba.backends.cpu.lanes import ADDRESS, OUTPUT, SHARED, contract
+from tpnumba.backends.cpu.program import LINE, Program, program_of
 from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
+from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.contraction import Contraction
 
 Array = npt.NDArray[np.floating]
 
 #: Copies of operands that do not stand in memory as rows, in bytes at a time.
 _COPY_BYTES = 2**24
-#: A piece of work takes about so many seconds: long enough to be worth a call, short enough to answer Ctrl-C.
-_PIECE_SECONDS = 1e-3
-#: What the pieces are cut by, in operations and bytes a second of one core; a rough guess is enough.
-_FLOPS_A_SECOND, _BYTES_A_SECOND = 2e10, 5e9
 #: Results larger than this are written past the caches, which they would only empty.
 _STREAM_BYTES = 2**23
 #: Samples that are summed in one go, in tiles; then the sums are summed.
@@ -32,37 +29,75 @@ _SUMMED_TILES = 16
 _local = threading.local()
 
 
+class _Place(NamedTuple):
+    """Where the rows of an array are: its address, and the strides of rows and columns in numbers."""
+
+    address: int
+    row_stride: int
+    column_stride: int
+
+
 def run(
     plan: Contraction,
     operands: Mapping[int, Array],
     full: Shape,
     batch: Shape,
-    dtype: str,
+    setting: Setting,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.run` for the arguments."""
-    program = make_program(plan.with_access(("batch",) * len(plan.operands)), dtype)
-    assert program is not None  # asked for before: has_program
-    threads = default_threads() if num_threads is None else num_threads
+    dtype = np.dtype(setting.dtype)
+    program = program_of(plan, setting.dtype_name)
+    assert program is not None  # asked for before the plan came here
     size = plan.operands[plan.output].size
-    shared = plan.operands[plan.output].access == "shared"
-    padded = () if shared else (1,) * (len(full) - len(batch)) + batch
     result = np.empty((*batch, size), dtype=dtype) if out is None else out
-    if result.size == 0 or prod(full) == 0:
+    count = prod(full)
+    if count == 0 or size == 0:
         result[...] = 0.0
         return result
-    rows = {i: _as_rows(array, full, dtype, plan.operands[i].access == "shared") for i, array in operands.items()}
-    target = _as_rows(result, full, dtype, shared=False) if padded == full and not shared else None
-    if all(array is not None for array in rows.values()) and (shared or target is not None):
-        found = {i: array for i, array in rows.items() if array is not None}
-        if shared:
-            result[...] = _sum(program, plan, found, prod(full), dtype, threads)
-        else:
-            assert target is not None
-            _fill(program, plan, found, target, threads)
-        return result
-    return _in_blocks(program, plan, operands, full, padded, dtype, result, threads)
+    threads = default_threads() if num_threads is None else num_threads
+    # With one sample a result is its own sum, and there is nothing to add up.
+    summed = count > 1 and plan.operands[plan.output].access == "shared"
+    padded = (1,) * (len(full) - len(batch)) + batch
+    places = {
+        i: _find(array, () if plan.operands[i].access == "shared" else full, dtype) for i, array in operands.items()
+    }
+    target = _find(result, full, dtype) if padded == full and not summed else None
+    found = {i: place for i, place in places.items() if place is not None}
+    if len(found) < len(places) or (target is None and not summed):
+        return _in_blocks(program, plan, operands, full, padded, result, threads, summed=summed)
+    if target is None:
+        result[...] = _sum(program, plan, found, count, threads)
+    else:
+        _fill(program, plan, found, target, count, threads)
+    return result
+
+
+def _find(array: Array, full: Shape, dtype: npt.DTypeLike) -> _Place | None:
+    """Where the rows ``(samples, size)`` of an array are, or None if it has to be copied to have any."""
+    if array.dtype != dtype or not array.flags.aligned:
+        return None
+    item = array.itemsize
+    strides = array.strides
+    leading = array.shape[:-1]
+    stride = 0
+    if leading == full and len(full) <= 1:
+        stride = strides[0] if full else 0
+    else:
+        spread = (0,) * (len(full) - len(leading)) + tuple(
+            0 if n == 1 else step for n, step in zip(leading, strides[:-1], strict=True)
+        )
+        rows = 1
+        for n, step in zip(reversed(full), reversed(spread), strict=False):
+            if n == 1:
+                continue
+            if rows == 1:
+                stride = step
+            elif step != stride * rows:
+                return None
+            rows *= n
+    return _Place(array.__array_interface__["data"][0], stride // item, strides[-1] // item)
 
 
 def _in_blocks(
@@ -71,82 +106,65 @@ def _in_blocks(
     operands: Mapping[int, Array],
     full: Shape,
     padded: Shape,
-    dtype: str,
     result: Array,
     threads: int,
+    *,
+    summed: bool,
 ) -> Array:
     """With rows copied together, block by block, and results folded where samples fall on the same place."""
-    shared = plan.operands[plan.output].access == "shared"
-    size = plan.operands[plan.output].size
-    whole = result if shared else np.reshape(result, (*padded, size)) if result.flags.c_contiguous else None
-    if whole is None:  # a result that is no run of rows: filled by way of one that is
-        whole = np.empty((*padded, size), dtype=dtype)
-    summed = shared or padded != full
-    if summed:
-        whole[...] = 0.0
+    dtype = result.dtype
+    size = result.shape[-1]
     numbers = sum(operand.size for operand in plan.operands)
-    for block in blocks(full, max(1, _COPY_BYTES // (numbers * np.dtype(dtype).itemsize))):
+    whole = np.reshape(result, (size,) if summed else (*padded, size)) if result.flags.c_contiguous else None
+    if whole is None:  # a result that is no run of rows: filled by way of one that is
+        whole = np.empty((size,) if summed else (*padded, size), dtype=dtype)
+    adds = summed or padded != full
+    if adds:
+        whole[...] = 0.0
+    for block in blocks(full, max(1, _COPY_BYTES // (numbers * dtype.itemsize))):
         rows = {
-            i: array.astype(dtype, copy=False)
-            if plan.operands[i].access == "shared"
-            else np.ascontiguousarray(rows_of(np, array, block, full), dtype=dtype)
+            i: np.ascontiguousarray(
+                array if plan.operands[i].access == "shared" else rows_of(np, array, block, full), dtype=dtype
+            )
             for i, array in operands.items()
         }
         count = prod(cut.stop - cut.start for cut in block)
-        if shared:
-            whole += _sum(program, plan, rows, count, dtype, threads)
+        places = {i: _find(array, array.shape[:-1], dtype) for i, array in rows.items()}
+        found = {i: place for i, place in places.items() if place is not None}
+        if summed:
+            whole += _sum(program, plan, found, count, threads)
             continue
         part = np.empty((count, size), dtype=dtype)
-        _fill(program, plan, rows, part, threads)
+        target = _find(part, (count,), dtype)
+        assert target is not None
+        _fill(program, plan, found, target, count, threads)
         value = fold(np, part, block, padded, False)
-        if summed:
+        if adds:
             whole[clip(block, padded)] += value
         else:
             whole[clip(block, padded)] = value
-    if not np.shares_memory(whole, result):
+    if not np.may_share_memory(whole, result):
         result[...] = np.reshape(whole, result.shape)
     return result
 
 
-def _as_rows(array: Array, full: Shape, dtype: str, shared: bool) -> Array | None:
-    """The array as rows ``(samples, size)`` without a copy, or None; a shared one stays as it is."""
-    if array.dtype != dtype or not array.flags.aligned or not array.dtype.isnative:
-        return None
-    if any(stride % array.itemsize for stride in array.strides):
-        return None
-    if shared:
-        return array
-    if array.ndim == 2 and len(full) == 1 and len(array) == full[0]:
-        return array
-    spread = np.broadcast_to(array, (*full, array.shape[-1]))
-    rows, stride = 1, 0
-    for n, step in reversed(list(zip(full, spread.strides[:-1], strict=True))):
-        if n == 1:
-            continue
-        if rows == 1:
-            stride = step
-        elif step != stride * rows:
-            return None
-        rows *= n
-    return np.lib.stride_tricks.as_strided(
-        array, (prod(full), array.shape[-1]), (stride, spread.strides[-1]), writeable=array.flags.writeable
-    )
-
-
-def _fill(program: Program, plan: Contraction, rows: Mapping[int, Array], target: Array, threads: int) -> None:
+def _fill(
+    program: Program, plan: Contraction, found: Mapping[int, _Place], target: _Place, count: int, threads: int
+) -> None:
     """Write the result of every sample."""
-    count = len(target)
-    table = _addressed(program, plan, rows)
-    table[plan.output, [ADDRESS, ROW_STRIDE, COLUMN_STRIDE]] = _place(target)
+    table = _addressed(program, plan, found, count)
+    table[plan.output, ADDRESS:] = target
     table[plan.output, OUTPUT] = 1
-    stream = target.nbytes > _STREAM_BYTES
-    numbers = sum(operand.size for operand in plan.operands) + 1
-    seconds = program.flops / _FLOPS_A_SECOND + numbers * target.itemsize / _BYTES_A_SECOND
-    samples = max(1, int(_PIECE_SECONDS / seconds) // program.lanes) * program.lanes
-    if seconds * count < WORTH_SHARING:
+    size = plan.operands[plan.output].size
+    stream = count * size * program.values.itemsize > _STREAM_BYTES
+    samples = program.samples
+    if program.seconds * count < WORTH_SHARING:
         threads = 1
     elif samples * threads > count:  # one piece for each thread, in whole tiles
         samples = -(-count // (threads * program.lanes)) * program.lanes
+    if samples >= count:
+        _call(program, table, 0, count, stream)
+        return
 
     def piece(i: int) -> None:
         _call(program, table, i * samples, min(count, (i + 1) * samples), stream)
@@ -154,52 +172,45 @@ def _fill(program: Program, plan: Contraction, rows: Mapping[int, Array], target
     share(piece, -(-count // samples), threads)
 
 
-def _sum(program: Program, plan: Contraction, rows: Mapping[int, Array], count: int, dtype: str, threads: int) -> Array:
+def _sum(program: Program, plan: Contraction, found: Mapping[int, _Place], count: int, threads: int) -> Array:
     """The sum of the results of all samples: pieces that the count of samples alone decides, added in their order."""
     size = plan.operands[plan.output].size
-    table = _addressed(program, plan, rows)
+    table = _addressed(program, plan, found, count)
     table[plan.output, SHARED] = 1
-    most = max(1, _COPY_BYTES // (max(1, size) * np.dtype(dtype).itemsize))
-    tiles = max(_SUMMED_TILES, -(-count // (program.lanes * most)))
-    samples = tiles * program.lanes
+    first = int(table[plan.output, OUTPUT])
+    most = max(1, _COPY_BYTES // (size * program.values.itemsize))
+    samples = max(_SUMMED_TILES, -(-count // (program.lanes * most))) * program.lanes
     pieces = -(-count // samples)
-    partial = np.empty((pieces, size), dtype=dtype)
-    seconds = program.flops / _FLOPS_A_SECOND
+    partial = np.empty((pieces, size), dtype=program.values.dtype)
 
     def piece(i: int) -> None:
-        tile = _call(program, table, i * samples, min(count, (i + 1) * samples), False)
-        at = table[plan.output, OUTPUT]
-        partial[i] = tile[at : at + size]
+        tile = _workspace(program)
+        tile[first : first + size] = 0.0
+        _call(program, table, i * samples, min(count, (i + 1) * samples), False)
+        partial[i] = tile[first : first + size]
 
-    share(piece, pieces, threads if seconds * count > WORTH_SHARING else 1)
+    share(piece, pieces, threads if program.seconds * count > WORTH_SHARING else 1)
     total: Array = np.sum(partial, axis=0)
     return total
 
 
-def _addressed(program: Program, plan: Contraction, rows: Mapping[int, Array]) -> npt.NDArray[np.int64]:
+def _addressed(
+    program: Program, plan: Contraction, found: Mapping[int, _Place], count: int
+) -> npt.NDArray[np.int64]:
+    """The program's table of operands with their places; of a single sample nothing is shared."""
     table = program.operands.copy()
-    for i, array in rows.items():
-        shared = plan.operands[i].access == "shared"
-        table[i, SHARED] = shared
-        table[i, [ADDRESS, ROW_STRIDE, COLUMN_STRIDE]] = _place(array)
+    for i, place in found.items():
+        table[i, ADDRESS:] = place
+        if count > 1 and plan.operands[i].access == "shared":
+            table[i, SHARED] = 1
     return table
 
 
-def _place(array: Array) -> tuple[int, int, int]:
-    """Address, and strides of rows and columns in numbers."""
-    item = array.itemsize
-    row_stride = array.strides[0] // item if array.ndim == 2 else 0
-    return array.ctypes.data, row_stride, array.strides[-1] // item
-
-
-def _call(program: Program, table: npt.NDArray[np.int64], start: int, stop: int, stream: bool) -> Any:
-    """Run the kernel in the memory of this thread; returns that memory."""
-    tile = _workspace(program)
-    if table[:, OUTPUT].max() > 1:
-        tile[program.tile_size - table[:, 1][table[:, OUTPUT] > 0][0] : program.tile_size] = 0.0
+def _call(program: Program, table: npt.NDArray[np.int64], start: int, stop: int, stream: bool) -> None:
+    """Run the kernel in the memory of this thread."""
     contract(
         _WIDTHS[program.vectors],
-        tile,
+        _workspace(program),
         table,
         program.groups,
         program.channels,
@@ -213,7 +224,6 @@ def _call(program: Program, table: npt.NDArray[np.int64], start: int, stop: int,
         stop,
         stream,
     )
-    return tile
 
 
 _WIDTHS = {vectors: (0,) * vectors for vectors in (1, 2, 4)}
@@ -222,9 +232,12 @@ _WIDTHS = {vectors: (0,) * vectors for vectors in (1, 2, 4)}
 def _workspace(program: Program) -> Any:
     """Memory of this thread, aligned to 64 bytes and kept for the next call."""
     dtype = program.values.dtype
-    needed = program.tile_size * dtype.itemsize + LINE
-    raw = getattr(_local, "raw", None)
-    if raw is None or raw.nbytes < needed:
-        raw = _local.raw = np.empty(needed, dtype=np.uint8)
-    skip = -raw.ctypes.data % LINE
-    return raw[skip : skip + program.tile_size * dtype.itemsize].view(dtype)
+    kept = getattr(_local, "tiles", None)
+    if kept is None:
+        kept = _local.tiles = {}
+    tile = kept.get(dtype)
+    if tile is None or tile.size < program.tile_size:
+        raw = np.empty(program.tile_size * dtype.itemsize + LINE, dtype=np.uint8)
+        skip = -raw.__array_interface__["data"][0] % LINE
+        tile = kept[dtype] = raw[skip : skip + program.tile_size * dtype.itemsize].view(dtype)
+    return tile

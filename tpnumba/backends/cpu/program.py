@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 
 import numpy as np
@@ -27,6 +27,9 @@ LINE = 64
 #: A tile of at most so many bytes stays in the second cache; runs are shortened, down to one vector, to keep to it.
 _TILE_BYTES = 3 * 2**18
 _VECTORS = (4, 2, 1)
+#: A piece of work takes about so many seconds: long enough to be worth a call, short enough to answer Ctrl-C.
+_PIECE_SECONDS = 1e-3
+_FLOPS_A_SECOND, _BYTES_A_SECOND = 2e10, 5e9
 #: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
 _MOST_ENTRIES = 2**22
 
@@ -49,6 +52,17 @@ class Program:
     buffer: int
     flops: int
 
+    @cached_property
+    def seconds(self) -> float:
+        """About how long a sample takes on one core; a rough guess is enough to cut work by."""
+        numbers = 1 + int(self.operands[:, SIZE].sum())
+        return self.flops / _FLOPS_A_SECOND + numbers * self.values.itemsize / _BYTES_A_SECOND
+
+    @cached_property
+    def samples(self) -> int:
+        """How many samples make a piece of work, in whole tiles."""
+        return max(1, int(_PIECE_SECONDS / self.seconds) // self.lanes) * self.lanes
+
 
 @dataclass(frozen=True)
 class _Role:
@@ -62,18 +76,21 @@ class _Role:
 
 
 @lru_cache(maxsize=4096)
-def has_program(plan: Contraction, dtype: str) -> bool:
-    """Whether the kernel can run ``plan``: three operands with components, at most one without, tables of some size."""
+def program_of(plan: Contraction, dtype: str) -> Program | None:
+    """The program of ``plan``; None if the kernel cannot run it.
+
+    It runs paths of three operands with components and at most one without, whose tables have a reasonable size. The
+    plan's ``access`` plays no part.
+    """
     fits = all(
         sum(leg is not None for leg in path.legs) == 3 and sum(leg is None for leg in path.legs) <= 1
         for path in plan.paths
     )
-    return fits and make_program(plan.with_access(("batch",) * len(plan.operands)), dtype) is not None
+    return _make_program(plan.with_access(("batch",) * len(plan.operands)), dtype) if fits else None
 
 
 @lru_cache(maxsize=512)
-def make_program(plan: Contraction, dtype: str) -> Program | None:
-    """The program of ``plan``; None if its tables would be too large. The plan's ``access`` plays no part."""
+def _make_program(plan: Contraction, dtype: str) -> Program | None:
     item = np.dtype(dtype).itemsize
     line = LINE // item
     largest = max((max(path.coupling.shape) ** 2 for path in plan.paths), default=0)
