@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strategies import leading_pairs, products, random_arguments, tolerance
 
 import tpnumba as tp
+from tpnumba.backends.blocks import blocks
 from tpnumba.backends.generic import pieces
 
 LIMIT = 64 * 2**20
@@ -82,7 +83,7 @@ def test_namespaces_that_cannot_be_written_into_get_the_same(xp, p, leading, see
 @given(st.lists(st.integers(0, 5), max_size=4).map(tuple), st.integers(1, 40))
 def test_blocks_tile_the_samples(full, most):
     seen = np.zeros(full, dtype=int)
-    for block in pieces._blocks(full, most):
+    for block in blocks(full, most):
         seen[block] += 1
         assert seen[block].size <= most
     assert np.all(seen == 1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any
 
+from tpnumba.backends.blocks import Block, Shape, blocks, clip
 from tpnumba.backends.generic import contraction, synthesis, transform
 from tpnumba.backends.namespaces import Setting, is_eager
 from tpnumba.plans.base import PIECE_BYTES, Plan
@@ -15,8 +15,6 @@ from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
 Array = Any
-Block = tuple[slice, ...]
-Shape = tuple[int, ...]
 
 
 def run(
@@ -45,8 +43,8 @@ def run(
     result = xp.empty((*padded, size), dtype=dtype, device=device) if out is None else out
     if summed or not plan.fills_output:
         result[...] = 0.0
-    for block in _blocks(full, _samples_a_piece(plan, setting)):
-        where = () if shared else _clip(block, padded)
+    for block in blocks(full, _samples_a_piece(plan, setting)):
+        where = () if shared else clip(block, padded)
         written = set()
         for columns, rows in _evaluate(plan, operands, block, full, setting):
             value = _fold(xp, rows, block, padded, shared)
@@ -62,29 +60,6 @@ def _samples_a_piece(plan: Plan, setting: Setting) -> int:
     return max(1, PIECE_BYTES // (setting.itemsize * max(1, plan.workspace)))
 
 
-def _blocks(full: Shape, most: int) -> Iterator[Block]:
-    """Cut the samples into blocks of at most ``most``: whole trailing axes, slices of one, single places before it."""
-    if prod(full) == 0:
-        return
-    axis = len(full)
-    while axis > 0 and prod(full[axis - 1 :]) <= most:
-        axis -= 1
-    whole = tuple(slice(0, n) for n in full[axis:])
-    if axis == 0:
-        yield whole
-        return
-    width = max(1, most // prod(full[axis:]))
-    cuts = [slice(start, min(start + width, full[axis - 1])) for start in range(0, full[axis - 1], width)]
-    for places in itertools.product(*(range(n) for n in full[: axis - 1])):
-        for cut in cuts:
-            yield (*(slice(i, i + 1) for i in places), cut, *whole)
-
-
-def _clip(block: Block, shape: Shape) -> Block:
-    """The part of an array with leading axes ``shape``, which broadcast, that a block falls on."""
-    return tuple(slice(0, 1) if n == 1 else cut for cut, n in zip(block, shape, strict=True))
-
-
 def _rows(xp: Any, array: Array, block: Block, full: Shape) -> Array:
     """The samples of a block as rows ``(n, size)``."""
     size = array.shape[-1]
@@ -92,7 +67,7 @@ def _rows(xp: Any, array: Array, block: Block, full: Shape) -> Array:
     if len(full) == 1 and leading == full:
         return array[block[0], :]
     part = xp.reshape(array, (*leading, size)) if array.ndim != len(full) + 1 else array
-    part = part[(*_clip(block, leading), slice(None))]
+    part = part[(*clip(block, leading), slice(None))]
     shape = tuple(cut.stop - cut.start for cut in block)
     return xp.reshape(xp.broadcast_to(part, (*shape, size)), (prod(shape), size))
 
@@ -109,7 +84,7 @@ def map_rows(function: Callable[[Array], Array], array: Array, core: Shape, resu
         rows = xp.reshape(array, (prod(leading), prod(core)))
         return xp.reshape(function(rows), (*leading, *result))
     filled = xp.empty((*leading, *result), dtype=dtype, device=device)
-    for block in _blocks(leading, max(1, PIECE_BYTES // (16 * max(prod(core), prod(result))))):
+    for block in blocks(leading, max(1, PIECE_BYTES // (16 * max(prod(core), prod(result))))):
         where = (*block, ...)
         part = array[where]
         shape = tuple(part.shape[: len(leading)])
