@@ -164,15 +164,15 @@ MUTANTS = (
     Mutant(
         "harmonics with the order's sign exchanged",
         "sphere/harmonics.py",
-        "degrees.append(xp.concat([negative, current[:, 0:1] * factor, positive], axis=1))",
-        "degrees.append(xp.concat([positive, current[:, 0:1] * factor, negative], axis=1))",
+        "xp.concat([ends[0], raised, ends[1]], axis=1)",
+        "xp.concat([ends[1], raised, ends[0]], axis=1)",
         "sphere/test_harmonics.py",
     ),
     Mutant(
         "features rotated by the inverse",
         "sphere/rotations.py",
-        "turned = xp.matmul(rows, xp.matrix_transpose(matrix))",
-        "turned = xp.matmul(rows, matrix)",
+        "turned = xp.matmul(rows, xp.matrix_transpose(_matrix(setting, turns, ir.l)))",
+        "turned = xp.matmul(rows, _matrix(setting, turns, ir.l))",
         "sphere/test_rotations.py",
     ),
     Mutant(

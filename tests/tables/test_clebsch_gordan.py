@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
-from math import factorial, sqrt
+from math import comb, factorial, prod, sqrt
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from strategies import tolerance
 
 import tpnumba as tp
 from tpnumba import limits
-from tpnumba.tables.clebsch_gordan import clebsch_gordan_sparse, wigner_3j
+from tpnumba.tables.clebsch_gordan import _exact_3j, _stable_3j, clebsch_gordan_sparse, wigner_3j
 
 EPS = float(np.finfo(float).eps)
 
@@ -234,3 +234,89 @@ def test_a_table_that_does_not_fit_is_refused_with_its_size(function, monkeypatc
 
 def test_integers_of_numpy_are_degrees():
     np.testing.assert_array_equal(tp.clebsch_gordan(*np.array([1, 2, 3])), tp.clebsch_gordan(1, 2, 3))
+
+
+def exact_by_binomials(l1, l2, l3, m1, m2):
+    """Racah's formula with binomials, quick enough for high degrees; rounded once."""
+    a, b, d, m3 = l1 + l2 - l3, l1 - l2 + l3, -l1 + l2 + l3, -m1 - m2
+    if abs(m3) > l3:
+        return 0.0
+    total = 0
+    for k in range(max(0, l1 - m1 - b, l2 + m2 - d), min(a, l1 - m1, l2 + m2) + 1):
+        total += (-1) ** k * comb(a, k) * comb(b, l1 - m1 - k) * comb(d, l2 + m2 - k)
+    orders = [factorial(degree + sign * m) for degree, m in ((l1, m1), (l2, m2), (l3, m3)) for sign in (1, -1)]
+    triangle = factorial(a) * factorial(b) * factorial(d) * factorial(l1 + l2 + l3 + 1)
+    magnitude = sqrt(Fraction(total**2 * prod(orders), triangle))
+    return (-1) ** (l1 - l2 - m3) * (-magnitude if total < 0 else magnitude)
+
+
+high_triples = [
+    *((degree,) * 3 for degree in (25, 64, 127, 128)),
+    *itertools.permutations((20, 60, 70)),
+    *itertools.permutations((1, 127, 128)),
+    *itertools.permutations((64, 64, 128)),
+    *[(0, 128, 128), (2, 128, 127), (128, 100, 30), (128, 128, 3)],
+]
+
+
+@pytest.mark.parametrize("degrees", high_triples, ids=str)
+def test_3j_symbols_of_high_degree_are_exact(degrees):
+    """From null vectors; the eigenvalue is at least as far from the others as its degree, so nothing is lost."""
+    table = wigner_3j(*degrees)
+    rng = np.random.default_rng(sum(degrees))
+    orders = rng.integers(-np.array(degrees[:2]), np.array(degrees[:2]) + 1, (60, 2)).tolist()
+    # and the borders, where the symbols are small, and the middle, where odd sums vanish
+    orders += [[degrees[0], -degrees[1]], [degrees[0], 0], [0, degrees[1]], [0, 0], [-degrees[0], degrees[1]]]
+    for m1, m2 in orders:
+        found = table[degrees[0] + m1, degrees[1] + m2]
+        assert abs(found - exact_by_binomials(*degrees, m1, m2)) <= 8 * EPS, (m1, m2)
+
+
+@settings(max_examples=20)
+@given(triples(128), st.integers(0, 2**32 - 1))
+def test_3j_symbols_are_exact_up_to_degree_128(degrees, seed):
+    table = wigner_3j(*degrees)
+    rng = np.random.default_rng(seed)
+    for m1, m2 in rng.integers(-np.array(degrees[:2]), np.array(degrees[:2]) + 1, (10, 2)).tolist():
+        found = table[degrees[0] + m1, degrees[1] + m2]
+        assert abs(found - exact_by_binomials(*degrees, m1, m2)) <= 8 * EPS, (m1, m2)
+
+
+@given(triples(24))
+def test_the_two_ways_to_3j_symbols_agree(degrees):
+    np.testing.assert_allclose(_stable_3j(*degrees), _exact_3j(*degrees), rtol=0, atol=4 * EPS)
+
+
+@pytest.mark.parametrize("l1", [64, 128])
+def test_orthogonality_at_high_degree(l1):
+    """``sum over m1, m2 of (2 l3 + 1) 3j 3j'`` is 1 for equal degrees and 0 for others, at each m3."""
+    degrees = (l1, l1 - 3)
+    numbers = (3, 10, l1, l1 + 1, 2 * l1 - 3)
+    tables = {l3: wigner_3j(*degrees, l3) for l3 in numbers}
+    m3 = np.add.outer(np.arange(-degrees[0], degrees[0] + 1), np.arange(-degrees[1], degrees[1] + 1))
+    for one, other in itertools.combinations_with_replacement(numbers, 2):
+        sums = np.bincount(m3.ravel() + sum(degrees), (tables[one] * tables[other]).ravel(), 2 * sum(degrees) + 1)
+        expected = np.where(np.abs(np.arange(-sum(degrees), sum(degrees) + 1)) <= one, one == other, 0)
+        limit = tolerance("float64", 0, 2 * l1 + 1)
+        np.testing.assert_allclose(sums * (2 * one + 1), expected, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("degrees", [(256, 256, 256), (512, 512, 512), (511, 512, 6), (300, 212, 512)], ids=str)
+def test_symbols_of_very_high_degree_are_finite_and_normalised(degrees):
+    table = wigner_3j(*degrees)
+    assert np.all(np.isfinite(table))
+    assert np.sum(table**2) == pytest.approx(1, abs=tolerance("float64", 0, table.shape[0]))
+    if sum(degrees) % 2 == 0:
+        np.testing.assert_array_equal(table[::-1, ::-1], table)
+
+
+@pytest.mark.parametrize("degrees", [(64, 64, 64), (128, 128, 128), (128, 127, 6)], ids=str)
+def test_sparse_tables_of_high_degree(degrees):
+    sparse = clebsch_gordan_sparse(*degrees)
+    assert np.sum(sparse.values**2) == pytest.approx(1, abs=tolerance("float64", 0, sparse.shape[0]))
+    assert not sparse.values.flags.writeable
+    # Only what symmetry allows: orders that add up, and an even sum of degrees and negative orders.
+    m = sparse.coords - np.array(degrees)[:, None]
+    mu = np.sort(np.abs(m), axis=0)
+    assert np.all(mu[2] == mu[0] + mu[1])
+    assert np.all((sum(degrees) + np.sum(m < 0, axis=0)) % 2 == 0)

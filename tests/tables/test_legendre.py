@@ -1,4 +1,4 @@
-"""Normalised associated Legendre functions and the matrices of the Wigner-D recursion."""
+"""Normalised associated Legendre functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from strategies import tolerance
 
 from tpnumba.tables.quadrature import gauss_legendre
 from tpnumba.tables.spherical_harmonics import legendre, recursion, sectoral
-from tpnumba.tables.wigner_d import raising_matrix
+from tpnumba.tables.wigner_d import swap_matrix
 
 
 def test_values_are_those_of_scipy_without_the_phase():
@@ -33,13 +33,7 @@ def test_functions_of_one_order_are_orthonormal(m):
     np.testing.assert_allclose(gram, np.eye(25 - m), rtol=0, atol=tolerance("float64", 24, 25))
 
 
-@pytest.mark.parametrize("degree", [1, 2, 5, 24])
-def test_raising_matrix_is_an_isometry(degree):
-    matrix = raising_matrix(degree).reshape(-1, 2 * degree + 1)
-    np.testing.assert_allclose(matrix.T @ matrix, np.eye(2 * degree + 1), rtol=0, atol=tolerance("float64", 1, 10))
-
-
 def test_tables_cannot_be_changed():
-    for array in (sectoral(3), *recursion(3), raising_matrix(3)):
+    for array in (sectoral(3), *recursion(3), swap_matrix(3)):
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0

@@ -1,26 +1,40 @@
-"""Wigner D matrices from rotation matrices, and rotating features; no Euler angles."""
+"""Wigner D matrices from rotation matrices, and rotating features; no Euler angles.
+
+A rotation is split as ``R = Y(a) P Y(b) P Y(c)``, where ``Y`` turns about the polar axis y and ``P`` is a fixed
+rotation that exchanges the axes y and x. In a degree ``Y`` mixes only the orders m and -m, by ``cos(m a)`` and
+``sin(m a)``, and ``D^l(P)`` is a table. The cosines and sines are read off the elements of ``R`` and multiplied as
+complex numbers. Where R leaves the axis y within 45 degrees of its line, so that a and c are hard to tell apart,
+``R P`` is split in place of ``R``.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tpnumba.backends.namespaces import FLOATS, Setting, common_setting, dtype_name
+from tpnumba.backends.blocks import blocks, clip
+from tpnumba.backends.namespaces import FLOATS, Setting, common_setting, dtype_name, is_eager
 from tpnumba.irreps import Irreps, IrrepsLike, check_degree
 from tpnumba.limits import require_memory
-from tpnumba.tables.wigner_d import raising_matrix
+from tpnumba.sphere.powers import complex_powers
+from tpnumba.tables.wigner_d import swap_matrix
 
 Array = Any
 
 _EPS = {"float32": 1.2e-7, "float64": 2.3e-16}
 
+#: Numbers of one temporary (float64: 4 MB).
+_PIECE = 2**19
+
 
 def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
     """Wigner D matrices of rotations, so that ``Y_l(R r) = D^l(R) Y_l(r)``.
 
-    By recursion in the degree, ``D^l = C^T (D^{l-1} x R) C`` with ``D^1 = R``: no angles, so no gimbal lock.
+    No angles, so no gimbal lock: accurate, with finite derivatives, for every rotation.
 
     Args:
         l_or_irreps: a degree, or irreps (then the result is block diagonal, and improper rotations are allowed: blocks
@@ -46,20 +60,34 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
     matrices, setting = _read_rotations(R)
     bare = not isinstance(l_or_irreps, str | tuple | list)
     irreps = Irreps([(1, (check_degree("l", l_or_irreps), 1))]) if bare else Irreps(l_or_irreps)  # type: ignore[arg-type]
-    proper, improper_signs = _split_parity(setting, matrices)
-    if bare and not bool(setting.xp.all(improper_signs > 0)):
-        raise ValueError("R has determinant -1, and a bare degree has no parity: give irreps such as '2e' instead")
+    proper, signs = _split_parity(setting, matrices)
     xp, n = setting.xp, matrices.shape[0]
+    if bare and not bool(xp.all(signs > 0)):
+        raise ValueError("R has determinant -1, and a bare degree has no parity: give irreps such as '2e' instead")
     require_memory(n * irreps.dim**2 * setting.itemsize, f"{n} Wigner D matrices of dimension {irreps.dim}")
-    blocks = degree_matrices(setting, proper, {block.ir.l for block in irreps if block.mul})
+
+    # Where every single irrep stands, by degree: each matrix is made once.
+    places: dict[int, list[tuple[slice, int]]] = {}
+    for where, (mul, ir) in zip(irreps.slices(), irreps, strict=True):
+        for start in range(where.start, where.start + mul * ir.dim, ir.dim):
+            places.setdefault(ir.l, []).append((slice(start, start + ir.dim), ir.p))
+    highest = max(places, default=0)
+    if not is_eager(xp):
+        turns = _split(setting, proper, highest)
+        blocks_at = {
+            place.start: (place, _matrix(setting, turns, degree) * _sign(xp, signs, parity))
+            for degree, found in places.items()
+            for place, parity in found
+        }
+        result = _block_diagonal(setting, n, irreps.dim, [blocks_at[start] for start in sorted(blocks_at)])
+        return xp.reshape(result, (*_leading(R), irreps.dim, irreps.dim))
     result = xp.zeros((n, irreps.dim, irreps.dim), dtype=setting.dtype, device=setting.device)
-    if len(irreps) == 1 and irreps[0].mul == 1:
-        result = blocks[irreps[0].ir.l] * _sign(xp, improper_signs, irreps[0].ir.p)
-    else:
-        for where, (mul, ir) in zip(irreps.slices(), irreps, strict=True):
-            for copy in range(mul):
-                cut = slice(where.start + copy * ir.dim, where.start + (copy + 1) * ir.dim)
-                result[:, cut, cut] = blocks[ir.l] * _sign(xp, improper_signs, ir.p)
+    for (cut,) in blocks((n,), max(1, _PIECE // (2 * highest + 1) ** 2)):
+        turns = _split(setting, proper[cut, :, :], highest)
+        for degree, found in places.items():
+            matrix = _matrix(setting, turns, degree)
+            for place, parity in found:
+                result[cut, place, place] = matrix * _sign(xp, signs[cut, :, :], parity)
     return xp.reshape(result, (*_leading(R), irreps.dim, irreps.dim))
 
 
@@ -99,24 +127,50 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         samples = np.broadcast_shapes(leading, tuple(x.shape[:-1]))
     except ValueError:
         raise ValueError(f"the leading axes do not broadcast: R {leading}, x {tuple(x.shape[:-1])}") from None
-    proper, signs = _split_parity(setting, xp.astype(matrices, setting.dtype, copy=False))
-    blocks = degree_matrices(setting, proper, {block.ir.l for block in irreps if block.mul})
-    parts = []
+    if 0 in samples or irreps.dim == 0:
+        return xp.zeros((*samples, irreps.dim), dtype=setting.dtype, device=setting.device)
+    # Both with as many axes as the samples have, so that one block of samples cuts them alike.
+    axes = len(samples)
+    padded_r, padded_x = ((1,) * (axes - len(shape)) + shape for shape in (leading, tuple(x.shape[:-1])))
+    matrices = xp.reshape(xp.astype(matrices, setting.dtype, copy=False), (*padded_r, 3, 3))
+    proper, signs = _split_parity(setting, matrices)
+    features = xp.reshape(xp.astype(x, setting.dtype, copy=False), (*padded_x, irreps.dim))
+    if not is_eager(xp):
+        parts = [turned for _, turned in _turn_blocks(setting, irreps, proper, signs, features, layout)]
+        return xp.concat(parts, axis=-1)
+    result = xp.empty((*samples, irreps.dim), dtype=setting.dtype, device=setting.device)
+    width = max(mul * ir.dim for mul, ir in irreps) + 6 * max(irreps.ls)
+    for block in blocks(samples, max(1, _PIECE // width)):
+        in_r, in_x = clip(block, padded_r), clip(block, padded_x)
+        cut = proper[(*in_r, ...)], signs[(*in_r, ...)], features[(*in_x, ...)]
+        for where, turned in _turn_blocks(setting, irreps, *cut, layout):
+            result[(*block, where)] = turned
+    return result
+
+
+def _turn_blocks(
+    setting: Setting, irreps: Irreps, proper: Array, signs: Array, x: Array, layout: str
+) -> Iterator[tuple[slice, Array]]:
+    """Each block of the features, turned: its place and its values ``(..., width)``, leading axes broadcast."""
+    xp = setting.xp
+    turns = _split(setting, proper, max(irreps.ls))
+    rotations, vectors = prod(proper.shape[:-2]), prod(x.shape[:-1])
     for where, (mul, ir) in zip(irreps.slices(), irreps, strict=True):
         if mul == 0:
             continue
-        block = blocks[ir.l] * _sign(xp, signs, ir.p)
-        matrix = xp.reshape(block, (*leading, ir.dim, ir.dim))
-        piece = xp.astype(x[..., where], setting.dtype, copy=False)
-        if layout == "mul_ir":
-            rows = xp.reshape(piece, (*x.shape[:-1], mul, ir.dim))
-            turned = xp.matmul(rows, xp.matrix_transpose(matrix))
+        shape = (mul, ir.dim) if layout == "mul_ir" else (ir.dim, mul)
+        rows = xp.reshape(x[..., where], (*x.shape[:-1], *shape))
+        if layout == "ir_mul":
+            rows = xp.matrix_transpose(rows)
+        # The matrix of a rotation costs about as much as turning one vector for each of its rows.
+        if ir.l <= 1 or rotations * ir.dim <= vectors * mul:
+            turned = xp.matmul(rows, xp.matrix_transpose(_matrix(setting, turns, ir.l)))
         else:
-            turned = xp.matmul(matrix, xp.reshape(piece, (*x.shape[:-1], ir.dim, mul)))
-        parts.append(xp.reshape(turned, (*turned.shape[:-2], mul * ir.dim)))
-    if parts:
-        return xp.concat(parts, axis=-1)
-    return xp.zeros((*samples, 0), dtype=setting.dtype, device=setting.device)
+            turned = _turn_rows(setting, turns, ir.l, rows)
+        turned = turned * _sign(xp, signs, ir.p)
+        if layout == "ir_mul":
+            turned = xp.matrix_transpose(turned)
+        yield where, xp.reshape(turned, (*turned.shape[:-2], mul * ir.dim))
 
 
 def _is_scipy(value: object) -> bool:
@@ -150,15 +204,15 @@ def _read_rotations(rotations: Array) -> tuple[Array, Setting]:
 
 
 def _split_parity(setting: Setting, matrices: Array) -> tuple[Array, Array]:
-    """Proper rotations, and the sign of the determinants, shape ``(n, 1, 1)``: ``matrices = sign * proper``."""
+    """Proper rotations, and the sign of the determinants, shape ``(..., 1, 1)``: ``matrices = sign * proper``."""
     xp = setting.xp
-    r = [[matrices[:, i, j] for j in range(3)] for i in range(3)]
+    r = [[matrices[..., i, j] for j in range(3)] for i in range(3)]
     determinant = (
         r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1])
         - r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0])
         + r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0])
     )
-    sign = xp.astype(xp.reshape(xp.sign(determinant), (-1, 1, 1)), setting.dtype, copy=False)
+    sign = xp.astype(xp.sign(determinant), setting.dtype, copy=False)[..., None, None]
     return matrices * sign, sign
 
 
@@ -168,19 +222,105 @@ def _sign(xp: Any, improper_signs: Array, parity: int) -> Array:
 
 def degree_matrices(setting: Setting, proper: Array, wanted: set[int]) -> dict[int, Array]:
     """``D^l`` of proper rotations ``(n, 3, 3)`` for each wanted degree."""
-    xp, device, dtype = setting
-    n = proper.shape[0]
-    blocks = {0: xp.ones((n, 1, 1), dtype=dtype, device=device)}
-    current = xp.astype(proper, dtype, copy=False)
-    for degree in range(1, max(wanted, default=0) + 1):
-        if degree > 1:
-            raising = xp.asarray(raising_matrix(degree), dtype=dtype, device=device)
-            half = [xp.matmul(current, raising[b, :, :]) for b in range(3)]
-            total = None
-            for b in range(3):
-                mixed = sum(proper[:, b : b + 1, c : c + 1] * half[c] for c in range(3))
-                part = xp.matmul(xp.matrix_transpose(raising[b, :, :]), mixed)
-                total = part if total is None else total + part
-            current = total
-        blocks[degree] = current
-    return {degree: blocks[degree] for degree in wanted}
+    turns = _split(setting, proper, max(wanted, default=0))
+    return {degree: _matrix(setting, turns, degree) for degree in wanted}
+
+
+def _block_diagonal(setting: Setting, n: int, dim: int, placed: list[tuple[slice, Array]]) -> Array:
+    """Matrices ``(n, dim, dim)`` with blocks on the diagonal, which follow each other, made without writing."""
+
+    def zeros(rows: int, columns: int) -> Array:
+        return setting.xp.zeros((n, rows, columns), dtype=setting.dtype, device=setting.device)
+
+    strips = [
+        setting.xp.concat([zeros(size, place.start), block, zeros(size, dim - place.stop)], axis=2)
+        for place, block in placed
+        for size in (place.stop - place.start,)
+    ]
+    return setting.xp.concat([zeros(0, dim), *strips], axis=1)
+
+
+class _Turns(NamedTuple):
+    """``R = Y(a) P Y(b) P Y(c)``, times P where ``swapped``, shape ``(..., 1)``.
+
+    The three turns are ``cos(m a)`` and ``sin(m a)`` for orders ``m = -highest..highest``, shape ``(..., orders)``.
+    """
+
+    proper: Array
+    highest: int
+    a: tuple[Array, Array]
+    b: tuple[Array, Array]
+    c: tuple[Array, Array]
+    swapped: Array
+
+    def orders(self, degree: int) -> tuple[tuple[Array, Array], ...]:
+        """The three turns in one degree, shape ``(..., 2 l + 1)``."""
+        cut = slice(self.highest - degree, self.highest + degree + 1)
+        return tuple((cosine[..., cut], sine[..., cut]) for cosine, sine in (self.a, self.b, self.c))
+
+
+def _split(setting: Setting, proper: Array, highest: int) -> _Turns:
+    """Split proper rotations ``(..., 3, 3)``; see :class:`_Turns`.
+
+    ``Y(a) P Y(b) P Y(c)`` has the middle column ``(sin b sin a, cos b, sin b cos a)`` and the middle row
+    ``(sin b sin c, cos b, -sin b cos c)``. After the exchange ``|cos b| < 0.72``, so no division is by a small number.
+    """
+    xp = setting.xp
+
+    def element(i: int, j: int) -> Array:
+        return proper[..., i, j][..., None]
+
+    swapped = xp.abs(element(1, 1)) > 0.7
+    # R P has the columns of R in the order y, x, -z.
+    x, y, z = (xp.where(swapped, element(i, 0), element(i, 1)) for i in range(3))
+    row_x = xp.where(swapped, element(1, 1), element(1, 0))
+    row_z = xp.where(swapped, -element(1, 2), element(1, 2))
+
+    def multiples(cosine: Array, sine: Array) -> tuple[Array, Array]:
+        length = xp.sqrt(cosine * cosine + sine * sine)
+        cosines, sines = complex_powers(xp, cosine / length, sine / length, highest)
+        return (
+            xp.concat([xp.flip(cosines[..., 1:], axis=-1), cosines], axis=-1),
+            xp.concat([-xp.flip(sines[..., 1:], axis=-1), sines], axis=-1),
+        )
+
+    sine = xp.sqrt(x * x + z * z)
+    return _Turns(proper, highest, multiples(z, x), multiples(y, sine), multiples(-row_z, row_x), swapped)
+
+
+def _matrix(setting: Setting, turns: _Turns, degree: int) -> Array:
+    """``D^l`` of the rotations, shape ``(..., 2 l + 1, 2 l + 1)``."""
+    xp = setting.xp
+    if degree == 0:
+        return xp.ones_like(turns.proper[..., :1, :1])
+    if degree == 1:
+        return turns.proper
+    swap = xp.asarray(swap_matrix(degree), dtype=setting.dtype, device=setting.device)
+    a, b, c = turns.orders(degree)
+
+    def columns(matrix: Array, turn: tuple[Array, Array]) -> Array:
+        """``matrix Y``: every column m with the column -m."""
+        return matrix * turn[0][..., None, :] + xp.flip(matrix, axis=-1) * turn[1][..., None, :]
+
+    matrix = columns(_times(xp, columns(swap, b), swap), c)
+    matrix = xp.where(turns.swapped[..., None], _times(xp, matrix, swap), matrix)
+    return matrix * a[0][..., None] - xp.flip(matrix, axis=-2) * a[1][..., None]
+
+
+def _turn_rows(setting: Setting, turns: _Turns, degree: int, rows: Array) -> Array:
+    """``D^l`` times each of the rows ``(..., vectors, 2 l + 1)``, one factor after the other."""
+    xp = setting.xp
+    swap = xp.asarray(swap_matrix(degree), dtype=setting.dtype, device=setting.device)
+    a, b, c = turns.orders(degree)
+
+    def turned(rows: Array, turn: tuple[Array, Array]) -> Array:
+        return rows * turn[0][..., None, :] - xp.flip(rows, axis=-1) * turn[1][..., None, :]
+
+    rows = xp.where(turns.swapped[..., None], _times(xp, rows, swap), rows)
+    return turned(_times(xp, turned(_times(xp, turned(rows, c), swap), b), swap), a)
+
+
+def _times(xp: Any, rows: Array, matrix: Array) -> Array:
+    """``rows @ matrix`` as one product: a stack of small ones would be slow."""
+    flat = xp.reshape(rows, (prod(rows.shape[:-1]), rows.shape[-1]))
+    return xp.reshape(flat @ matrix, tuple(rows.shape))

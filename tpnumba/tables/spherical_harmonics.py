@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import pi, sqrt
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tpnumba.tables.clebsch_gordan import Array
+from tpnumba.tables.couplings import harmonic_scale
+from tpnumba.tables.memory import cached_within
 
 
 @lru_cache(maxsize=512)
@@ -94,3 +98,59 @@ def legendre_over_sine(lmax: int, cos_beta: Array) -> Array:
     factor = np.sqrt((2 * degree + 1) / (2 * degree - 1.0)) / 2
     result[1:, 1:] = np.where(order <= degree, factor * (plus * table[:-1, :-1] + minus * above), 0.0)
     return result
+
+
+class Ladder(NamedTuple):
+    """Gradients of solid harmonics: ``sum over terms of weights[term, k] S[places[term, k]]`` for the k-th harmonic.
+
+    Terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z.
+    """
+
+    places: npt.NDArray[np.int64]
+    weights: Array
+
+
+@cached_within(2**26)
+def gradient_ladder(lmax: int, normalization: str) -> Ladder:
+    """From orthonormal solid harmonics ``S_l = |r|^l Y_l`` to the gradients of those of another normalisation.
+
+    With ``n = sqrt((2 l + 1) / (2 l - 1))`` and complex ``S``, about a polar axis Z (here y, with X = z and Y = x),
+    ``dS_lm / dZ = n sqrt(l^2 - m^2) S_{l-1,m}`` and ``(d/dX +- i d/dY) S_lm = +- n sqrt((l -+ m)(l -+ m - 1))
+    S_{l-1,m+-1}``. In the real basis ``d/dz`` keeps the kind, cosine or sine, and ``d/dx`` exchanges it.
+
+    Args:
+        lmax: the largest degree; places are below ``lmax^2``.
+        normalization: as for :func:`tpnumba.SphericalHarmonics`.
+
+    Returns:
+        Read-only arrays of shape ``(5, (lmax + 1)^2)``; a weight is zero where its term does not exist.
+    """
+    degrees = np.arange(lmax + 1)
+    degree = np.repeat(degrees, 2 * degrees + 1)
+    m = np.arange(degree.size) - degree * (degree + 1)
+    order = np.abs(m)
+    kind = np.where(m < 0, -1, 1)
+    scale = np.sqrt((2 * degree + 1) / np.maximum(2 * degree - 1, 1))
+    scale *= np.array([harmonic_scale(normalization, each) for each in range(lmax + 1)])[degree]
+
+    along = scale * np.sqrt(degree**2 - order**2)
+    outer = scale / 2 * np.sqrt(np.maximum((degree - order) * (degree - order - 1), 0))
+    inner = scale / 2 * np.sqrt((degree + order) * (degree + order - 1))
+    # The cosine of order zero is sqrt(2) larger than the others of its kind, the sine of order zero is zero.
+    outer = np.where(order == 0, outer * sqrt(2), outer)
+    inner = np.where(order == 1, inner * sqrt(2), np.where(order == 0, 0.0, inner))
+    weights = np.stack(
+        [
+            np.where((order == 1) & (kind == 1), 0.0, -kind * inner),
+            np.where(order == 0, -1, -kind) * outer,
+            along,
+            np.where((order == 1) & (kind == -1), 0.0, inner),
+            -outer,
+        ]
+    )
+    targets = np.stack([-kind * (order - 1), -kind * (order + 1), m, kind * (order - 1), kind * (order + 1)])
+    weights[:, 0] = 0.0
+    places = np.where(weights != 0, (degree - 1) * degree + targets, 0)
+    places.flags.writeable = False
+    weights.flags.writeable = False
+    return Ladder(places, weights)

@@ -1,21 +1,44 @@
-"""Matrices of the Wigner-D recursion in the degree; no Euler angles, so no gimbal lock."""
+"""The one fixed rotation that Wigner D matrices are built from: it exchanges the polar axis with another."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from math import sqrt
-
 import numpy as np
 
-from tpnumba.tables.clebsch_gordan import Array, clebsch_gordan
+from tpnumba.tables.clebsch_gordan import Array
+from tpnumba.tables.memory import cached_within
+from tpnumba.tables.tridiagonal import null_vectors
 
 
-@lru_cache(maxsize=512)
-def raising_matrix(degree: int) -> Array:
-    """``A[b, a, m] = sqrt(2 l + 1) C(l - 1, 1, l)[a, b, m]``, read-only, shape ``(3, 2 l - 1, 2 l + 1)``.
+@cached_within(2**27)
+def swap_matrix(degree: int) -> Array:
+    """``D^l`` of ``(x, y, z) -> (y, x, -z)``: symmetric, its own inverse, read-only, shape ``(2 l + 1, 2 l + 1)``.
 
-    ``C`` intertwines, so ``D^l = sum_{b, b'} R[b, b'] A[b]^T D^{l-1} A[b']``, starting from ``D^1 = R``.
+    Its elements are those of ``d = d^l(pi / 2)``, whose columns are the eigenvectors of ``J_x``, a tridiagonal matrix
+    with the eigenvalues ``-l..l``. For orders ``m, m' >= 0`` let ``w = 2 (-i)^(m + m') d_mm'``, over ``sqrt(2)`` for
+    each order that is zero. Then ``D[m, m'] = Re w`` and ``D[-m, m'] = Im w`` where ``l + m`` is even,
+    ``D[-m, -m'] = Re w`` and ``D[m, -m'] = -Im w`` where it is odd; the others are zero.
     """
-    matrix = np.ascontiguousarray(np.moveaxis(clebsch_gordan(degree - 1, 1, degree), 1, 0)) * sqrt(2 * degree + 1)
+    orders = np.arange(-degree, degree + 1)[:, None]
+    columns = np.arange(degree + 1)
+    squares = ((degree - orders) * (degree + orders + 1))[:-1] * np.ones(columns.size)
+    diagonal = np.ones(orders.shape) * (-2.0 * columns)
+    vectors = null_vectors(diagonal, squares, np.ones(diagonal.shape, dtype=bool))
+    # The component at the highest order has the sign (-1)^(l - m').
+    d = vectors[degree:] * np.where((degree - columns) % 2 == 0, 1.0, -1.0)
+
+    sums = columns[:, None] + columns
+    d = (d + d.T * np.where(sums % 2 == 0, 1.0, -1.0)) / 2
+    d[0, (degree + columns) % 2 == 1] = 0.0
+    d[(degree + columns) % 2 == 1, 0] = 0.0
+    d *= 2 ** (1 - ((columns[:, None] == 0) * 0.5 + (columns == 0) * 0.5))
+    real = d * np.array([1, 0, -1, 0])[sums % 4]
+    imaginary = d * np.array([0, -1, 0, 1])[sums % 4]
+    even = (degree + columns[:, None]) % 2 == 0
+    plus, minus = slice(degree, None), slice(degree, None, -1)
+    matrix = np.zeros((2 * degree + 1, 2 * degree + 1))
+    matrix[plus, plus] += np.where(even, real, 0.0)
+    matrix[minus, plus] += np.where(even, imaginary, 0.0)
+    matrix[minus, minus] += np.where(even, 0.0, real)
+    matrix[plus, minus] -= np.where(even, 0.0, imaginary)
     matrix.flags.writeable = False
     return matrix

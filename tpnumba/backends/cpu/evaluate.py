@@ -194,9 +194,7 @@ def _sum(program: Program, plan: Contraction, found: Mapping[int, _Place], count
     return total
 
 
-def _addressed(
-    program: Program, plan: Contraction, found: Mapping[int, _Place], count: int
-) -> npt.NDArray[np.int64]:
+def _addressed(program: Program, plan: Contraction, found: Mapping[int, _Place], count: int) -> npt.NDArray[np.int64]:
     """The program's table of operands with their places; of a single sample nothing is shared."""
     table = program.operands.copy()
     for i, place in found.items():
