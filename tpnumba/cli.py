@@ -66,7 +66,23 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", metavar="FILE", help="also write the machine and all rows to FILE")
     compare.add_argument("--plot", metavar="FILE.png", help="also draw time and time a degree of freedom against L")
     compare.set_defaults(run=_compare)
+    warmup = commands.add_parser(
+        "warmup",
+        help="compile all kernels ahead, for containers",
+        description="Compile every kernel and keep the machine code in the cache, so that first calls are quick. The "
+        "cache is TPNUMBA_CACHE_DIR, else the user's cache folder.",
+    )
+    warmup.set_defaults(run=_warmup)
     return parser
+
+
+def _warmup(_: argparse.Namespace) -> None:
+    from tpnumba.backends.cpu.compiler import cache_folder
+    from tpnumba.backends.cpu.evaluate import compile_all
+
+    for done in compile_all(tpnumba.FullTensorProduct("1o", "1o").form):
+        print(done)
+    print(f"kept in {cache_folder()}")
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self
 
 from tpnumba.irreps import Irreps
@@ -100,7 +100,12 @@ class Plan:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
-    @property
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The length of each operand's last axis."""
+        return tuple(operand.size for operand in self.operands)
+
+    @cached_property
     def inputs(self) -> tuple[int, ...]:
         """The places of the operands that are given."""
         return tuple(i for i in range(len(self.operands)) if i != self.output)

@@ -211,7 +211,7 @@ class Operator:
         settle_backend(backend)
         threads = settle_threads(num_threads)
         full = self._samples(named)
-        shape = (*full, self.irreps_out.dim)
+        shape = (*full, self.form.sizes[self.form.output])
         if out is not None:
             check_out(out, shape, setting, named)
         else:
@@ -315,11 +315,14 @@ class Operator:
     def _samples(self, named: Mapping[str, Array]) -> Shape:
         """The broadcast leading axes, after checking the last one."""
         for (name, array), slot in zip(named.items(), self._slots, strict=True):
-            size = self.form.operands[slot].size
+            size = self.form.sizes[slot]
             if array.ndim == 0 or array.shape[-1] != size:
                 kind = "" if name == "weights" else f" for the irreps {self._irreps[slot]}"
                 raise ValueError(f"{name} must have shape (..., {size}){kind}, got {tuple(array.shape)}")
         leading = {name: tuple(array.shape[:-1]) for name, array in named.items()}
+        first = leading["x1"]
+        if all(shape == first for shape in leading.values()):
+            return first
         try:
             return np.broadcast_shapes(*leading.values())
         except ValueError:
@@ -337,6 +340,9 @@ class Operator:
         out: Array | None,
     ) -> Array:
         """Evaluate ``plan``, with arrays of one row for all samples told apart from batches."""
+        backend, threads = how
+        if batch == full and all(tuple(array.shape[:-1]) == full for array in arrays.values()):
+            return run(plan, arrays, full, batch, setting, out=out, backend=backend, num_threads=threads)
         many = any(n != 1 for n in full)
 
         def is_row(leading: Shape) -> bool:
@@ -352,7 +358,7 @@ class Operator:
         }
         target = () if shared_out else batch
         plan = plan.with_access(tuple(access))
-        result = run(plan, operands, full, target, setting, out=out, backend=how[0], num_threads=how[1])
+        result = run(plan, operands, full, target, setting, out=out, backend=backend, num_threads=threads)
         return result if target == batch else setting.xp.reshape(result, (*batch, result.shape[-1]))
 
 

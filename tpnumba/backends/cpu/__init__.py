@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 from tpnumba.backends.namespaces import Setting
@@ -14,10 +16,7 @@ def supports(plan: Plan, setting: Setting) -> bool:
     """Whether there is a kernel for ``plan``."""
     if not isinstance(plan, Contraction):
         return False
-    # Here and below: importing Numba takes longer than importing all the rest.
-    from tpnumba.backends.cpu.program import program_of
-
-    return program_of(plan, setting.dtype_name) is not None
+    return _kernels().program_of(plan, setting.dtype_name) is not None
 
 
 def run(
@@ -30,7 +29,12 @@ def run(
     num_threads: int | None,
 ) -> Any:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.run` for the arguments."""
-    from tpnumba.backends.cpu.evaluate import run
+    return _kernels().run(plan, operands, full, batch, setting, out, num_threads)
 
-    assert isinstance(plan, Contraction)
-    return run(plan, operands, full, batch, setting, out, num_threads)
+
+@lru_cache(maxsize=1)
+def _kernels() -> ModuleType:
+    """What needs Numba, whose import takes longer than that of all the rest."""
+    from tpnumba.backends.cpu import evaluate
+
+    return evaluate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, clip, fold, rows_of
 from tpnumba.backends.cpu.lanes import ADDRESS, OUTPUT, SHARED, contract
-from tpnumba.backends.cpu.program import LINE, Program, program_of
+from tpnumba.backends.cpu.program import LINE, VECTORS, Program, make_program, program_of
 from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.contraction import Contraction
@@ -50,7 +50,7 @@ def run(
     dtype = np.dtype(setting.dtype)
     program = program_of(plan, setting.dtype_name)
     assert program is not None  # asked for before the plan came here
-    size = plan.operands[plan.output].size
+    size = plan.sizes[plan.output]
     result = np.empty((*batch, size), dtype=dtype) if out is None else out
     count = prod(full)
     if count == 0 or size == 0:
@@ -114,7 +114,7 @@ def _in_blocks(
     """With rows copied together, block by block, and results folded where samples fall on the same place."""
     dtype = result.dtype
     size = result.shape[-1]
-    numbers = sum(operand.size for operand in plan.operands)
+    numbers = sum(plan.sizes)
     whole = np.reshape(result, (size,) if summed else (*padded, size)) if result.flags.c_contiguous else None
     if whole is None:  # a result that is no run of rows: filled by way of one that is
         whole = np.empty((size,) if summed else (*padded, size), dtype=dtype)
@@ -123,14 +123,15 @@ def _in_blocks(
         whole[...] = 0.0
     for block in blocks(full, max(1, _COPY_BYTES // (numbers * dtype.itemsize))):
         rows = {
-            i: np.ascontiguousarray(
-                array if plan.operands[i].access == "shared" else rows_of(np, array, block, full), dtype=dtype
+            i: np.require(
+                array if plan.operands[i].access == "shared" else rows_of(np, array, block, full), dtype, ("C", "A")
             )
             for i, array in operands.items()
         }
         count = prod(cut.stop - cut.start for cut in block)
         places = {i: _find(array, array.shape[:-1], dtype) for i, array in rows.items()}
         found = {i: place for i, place in places.items() if place is not None}
+        assert len(found) == len(rows)
         if summed:
             whole += _sum(program, plan, found, count, threads)
             continue
@@ -155,7 +156,7 @@ def _fill(
     table = _addressed(program, plan, found, count)
     table[plan.output, ADDRESS:] = target
     table[plan.output, OUTPUT] = 1
-    size = plan.operands[plan.output].size
+    size = plan.sizes[plan.output]
     stream = count * size * program.values.itemsize > _STREAM_BYTES
     samples = program.samples
     if program.seconds * count < WORTH_SHARING:
@@ -174,7 +175,7 @@ def _fill(
 
 def _sum(program: Program, plan: Contraction, found: Mapping[int, _Place], count: int, threads: int) -> Array:
     """The sum of the results of all samples: pieces that the count of samples alone decides, added in their order."""
-    size = plan.operands[plan.output].size
+    size = plan.sizes[plan.output]
     table = _addressed(program, plan, found, count)
     table[plan.output, SHARED] = 1
     first = int(table[plan.output, OUTPUT])
@@ -224,7 +225,25 @@ def _call(program: Program, table: npt.NDArray[np.int64], start: int, stop: int,
     )
 
 
-_WIDTHS = {vectors: (0,) * vectors for vectors in (1, 2, 4)}
+def compile_all(plan: Contraction) -> Iterator[str]:
+    """Compile the kernel in every form it has, or take it from the cache; yields what was made ready.
+
+    ``plan`` is what it is tried on; which one does not matter.
+    """
+    for dtype in ("float32", "float64"):
+        for vectors in VECTORS:
+            program = make_program(plan, dtype, vectors)
+            assert program is not None
+            table = program.operands.copy()
+            arrays = [np.zeros((1, size), dtype=dtype) for size in plan.sizes]
+            for i, array in enumerate(arrays):
+                table[i, ADDRESS:] = _find(array, (1,), array.dtype)
+            table[plan.output, OUTPUT] = 1
+            _call(program, table, 0, 1, False)
+            yield f"contraction, {dtype}, runs of {program.lanes}"
+
+
+_WIDTHS = {vectors: (0,) * vectors for vectors in VECTORS}
 
 
 def _workspace(program: Program) -> Any:

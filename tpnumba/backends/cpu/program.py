@@ -26,7 +26,7 @@ Ints = npt.NDArray[np.int64]
 LINE = 64
 #: A tile of at most so many bytes stays in the second cache; runs are shortened, down to one vector, to keep to it.
 _TILE_BYTES = 3 * 2**18
-_VECTORS = (4, 2, 1)
+VECTORS = (4, 2, 1)
 #: A piece of work takes about so many seconds: long enough to be worth a call, short enough to answer Ctrl-C.
 _PIECE_SECONDS = 1e-3
 _FLOPS_A_SECOND, _BYTES_A_SECOND = 2e10, 5e9
@@ -86,16 +86,18 @@ def program_of(plan: Contraction, dtype: str) -> Program | None:
         sum(leg is not None for leg in path.legs) == 3 and sum(leg is None for leg in path.legs) <= 1
         for path in plan.paths
     )
-    return _make_program(plan.with_access(("batch",) * len(plan.operands)), dtype) if fits else None
+    return make_program(plan.with_access(("batch",) * len(plan.operands)), dtype) if fits else None
 
 
 @lru_cache(maxsize=512)
-def _make_program(plan: Contraction, dtype: str) -> Program | None:
+def make_program(plan: Contraction, dtype: str, vectors: int | None = None) -> Program | None:
+    """Build the tables; None if they would be too large. ``vectors``: 64-byte vectors of a run, if not as fits."""
     item = np.dtype(dtype).itemsize
     line = LINE // item
     largest = max((max(path.coupling.shape) ** 2 for path in plan.paths), default=0)
     total = sum(operand.size for operand in plan.operands) + largest
-    vectors = next((v for v in _VECTORS if total * v * LINE <= _TILE_BYTES), _VECTORS[-1])
+    if vectors is None:
+        vectors = next((v for v in VECTORS if total * v * LINE <= _TILE_BYTES), VECTORS[-1])
     lanes = vectors * line
     builder = _Builder(plan, lanes)
     for paths in _alike(plan):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from queue import SimpleQueue
 
 #: Work that takes less than so many seconds stays with the caller: waking a worker takes about a third of it.
 WORTH_SHARING = 2e-4
 
 
+@lru_cache(maxsize=1)
 def default_threads() -> int:
     """The cores that this process may use."""
     try:

@@ -1,0 +1,362 @@
+"""The compiled kernels: what they may assume, threads, forks, interrupts, caches, memory, and arrays of every kind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import array_api_strict
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import leading_pairs, products, random_arguments, tolerance
+
+import tpnumba as tp
+from tpnumba.backends import cpu
+from tpnumba.backends.cpu import compiler, lanes, threads
+from tpnumba.plans.contraction import Contraction
+
+SPHERICAL = tp.Irreps.spherical_harmonics(3)
+FULL = tp.FullTensorProduct(SPHERICAL, SPHERICAL)
+WEIGHTED = tp.ChannelwiseTensorProduct("4x0e + 4x1o", SPHERICAL)
+
+
+def in_process(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own."""
+    command = [sys.executable, "-P", "-c", textwrap.dedent(code)]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@given(p=products(), leading=leading_pairs, seed=st.integers(0, 1000))
+def test_agrees_with_the_reference(p, leading, seed):
+    arguments = random_arguments(p, *leading, seed=seed)
+    if not isinstance(p.plan, Contraction):
+        with pytest.raises(RuntimeError, match="backend 'cpu' has no kernel for Transform"):
+            p(*arguments, backend="cpu")
+        return
+    expected, found = (p(*arguments, backend=backend) for backend in ("generic", "cpu"))
+    size = 1 + float(np.max(np.abs(expected), initial=0.0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance("float64", 4, 100))
+    cotangent = np.random.default_rng(seed).standard_normal(expected.shape)
+    named = {"weights": arguments[2]} if len(arguments) == 3 else {}
+    gradients = [p.vjp(*arguments[:2], cotangent, **named, backend=backend) for backend in ("generic", "cpu")]
+    for one, other in zip(*gradients, strict=True):
+        size = 1 + float(np.max(np.abs(one), initial=0.0))
+        assert other.shape == one.shape
+        np.testing.assert_allclose(other, one, rtol=0, atol=size * tolerance("float64", 4, 1000))
+
+
+def test_numpy_goes_to_the_kernels_by_default(monkeypatch):
+    called = []
+    evaluate = cpu._kernels()
+    monkeypatch.setattr(evaluate, "contract", lambda *arguments: called.append(len(arguments)))
+    FULL(np.ones((2, 16)), np.ones((2, 16)))
+    assert called
+    called.clear()
+    FULL(np.ones((2, 16)), np.ones((2, 16)), backend="generic")
+    FULL(array_api_strict.ones((2, 16)), array_api_strict.ones((2, 16)))
+    assert not called
+
+
+def test_other_arrays_are_refused():
+    with pytest.raises(TypeError, match="backend 'cpu' takes numpy arrays, got arrays of array_api_strict"):
+        FULL(array_api_strict.ones((2, 16)), array_api_strict.ones((2, 16)), backend="cpu")
+
+
+def test_only_safe_fast_math():
+    assert {"contract", "nsz", "arcp"} == compiler.FAST_MATH
+    FULL(np.ones((2, 16)), np.ones((2, 16)))
+    flags = set()
+    for text in lanes.contract.inspect_llvm().values():
+        for words in re.findall(r"= f(?:mul|add|sub|div|neg)((?: \w+)*?) (?:<|float|double)", text):
+            flags |= set(words.split())
+    assert flags <= compiler.FAST_MATH
+    assert lanes.contract.targetoptions["fastmath"] == compiler.FAST_MATH
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("p", [FULL, WEIGHTED], ids=["full", "channelwise"])
+def test_any_number_of_threads_gives_the_same_bits(p, dtype):
+    arguments = random_arguments(p, (5000,), (5000,), dtype=dtype)
+    shared = [*arguments[:2], *(w[0] for w in arguments[2:])]
+    cotangent = np.random.default_rng(0).standard_normal((5000, p.irreps_out.dim)).astype(dtype)
+    named = {"weights": shared[2]} if len(shared) == 3 else {}
+    runs = [
+        (p(*arguments, num_threads=n), *p.vjp(shared[0], shared[1][0], cotangent, num_threads=n, **named))
+        for n in (1, 2, 3, 8, 2)
+    ]
+    for other in runs[1:]:
+        for one, two in zip(runs[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_split_of_the_batch_gives_the_same_bits(dtype):
+    for p in (FULL, WEIGHTED):
+        arguments = random_arguments(p, (300,), (300,), dtype=dtype)
+        together = p(*arguments)
+        for cut in (1, 7, 63, 64, 65, 299):
+            parts = [p(*(x[part] for x in arguments)) for part in (slice(0, cut), slice(cut, None))]
+            np.testing.assert_array_equal(np.concatenate(parts), together)
+        np.testing.assert_array_equal(p(*(x[5] for x in arguments)), together[5])
+
+
+def test_many_python_threads_at_once():
+    cases = []
+    for p in (FULL, WEIGHTED):
+        arguments = random_arguments(p, (2000,), (2000,))
+        cases.append((p, arguments, p(*arguments, num_threads=1)))
+
+    def work(i: int) -> bool:
+        p, arguments, expected = cases[i % 2]
+        return bool(np.array_equal(p(*arguments, num_threads=1 + i % 3), expected))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(40)))
+
+
+def test_after_a_fork_and_in_nested_pools():
+    done = in_process(
+        """
+        import multiprocessing, os, warnings
+        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+        import numpy as np, tpnumba as tp
+
+        warnings.simplefilter("ignore")  # forking a process with threads is what is tried here
+        p = tp.FullTensorProduct("0e + 1o + 2e", "0e + 1o + 2e")
+        x = np.random.default_rng(0).standard_normal((4000, 9))
+        expected = p(x, x, num_threads=2)
+
+        def child(n):
+            with ThreadPoolExecutor(2) as pool:
+                return all(pool.map(lambda _: np.array_equal(p(x, x, num_threads=n), expected), range(3)))
+
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
+            assert all(pool.map(child, [1, 2, 3, 2]))
+        assert np.array_equal(p(x, x, num_threads=2), expected)
+        print("same")
+        """
+    )
+    assert done.stdout == "same\n", done.stderr
+
+
+def test_interrupt_is_answered_and_the_next_call_is_right():
+    """A long call on several threads: Ctrl-C ends it at the next piece of work, about a millisecond later."""
+    code = """
+        import os, signal, threading, time
+        import numpy as np, tpnumba as tp
+
+        Y = tp.Irreps.spherical_harmonics(4)
+        p = tp.FullTensorProduct(Y, Y)
+        x = np.random.default_rng(0).standard_normal((100, 25)).astype("float32")
+        expected = p(x, x)
+        many = np.broadcast_to(x[0], (400_000, 25))
+        out = np.empty((400_000, 625), dtype="float32")
+        for threads in (1, 2):
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+            try:
+                while True:
+                    p(many, many[:, :], out=out, num_threads=threads)
+            except KeyboardInterrupt:
+                pass
+            assert np.array_equal(p(x, x, num_threads=threads), expected)
+        print("answered")
+        """
+    done = in_process(code)
+    assert done.stdout == "answered\n", done.stderr
+
+
+def test_an_error_in_one_piece_stops_the_others_and_is_raised():
+    done = []
+
+    def task(i: int) -> None:
+        done.append(i)
+        if i == 3:
+            raise ZeroDivisionError
+
+    for count in (1, 2, 4):
+        done.clear()
+        with pytest.raises(ZeroDivisionError):
+            threads.share(task, 10_000, count)
+        assert len(done) < 10_000
+
+
+def test_pieces_are_each_done_once():
+    lock, seen = threading.Lock(), []
+
+    def task(i: int) -> None:
+        with lock:
+            seen.append(i)
+
+    for count in (1, 2, 5):
+        seen.clear()
+        threads.share(task, 100, count)
+        assert sorted(seen) == list(range(100))
+
+
+def test_a_new_irreps_string_compiles_nothing():
+    FULL(np.ones((2, 16)), np.ones((2, 16)))
+    before = len(lanes.contract.signatures)
+    for text in ("5x0e + 2x3o", "1e", "0e + 6e"):
+        p = tp.FullTensorProduct(text, "1o + 2x2e")
+        p(np.ones((3, p.irreps_in1.dim)), np.ones((3, p.irreps_in2.dim)))
+    assert len(lanes.contract.signatures) == before
+
+
+QUICK = """
+    import numpy as np, tpnumba as tp
+    print(tp.FullTensorProduct("1o", "1o", "1e")(np.array([1.0, 0, 0]), np.array([0, 1.0, 0])).tolist())
+    """
+
+
+def test_without_a_writable_cache_there_is_one_warning_and_the_right_result(tmp_path: Path):
+    nowhere = tmp_path / "file"
+    nowhere.write_text("not a folder")
+    done = in_process(QUICK, TPNUMBA_CACHE_DIR=str(nowhere / "cache"))
+    assert done.stdout.startswith("[0.0, 0.0, 0.7")
+    assert done.stderr.count("found no writable folder") == 1
+    assert "TPNUMBA_CACHE_DIR" in done.stderr
+
+
+def test_machine_code_is_kept_and_taken_again_and_never_stale(tmp_path: Path):
+    """A second process compiles nothing; a package whose kernels differ, even in a callee, does not use the first's."""
+    cache = tmp_path / "cache"
+    first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(cache))
+    assert first.stdout.startswith("[0.0, 0.0, 0.7"), first.stderr
+    (folder,) = cache.iterdir()
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert kept
+    again = in_process(QUICK, TPNUMBA_CACHE_DIR=str(cache))
+    assert again.stdout == first.stdout
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == kept
+
+    package = tmp_path / "site" / "tpnumba"
+    shutil.copytree(Path(tp.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    callee = package / "backends" / "cpu" / "tiles.py"
+    text = callee.read_text()
+    changed = text.replace("tile[to + sample] = read(tile, source", "tile[to + sample] = 3.0 * read(tile, source")
+    assert changed != text
+    callee.write_text(changed)
+    other = in_process(QUICK, TPNUMBA_CACHE_DIR=str(cache), PYTHONPATH=str(tmp_path / "site"))
+    assert other.stdout.startswith("[0.0, 0.0, 6.3"), other.stderr
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_warmup_leaves_nothing_to_compile(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "tpnumba", "warmup"],
+        env={**os.environ, "TPNUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("contraction, float") == 6
+    (folder,) = tmp_path.iterdir()
+    kept = sorted(path.name for path in folder.iterdir())
+    code = """
+        import numpy as np, tpnumba as tp
+        for dtype in ("float32", "float64"):
+            for mul in (1, 30, 300):  # tiles of every width
+                p = tp.ChannelwiseTensorProduct(f"{mul}x0e + {mul}x1o", "0e + 1o + 2e")
+                p(np.ones(p.irreps_in1.dim, dtype), np.ones(9, dtype), np.ones(p.weight_numel, dtype))
+        """
+    assert in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == kept
+
+
+def test_memory_beyond_the_result_at_a_million_samples():
+    p = tp.FullTensorProduct("0e + 1o", "0e + 1o")
+    x, y = (np.random.default_rng(i).standard_normal((10**6, 4), dtype=np.float32) for i in range(2))
+    g = np.broadcast_to(np.float32(1), (10**6, 16))
+    p(x[:100], y[:100])
+    columns = np.asfortranarray(x)
+    for run in (lambda: (p(x, y),), lambda: p.vjp(x, y, g), lambda: p.vjp(x, y[0], g), lambda: (p(columns, y),)):
+        tracemalloc.start()
+        result = run()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak - sum(part.nbytes for part in result) < 64 * 2**20
+
+
+def test_places_beyond_two_to_the_31():
+    """Rows a billion numbers apart, in memory that is reserved but for a few pages never touched."""
+    step = 2**30 + 1
+    p = tp.FullTensorProduct("0e + 1o", "0e + 1o")
+    try:
+        memory = np.empty(3 * step, dtype=np.float32)
+    except MemoryError:
+        pytest.skip("needs 12 GiB of address space")
+    rows = memory.reshape(3, step)
+    x = rows[:, 100:104]
+    x[...] = np.random.default_rng(0).standard_normal((3, 4))
+    out = rows[:, 1000:1016]
+    y = x.copy()
+    assert p(x, y, out=out) is out
+    np.testing.assert_array_equal(out, p(x.copy(), y))
+    assert out[2:].__array_interface__["data"][0] - memory.__array_interface__["data"][0] > 4 * 2**31
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_denormals_and_infinities_are_those_of_ieee_arithmetic(dtype):
+    """Term by term as the coefficients say: no flush to zero, and no zero of a table that meets an infinity."""
+    tiny = np.finfo(dtype).smallest_subnormal
+    for values in ([tiny, 3 * tiny, 1.0, -tiny], [np.inf, 1.0, -np.inf, 0.0], [np.nan, 0.0, 1.0, tiny]):
+        x = np.array(values, dtype=dtype)
+        y = np.array([1.0, 2.0, -1.0, 0.5], dtype=dtype)
+        p = tp.FullTensorProduct("0e + 1o", "0e + 1o")
+        (i, j, k), factors = p.coefficients().coords, p.coefficients().values.astype(dtype)
+        expected = np.zeros(16, dtype=dtype)
+        with np.errstate(invalid="ignore"):
+            np.add.at(expected, k, factors * (x[i] * y[j]))
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(p(x, y, backend="cpu"), expected, rtol=4 * eps, atol=4 * float(tiny))
+
+
+def views(x: np.ndarray) -> dict[str, np.ndarray]:
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype=x.dtype)
+    wide[..., ::2] = x
+    raw = np.zeros(x.nbytes + 1, dtype=np.uint8)
+    unaligned = raw[1:].view(x.dtype).reshape(x.shape)
+    unaligned[...] = x
+    return {
+        "columns apart": wide[..., ::2],
+        "Fortran": np.asfortranarray(x),
+        "backwards": x[::-1, ::-1].copy()[::-1, ::-1],
+        "axes exchanged": x.swapaxes(0, 1).copy().swapaxes(0, 1),
+        "unaligned": unaligned,
+    }
+
+
+@pytest.mark.parametrize("name", ["columns apart", "Fortran", "backwards", "axes exchanged", "unaligned"])
+def test_arrays_of_any_strides(name):
+    x, y = random_arguments(FULL, (6, 11), (6, 11))
+    expected = FULL(x, y)
+    np.testing.assert_array_equal(FULL(views(x)[name], views(y)[name]), expected)
+    out = views(np.zeros_like(expected))[name]
+    FULL(x, y, out=out)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 15, 16, 17, 255, 256, 257, 300, 2047, 2048, 2049, 5000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_any_length(size, dtype):
+    """Around every boundary of blocks, stretches and whole rows, in a result long enough to go past the caches, too."""
+    p = tp.FullTensorProduct("0e", f"{size}x0e")
+    for count in (1, 70, 1 + 9 * 2**20 // (size * np.dtype(dtype).itemsize)):
+        x, y = (np.random.default_rng(i).standard_normal((count, n)).astype(dtype) for i, n in enumerate((1, size)))
+        memory = np.full(count * size + 3, 7, dtype=dtype)
+        out = memory[1:-2].reshape(count, size)  # not aligned to anything but its numbers
+        p(x, y, out=out)
+        np.testing.assert_array_equal(out, x * y)
+        assert memory[0] == memory[-2] == memory[-1] == 7
