@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -74,15 +73,23 @@ def test_other_arrays_are_refused():
         FULL(array_api_strict.ones((2, 16)), array_api_strict.ones((2, 16)), backend="cpu")
 
 
-def test_only_safe_fast_math():
+def test_only_safe_fast_math(tmp_path: Path):
+    """In what the compiler was given; code from the cache does not show it, so a new one is made."""
     assert {"contract", "nsz", "arcp"} == compiler.FAST_MATH
-    FULL(np.ones((2, 16)), np.ones((2, 16)))
-    flags = set()
-    for text in lanes.contract.inspect_llvm().values():
-        for words in re.findall(r"= f(?:mul|add|sub|div|neg)((?: \w+)*?) (?:<|float|double)", text):
-            flags |= set(words.split())
-    assert flags <= compiler.FAST_MATH
     assert lanes.contract.targetoptions["fastmath"] == compiler.FAST_MATH
+    code = """
+        import re
+        import numpy as np, tpnumba as tp
+        from tpnumba.backends.cpu import lanes
+
+        tp.FullTensorProduct("1o", "1o")(np.ones((2, 3)), np.ones((2, 3)))
+        (text,) = lanes.contract.inspect_llvm().values()
+        found = re.findall(r"= f(?:mul|add|sub|div|neg)((?: \\w+)*?) (?:<|float|double)", text)
+        print(len(found), *sorted({word for words in found for word in words.split()}))
+        """
+    count, *flags = in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path)).stdout.split()
+    assert int(count) > 10
+    assert set(flags) == {"contract", "nsz", "arcp"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
