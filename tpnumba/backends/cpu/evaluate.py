@@ -200,7 +200,7 @@ def _addressed(program: Program, plan: Contraction, found: Mapping[int, _Place],
     table = program.operands.copy()
     for i, place in found.items():
         table[i, ADDRESS:] = place
-        if count > 1 and plan.operands[i].access == "shared":
+        if count > 1 and plan.operands[i].access == "shared" and not table[i, SHARED]:
             table[i, SHARED] = 1
     return table
 
@@ -237,7 +237,9 @@ def compile_all(plan: Contraction) -> Iterator[str]:
             table = program.operands.copy()
             arrays = [np.zeros((1, size), dtype=dtype) for size in plan.sizes]
             for i, array in enumerate(arrays):
-                table[i, ADDRESS:] = _find(array, (1,), array.dtype)
+                place = _find(array, (1,), array.dtype)
+                assert place is not None
+                table[i, ADDRESS:] = place
             table[plan.output, OUTPUT] = 1
             _call(program, table, 0, 1, False)
             yield f"contraction, {dtype}, runs of {program.lanes}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tpnumba.backends.cpu.compiler import jit
-from tpnumba.backends.cpu.tiles import load_rows, load_shared, store_rows
-from tpnumba.backends.cpu.vectors import combine, fence, fill, lane_sum, multiply
+from tpnumba.backends.cpu.tiles import load_numbers, load_rows, load_shared, store_rows
+from tpnumba.backends.cpu.vectors import combine, fence, fill, lane_sum, mix_numbers, mix_runs, multiply
 
 #: Columns of ``operands``; OUTPUT is the place of the totals of a result that is shared, or 1.
 AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE = range(7)
@@ -12,6 +12,13 @@ AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE = range(7)
 #: a right factor (size -1) sums the components of the left one itself, not products.
 LEFT, LEFT_CHANNEL, LEFT_STEP, LEFT_SIZE, RIGHT, RIGHT_CHANNEL, RIGHT_STEP, RIGHT_SIZE = range(8)
 CHANNELS_BEGIN, CHANNELS_END, ROWS_BEGIN, ROWS_END = range(8, 12)
+#: Weights that mix channels: before the rows, after them, or as the outer product that their gradient is. FROM channels
+#: of scratch runs, TO channels of the third operand, COMPONENTS of both; weights stand as runs or as numbers.
+MIX, MIX_FROM, MIX_TO, MIX_COMPONENTS, MIX_SCRATCH, MIX_WEIGHTS, MIX_COMPACT = range(12, 19)
+MIX_THIRD, MIX_CHANNEL, MIX_COMPONENT, MIX_ADD = range(19, 23)
+AFTER, BEFORE, OUTER = 1, 2, 3
+#: Of SHARED: a row that stays as it is, a number and not a run each.
+COMPACT = 2
 #: Columns of ``channels``: for one combination, the channel of each factor and of the result.
 C_LEFT, C_RIGHT, C_FIRST, C_SECOND, C_RESULT = range(5)
 #: Columns of ``rows``: terms from BEGIN to END, times two factors (-1: none), to a result.
@@ -38,7 +45,10 @@ def contract(
     for i in range(operands.shape[0]):
         if operands[i, SHARED] and not operands[i, OUTPUT]:
             at, size = operands[i, AT], operands[i, SIZE]
-            load_shared(width, tile, at, lanes, size, operands[i, ADDRESS], operands[i, COLUMN_STRIDE])
+            if operands[i, SHARED] == COMPACT:
+                load_numbers(tile, at, size, operands[i, ADDRESS], operands[i, COLUMN_STRIDE])
+            else:
+                load_shared(width, tile, at, lanes, size, operands[i, ADDRESS], operands[i, COLUMN_STRIDE])
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)
         for i in range(operands.shape[0]):
@@ -50,6 +60,8 @@ def contract(
             for place in range(zeros[i, 0], zeros[i, 1], lanes):
                 fill(width, tile, place, 0.0)
         for g in range(groups.shape[0]):
+            if groups[g, MIX] == BEFORE:
+                _mix(width, tile, lanes, groups[g])
             before_left, before_right = -1, -1
             for c in range(groups[g, CHANNELS_BEGIN], groups[g, CHANNELS_END]):
                 left = groups[g, LEFT] + channels[c, C_LEFT] * groups[g, LEFT_CHANNEL]
@@ -75,6 +87,8 @@ def contract(
                     result = rows[r, RESULT] + channels[c, C_RESULT] * rows[r, RESULT_CHANNEL]
                     begin, end, add = rows[r, BEGIN], rows[r, END], rows[r, ADD] != 0
                     combine(width, tile, result, source, places, values, begin, end, one, two, add)
+            if groups[g, MIX] == AFTER or groups[g, MIX] == OUTER:
+                _mix(width, tile, lanes, groups[g])
         for i in range(operands.shape[0]):
             if operands[i, OUTPUT]:
                 at, size = operands[i, AT], operands[i, SIZE]
@@ -96,6 +110,52 @@ def contract(
                     )
     if stream:
         fence()
+
+
+@jit
+def _mix(width, tile, lanes, group):
+    """The small matrix products between scratch runs, weights and the third operand of a group."""
+    count, mixed, size, scratch = group[MIX_FROM], group[MIX_TO], group[MIX_COMPONENTS], group[MIX_SCRATCH]
+    weights, third, channel, component = group[MIX_WEIGHTS], group[MIX_THIRD], group[MIX_CHANNEL], group[MIX_COMPONENT]
+    run = 1 if group[MIX_COMPACT] else lanes
+    # Of one product: results and terms, with the steps of each; then how far the next one is.
+    times, results, terms = size, mixed, count
+    to, to_step, to_next = third, channel, component
+    source, step, source_next = scratch, size * lanes, lanes
+    factor, factor_step, result_step = weights, mixed * run, run
+    if group[MIX] == BEFORE:
+        results, terms = count, mixed
+        to, to_step, to_next, source, step, source_next = source, step, source_next, to, to_step, to_next
+        factor_step, result_step = run, mixed * run
+    elif group[MIX] == OUTER:
+        times, terms = count, size
+        to, to_step, to_next = weights, lanes, mixed * lanes
+        step, source_next = lanes, size * lanes
+        factor, factor_step, result_step = third, component, channel
+    compact, add = group[MIX_COMPACT] != 0, group[MIX_ADD] != 0
+    for i in range(times):
+        one, other = to + i * to_next, source + i * source_next
+        _sums(width, tile, results, one, to_step, other, step, factor, factor_step, result_step, terms, compact, add)
+
+
+@jit
+def _sums(width, tile, results, to, to_step, source, step, factor, factor_step, result_step, terms, compact, add):
+    """``tile[to + j to_step] (+)= sum of tile[factor + n factor_step + j result_step] tile[source + n step]``,"""
+    j = 0
+    while j + 4 <= results:
+        at, by = to + j * to_step, factor + j * result_step
+        if compact:
+            mix_numbers(width, (0, 0, 0, 0), tile, at, to_step, source, step, by, factor_step, result_step, terms, add)
+        else:
+            mix_runs(width, (0, 0, 0, 0), tile, at, to_step, source, step, by, factor_step, result_step, terms, add)
+        j += 4
+    while j < results:
+        at, by = to + j * to_step, factor + j * result_step
+        if compact:
+            mix_numbers(width, (0,), tile, at, to_step, source, step, by, factor_step, result_step, terms, add)
+        else:
+            mix_runs(width, (0,), tile, at, to_step, source, step, by, factor_step, result_step, terms, add)
+        j += 1
 
 
 @jit

@@ -27,10 +27,8 @@ def load_rows(tile, at, lanes, size, count, address, row_stride, column_stride):
     if count == lanes and column_stride == 1 and size >= side:
         for sample in range(0, lanes, side):
             row = address + sample * row_stride * item
-            for column in range(0, size - side + 1, side):
-                block_from_memory(tile, at + column * lanes + sample, lanes, row + column * item, row_stride)
-            if size % side:  # the last block overlaps the one before
-                column = size - side
+            for start in range(0, size, side):
+                column = min(start, size - side)  # the last block overlaps the one before
                 block_from_memory(tile, at + column * lanes + sample, lanes, row + column * item, row_stride)
         return
     for column in range(size):
@@ -50,6 +48,13 @@ def load_shared(width, tile, at, lanes, size, address, column_stride):
 
 
 @jit
+def load_numbers(tile, at, size, address, column_stride):
+    """One row as it is: a number and not a run each."""
+    for column in range(size):
+        tile[at + column] = read(tile, address + column * column_stride * tile.itemsize)
+
+
+@jit
 def store_rows(tile, at, lanes, size, count, address, row_stride, column_stride, buffer, stream):
     """Write runs as ``count`` rows; ``stream``: past the caches."""
     item = tile.itemsize
@@ -59,32 +64,29 @@ def store_rows(tile, at, lanes, size, count, address, row_stride, column_stride,
             row = address + sample * row_stride * item
             for column in range(size):
                 write(tile, row + column * column_stride * item, tile[at + column * lanes + sample])
-    elif row_stride == size and size <= LONGEST:
-        # Rows that follow each other in memory are put together whole: one long copy, aligned if the first row is.
-        for sample in range(0, count, side):
-            _turn(tile, at + sample, lanes, size, side, buffer, size)
-            _copy(tile, buffer, address + sample * size * item, min(side, count - sample) * size, side, stream)
-    else:
-        stretch = STRETCH * side
-        for sample in range(0, count, side):
-            for start in range(0, size, stretch):
-                wide = min(stretch, size - start)
-                first = start if wide >= side else size - side  # too few columns for a block: take some again
-                wide = max(wide, side)
-                _turn(tile, at + first * lanes + sample, lanes, wide, side, buffer, stretch)
-                for row in range(min(side, count - sample)):
-                    to = address + ((sample + row) * row_stride + first) * item
-                    _copy(tile, buffer + row * stretch, to, wide, side, stream)
+        return
+    # Rows that follow each other in memory are put together whole, if they are not too long: one long copy, aligned if
+    # the first row is. Others go in stretches, row by row.
+    whole = row_stride == size and size <= LONGEST
+    stretch = size if whole else STRETCH * side
+    for sample in range(0, count, side):
+        rows = min(side, count - sample)
+        for start in range(0, size, stretch):
+            wide = min(stretch, size - start)
+            first = start if wide >= side or whole else size - side  # too few columns for a block: take some again
+            wide = wide if whole else max(wide, side)
+            _turn(tile, at + first * lanes + sample, lanes, wide, side, buffer, stretch)
+            for row in range(1 if whole else rows):
+                to = address + ((sample + row) * row_stride + first) * item
+                _copy(tile, buffer + row * stretch, to, rows * size if whole else wide, side, stream)
 
 
 @jit
 def _turn(tile, at, lanes, size, side, to, stride):
     """Put ``side`` lanes of ``size`` runs as rows of the given stride."""
-    for column in range(0, size - side + 1, side):
-        block_in_tile(tile, to + column, stride, at + column * lanes, lanes)
     if size >= side:
-        if size % side:  # the last block overlaps the one before
-            column = size - side
+        for start in range(0, size, side):
+            column = min(start, size - side)  # the last block overlaps the one before
             block_in_tile(tile, to + column, stride, at + column * lanes, lanes)
     else:
         for sample in range(side):

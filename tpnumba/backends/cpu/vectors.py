@@ -155,6 +155,76 @@ def combine(typing_context, width, tile, to, source, places, values, begin, end,
     return signature, generate
 
 
+def _mixing(numbers):
+    """``tile[to + j to_step] (+)= sum over n of f[n, j] tile[source + n step]`` for as many j as ``block`` is long.
+
+    ``f[n, j]`` stands at ``factor + n factor_step + j result_step``, as a run or as one number. The sums of a block
+    stay in registers while n runs, and share what they read of the source.
+    """
+
+    def mix(
+        typing_context, width, block, tile, to, to_step, source, step, factor, factor_step, result_step, terms, add
+    ):
+        signature = types.void(width, block, tile, *(types.intp,) * 8, types.boolean)
+
+        def generate(context, builder, signature, arguments):
+            _, _, tile, to, to_step, source, step, factor, factor_step, result_step, terms, add = arguments
+            kind = signature.args[2]
+            count, results = _count(kind.dtype, len(signature.args[0])), len(signature.args[1])
+
+            def at(place):
+                return _pointer(context, builder, kind, tile, place)
+
+            def moved(place, times, by):
+                return builder.add(place, builder.mul(times, by))
+
+            places = [moved(to, ir.Constant(to.type, j), to_step) for j in range(results)]
+            vector = ir.VectorType(at(to).type.pointee, count)
+            zero = ir.Constant(vector, [0.0] * count)
+            entry = builder.block
+            head, body, done = (builder.append_basic_block(name) for name in ("terms", "term", "summed"))
+            builder.branch(head)
+            builder.position_at_end(head)
+            n = builder.phi(terms.type)
+            totals = [builder.phi(vector) for _ in range(results)]
+            n.add_incoming(ir.Constant(n.type, 0), entry)
+            for total in totals:
+                total.add_incoming(zero, entry)
+            builder.cbranch(builder.icmp_signed("<", n, terms), body, done)
+            builder.position_at_end(body)
+            value = _load(builder, at(moved(source, n, step)), count, _LINE)
+            base = moved(factor, n, factor_step)
+            for j, total in enumerate(totals):
+                place = at(moved(base, ir.Constant(n.type, j), result_step))
+                by = _splat(builder, builder.load(place), count) if numbers else _load(builder, place, count, _LINE)
+                product = builder.fmul(by, value, flags=_FLAGS)
+                total.add_incoming(builder.fadd(total, product, flags=_FLAGS), body)
+            n.add_incoming(builder.add(n, ir.Constant(n.type, 1)), body)
+            builder.branch(head)
+            builder.position_at_end(done)
+            then, otherwise, join = (builder.append_basic_block(name) for name in ("add", "store", "end"))
+            builder.cbranch(add, then, otherwise)
+            builder.position_at_end(then)
+            for total, place in zip(totals, places, strict=True):
+                kept = _load(builder, at(place), count, _LINE)
+                _store(builder, builder.fadd(total, kept, flags=_FLAGS), at(place), _LINE)
+            builder.branch(join)
+            builder.position_at_end(otherwise)
+            for total, place in zip(totals, places, strict=True):
+                _store(builder, total, at(place), _LINE)
+            builder.branch(join)
+            builder.position_at_end(join)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return mix
+
+
+mix_runs = intrinsic(_mixing(False))
+mix_numbers = intrinsic(_mixing(True))
+
+
 @intrinsic
 def lane_sum(typing_context, width, tile, place):
     """The sum of a run's lanes, always in the same order: halves are added until one is left."""
