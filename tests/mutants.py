@@ -156,7 +156,7 @@ MUTANTS = (
     ),
     Mutant(
         "a gradient not summed over what was broadcast",
-        "backends/generic/pieces.py",
+        "backends/blocks.py",
         "if n == 1 and m != 1)",
         "if n == 1 and m > 2)",
         "products/test_properties.py backends/test_pieces.py",

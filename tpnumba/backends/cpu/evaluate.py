@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, clip, fold, rows_of
 from tpnumba.backends.cpu.lanes import ADDRESS, OUTPUT, SHARED, contract
-from tpnumba.backends.cpu.program import LINE, VECTORS, Program, make_program, program_of
+from tpnumba.backends.cpu.planning import make_program, program_of
+from tpnumba.backends.cpu.program import LINE, VECTORS, Program
 from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.contraction import Contraction

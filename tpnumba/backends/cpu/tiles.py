@@ -14,9 +14,9 @@ from tpnumba.backends.cpu.vectors import (
 )
 
 #: Columns of the buffer that rows of the result are put together in, in units of 64 bytes.
-STRETCH = 16
+STRETCH = 64
 #: Rows of at most so many numbers are put together whole.
-LONGEST = 2048
+LONGEST = 16384
 
 
 @jit

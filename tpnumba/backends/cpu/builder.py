@@ -1,0 +1,310 @@
+"""The tables of a contraction, group by group: what is multiplied, summed and put where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.backends.cpu.lanes import (
+    ADD,
+    AFTER,
+    AT,
+    BEFORE,
+    BEGIN,
+    C_RESULT,
+    CHANNELS_BEGIN,
+    CHANNELS_END,
+    COLUMN_STRIDE,
+    COMPACT,
+    END,
+    FIRST,
+    FIRST_CHANNEL,
+    MIX,
+    MIX_ADD,
+    MIX_CHANNEL,
+    MIX_COMPONENT,
+    MIX_COMPONENTS,
+    MIX_FROM,
+    MIX_THIRD,
+    MIX_TO,
+    MIX_WEIGHTS,
+    OUTER,
+    OUTPUT,
+    RESULT,
+    RESULT_CHANNEL,
+    ROWS_BEGIN,
+    ROWS_END,
+    SECOND,
+    SECOND_CHANNEL,
+    SHARED,
+    SIZE,
+)
+from tpnumba.backends.cpu.paths import components_of, leg_of, mixes, weights_of
+from tpnumba.backends.cpu.program import Program
+from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
+from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
+
+Ints = npt.NDArray[np.int64]
+#: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
+_MOST_ENTRIES = 2**22
+
+
+@dataclass(frozen=True)
+class _Role:
+    """One operand of a path: where it starts, its steps, and its channel in each combination."""
+
+    start: int
+    channel_step: int
+    component_step: int
+    size: int
+    channel: Ints
+
+
+class Builder:
+    """Collects groups of paths; :meth:`finish` makes the program.
+
+    Args:
+        plan: the contraction.
+        line: numbers in 64 bytes.
+        lanes: numbers of a run.
+        scratch: runs that products take before weights mix them.
+        compact: weights that stand in the tile as numbers, see :func:`compact_weights`.
+    """
+
+    def __init__(self, plan: Contraction, line: int, lanes: int, scratch: int, compact: int | None) -> None:
+        self.plan, self.line, self.lanes, self.compact = plan, line, lanes, compact
+        extents = [-(-size // line) * line if i == compact else size * lanes for i, size in enumerate(plan.sizes)]
+        ends = [int(end) for end in np.cumsum([0, *extents, scratch * lanes])]
+        self.starts, self.scratch, self.products = ends[:-2], ends[-2], ends[-1]
+        self.groups: list[list[int]] = []
+        self.channels: list[Ints] = []
+        self.rows: list[Ints] = []
+        self.places: list[Ints] = []
+        self.values: list[npt.NDArray[np.float64]] = []
+        self.n_channels = self.n_rows = self.n_terms = 0
+        self.largest = 0
+        self.flops = 0
+
+    def add(self, paths: list[Path]) -> bool:
+        """Append a group; False if the tables would grow too large."""
+        output = self.plan.output
+        left, right, third = components_of(paths[0])
+        mixed = mixes(paths[0])
+        roles = [self._roles(path, mixed=mixed) for path in paths]
+        role, weight = roles[0], weights_of(paths[0])
+        combinations = role[left].channel.size
+        if combinations == 0:
+            return True
+        mixing, result = [0] * 11, output
+        if mixed:
+            mixing = self._mixing(paths[0], role)
+            weight = None
+            result = third if output not in (left, right) else output
+        zero = np.zeros(combinations, dtype=np.int64)
+        second = zero if weight is None else role[weight].channel
+        first_row = self.n_rows
+        if result in (left, right):  # products cannot be formed first: one of the two is what is asked for
+            other = right if result == left else left
+            base = role[third].start if mixed else self.starts[third]
+            self._sums(paths, roles, (result, other, third), weight, base)
+            table = [role[third].channel, zero, role[other].channel, second, role[result].channel]
+            group = [base, role[third].channel_step, 0, 0, 0, 0, 0, -1]
+        else:
+            for path, own in zip(paths, roles, strict=True):
+                self._products(path, own, (left, right, third), weight, result)
+            if result == third:
+                table = [role[left].channel, role[right].channel, zero, second, role[third].channel]
+            else:  # the gradient of weights: the third operand is a factor
+                table = [role[left].channel, role[right].channel, role[third].channel, zero, role[result].channel]
+            group = [
+                *(role[left].start, role[left].channel_step, role[left].component_step, role[left].size),
+                *(role[right].start, role[right].channel_step, role[right].component_step, role[right].size),
+            ]
+            self.largest = max(self.largest, role[left].size * role[right].size)
+            self.flops += role[left].size * role[right].size * combinations
+        self.channels.append(np.stack(table, axis=1))
+        group += [self.n_channels, self.n_channels + combinations, first_row, self.n_rows, *mixing]
+        self.n_channels += combinations
+        self.groups.append(group)
+        return self.n_terms + self.n_channels + self.n_rows <= _MOST_ENTRIES
+
+    def _mixing(self, path: Path, role: dict[int, _Role]) -> list[int]:
+        """The columns of a group that mixes; in ``role`` the third operand gives way to the scratch runs."""
+        output, third, weight = self.plan.output, components_of(path)[2], weights_of(path)
+        assert weight is not None
+        own, count = role[third], role[weight].channel.size
+        mixed = channel_extents(path, self.plan.operands)[path.letters(weight)[-1]]
+        role[third] = _Role(self.scratch, own.size * self.lanes, self.lanes, own.size, np.arange(count))
+        kind = {third: AFTER, weight: OUTER}.get(output, BEFORE)
+        self.flops += 2 * count * mixed * own.size
+        return [
+            *(kind, count, mixed, own.size, self.scratch),
+            *(role[weight].start, int(weight == self.compact), own.start, own.channel_step, own.component_step, 0),
+        ]
+
+    def _roles(self, path: Path, *, mixed: bool) -> dict[int, _Role]:
+        """Each operand of a path: letters to channel numbers, for every combination of channels.
+
+        The channel that weights mix over takes no part in the combinations.
+        """
+        extents = channel_extents(path, self.plan.operands)
+        letters = {letter for i in range(len(self.plan.operands)) for letter in path.letters(i)}
+        if mixed:
+            letters -= set(path.letters(components_of(path)[2]))
+        if PAIR in letters:
+            letters -= {"u", "v"}
+        order = sorted(letters)
+        grids = np.meshgrid(*(np.arange(extents[letter]) for letter in order), indexing="ij")
+        index = {letter: grid.ravel() for letter, grid in zip(order, grids, strict=True)}
+        count = prod(extents[letter] for letter in order)
+        if PAIR in index:
+            index["u"], index["v"] = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
+        roles = {}
+        for i, (operand, place) in enumerate(zip(self.plan.operands, path.segments, strict=True)):
+            if place is None:
+                continue
+            segment = operand.segments[place]
+            channel = np.zeros(count, dtype=np.int64)
+            for letter in path.letters(i):
+                channel = channel * extents[letter] + index.get(letter, 0)
+            run = 1 if i == self.compact else self.lanes
+            channel_step, component_step = (segment.dim, 1) if operand.layout == "mul_ir" else (1, segment.mul)
+            start = self.starts[i] + segment.offset * run
+            roles[i] = _Role(start, channel_step * run, component_step * run, segment.dim, channel)
+        return roles
+
+    def _products(
+        self, path: Path, role: dict[int, _Role], components: tuple[int, int, int], weight: int | None, result: int
+    ) -> None:
+        """A row for each component of the third operand: the sum of products, times a weight."""
+        left, right, third = components
+        table = path.coupling.sparse
+        a, b, k = (table.coords[leg_of(path, i)] for i in components)
+        order = np.lexsort((b, a, k))
+        terms = (a * role[right].size + b)[order] * self.lanes
+        component, begin = np.unique(k[order], return_index=True)
+        rows = self._append(terms, table.values[order] * path.scale, begin)
+        at = role[third].start + component * role[third].component_step
+        if result == third:
+            if weight is not None:
+                rows[:, SECOND], rows[:, SECOND_CHANNEL] = role[weight].start, role[weight].channel_step
+            rows[:, RESULT] = at
+        else:
+            rows[:, FIRST], rows[:, FIRST_CHANNEL] = at, role[third].channel_step
+            rows[:, RESULT] = role[result].start
+        rows[:, RESULT_CHANNEL] = role[result].channel_step
+        self.flops += (2 * terms.size + (weight is not None) * len(rows)) * role[left].channel.size
+
+    def _sums(
+        self,
+        paths: list[Path],
+        roles: list[dict[int, _Role]],
+        components: tuple[int, int, int],
+        weight: int | None,
+        base: int,
+    ) -> None:
+        """A row for each pair of components of two factors: a sum of components of the third, times the other one.
+
+        Several paths, which have one channel each, share a row: their terms follow each other. ``components``: the
+        operands of the result, the other factor, and the third, whose places are counted from ``base``.
+        """
+        result, other, third = components
+        role = roles[0]
+        pairs, terms, values = [], [], []
+        for path, own in zip(paths, roles, strict=True):
+            table = path.coupling.sparse
+            to, by, k = (table.coords[leg_of(path, i)] for i in components)
+            pairs.append(to * role[other].size + by)
+            terms.append(own[third].start - base + k * own[third].component_step)
+            values.append(table.values * path.scale)
+        order = np.lexsort((np.concatenate(terms), np.concatenate(pairs)))
+        ordered = np.concatenate(terms)[order]
+        pair, begin = np.unique(np.concatenate(pairs)[order], return_index=True)
+        rows = self._append(ordered, np.concatenate(values)[order], begin)
+        rows[:, FIRST] = role[other].start + pair % role[other].size * role[other].component_step
+        rows[:, FIRST_CHANNEL] = role[other].channel_step
+        if weight is not None:
+            rows[:, SECOND], rows[:, SECOND_CHANNEL] = role[weight].start, role[weight].channel_step
+        rows[:, RESULT] = role[result].start + pair // role[other].size * role[result].component_step
+        rows[:, RESULT_CHANNEL] = role[result].channel_step
+        self.flops += (2 * ordered.size + 2 * len(rows)) * role[other].channel.size
+
+    def _append(self, terms: Ints, values: npt.NDArray[np.float64], begin: Ints) -> Ints:
+        """New rows over new terms, each from one of ``begin`` to the next."""
+        rows = np.zeros((begin.size, ADD + 1), dtype=np.int64)
+        rows[:, BEGIN] = self.n_terms + begin
+        rows[:, END] = self.n_terms + np.append(begin[1:], terms.size)
+        rows[:, FIRST] = rows[:, SECOND] = -1
+        self.places.append(terms)
+        self.values.append(values)
+        self.rows.append(rows)
+        self.n_terms += terms.size
+        self.n_rows += begin.size
+        return rows
+
+    def _targets(self, group: Ints, rows: Ints, channels: Ints) -> tuple[Ints, Ints]:
+        """The numbers of the result that the rows of a group write, ``(rows, channels)``, and that its mixing does."""
+        none = np.zeros((0, 0), dtype=np.int64)
+        start, lanes = self.starts[self.plan.output], self.lanes
+        if group[MIX] == AFTER:
+            j, k = np.indices((group[MIX_TO], group[MIX_COMPONENTS]))
+            return none, (group[MIX_THIRD] + j * group[MIX_CHANNEL] + k * group[MIX_COMPONENT] - start) // lanes
+        if group[MIX] == OUTER:
+            count = group[MIX_FROM] * group[MIX_TO]
+            return none, (group[MIX_WEIGHTS] - start) // lanes + np.arange(count)
+        mine = rows[group[ROWS_BEGIN] : group[ROWS_END]]
+        channel = channels[group[CHANNELS_BEGIN] : group[CHANNELS_END], C_RESULT]
+        return (mine[:, RESULT, None] + channel * mine[:, RESULT_CHANNEL, None] - start) // lanes, none
+
+    def finish(self, dtype: str, vectors: int) -> Program:
+        """Put the tables together, and find out which results are added to and which must be zero before."""
+        plan, lanes = self.plan, self.lanes
+        groups = np.array(self.groups, dtype=np.int64).reshape(-1, MIX_ADD + 1)
+        channels = np.concatenate([np.zeros((0, 5), dtype=np.int64), *self.channels])
+        rows = np.concatenate([np.zeros((0, ADD + 1), dtype=np.int64), *self.rows])
+        start, size = self.starts[plan.output], plan.sizes[plan.output]
+        writers = np.zeros(size, dtype=np.int64)
+        targets = [self._targets(group, rows, channels) for group in groups]
+        for by_rows, by_mixing in targets:
+            np.add.at(writers, by_rows.ravel(), 1)
+            np.add.at(writers, by_mixing.ravel(), 1)
+        alone = np.zeros(size, dtype=bool)
+        for group, (by_rows, by_mixing) in zip(groups, targets, strict=True):
+            if by_mixing.size:
+                group[MIX_ADD] = (writers[by_mixing] > 1).any()
+                alone[by_mixing.ravel()] |= not group[MIX_ADD]
+            else:
+                adds = (writers[by_rows] > 1).any(axis=1)
+                rows[group[ROWS_BEGIN] : group[ROWS_END], ADD] = adds
+                alone[by_rows[~adds].ravel()] = True
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], ~alone, [0]]).astype(np.int8))).reshape(-1, 2)
+        buffer = self.products + self.largest * lanes
+        totals = buffer + self.line * max(STRETCH * self.line, min(-(-size // self.line) * self.line, LONGEST))
+        operands = np.zeros((len(plan.operands), COLUMN_STRIDE + 1), dtype=np.int64)
+        operands[:, AT] = self.starts
+        operands[:, SIZE] = plan.sizes
+        operands[:, COLUMN_STRIDE] = 1
+        operands[plan.output, OUTPUT] = totals
+        if self.compact is not None:
+            operands[self.compact, SHARED] = COMPACT
+        zeros = np.ascontiguousarray(start + edges * lanes)
+        for table in (operands, groups, channels, rows, zeros):
+            table.flags.writeable = False
+        return Program(
+            vectors=vectors,
+            lanes=lanes,
+            tile_size=totals + size,
+            operands=operands,
+            groups=groups,
+            channels=channels,
+            rows=rows,
+            places=np.concatenate([np.zeros(0, dtype=np.int64), *self.places]).astype(np.int32),
+            values=np.concatenate([np.zeros(0), *self.values]).astype(dtype),
+            zeros=zeros,
+            products=self.products,
+            buffer=buffer,
+            flops=self.flops,
+        )

@@ -1,0 +1,78 @@
+"""How the kernel sees a path: which operands are multiplied, what they are summed into, and what weights do to it."""
+
+from __future__ import annotations
+
+from math import prod
+
+from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
+
+
+def weights_of(path: Path) -> int | None:
+    """The operand without components that takes part in a path."""
+    return next((i for i, leg in enumerate(path.legs) if leg is None and path.segments[i] is not None), None)
+
+
+def components_of(path: Path) -> list[int]:
+    """The operands with components, in order; the last is the one that the others' products are summed into."""
+    return [i for i, leg in enumerate(path.legs) if leg is not None]
+
+
+def mixes(path: Path) -> bool:
+    """Whether weights mix the channels of the third operand (uvw, uuw, u<vw): it has one channel letter, theirs too.
+
+    Then products are formed without weights, for all other channels, and a matrix of weights follows or goes before.
+    """
+    weight = weights_of(path)
+    if weight is None:
+        return False
+    letters = path.letters(weight)
+    others = {letter for i in components_of(path)[:2] for letter in path.letters(i)}
+    mixed = path.letters(components_of(path)[2]) == letters[-1:] and letters[-1] not in others
+    if PAIR in letters:
+        others = {PAIR}
+    return mixed and list(letters[:-1]) == sorted(others)
+
+
+def compact_weights(plan: Contraction) -> int | None:
+    """The weights that stand in a tile as they are, a number and not a run each: one row for all that only mixes."""
+    found = {weights_of(path) for path in plan.paths} - {None}
+    if len(found) != 1 or not all(mixes(path) for path in plan.paths if weights_of(path) is not None):
+        return None
+    (weight,) = found
+    assert weight is not None
+    return weight if plan.operands[weight].access == "shared" and weight != plan.output else None
+
+
+def scratch_size(path: Path, plan: Contraction) -> int:
+    """Runs that the products of a path with mixing weights take before they are mixed."""
+    if not mixes(path):
+        return 0
+    weight, third = weights_of(path), components_of(path)[2]
+    assert weight is not None
+    extents = channel_extents(path, plan.operands)
+    leg = path.legs[third]
+    assert leg is not None
+    return prod(extents[letter] for letter in path.letters(weight)[:-1]) * path.coupling.shape[leg]
+
+
+def alike(plan: Contraction) -> list[list[Path]]:
+    """Paths that share both factors and their channels: their products are formed once."""
+    output = plan.output
+    gathered: dict[object, list[Path]] = {}
+    for path in plan.paths:
+        segments = [plan.operands[i].segments[place] for i, place in enumerate(path.segments) if place is not None]
+        if path.segments[output] is None or path.scale == 0 or any(s.mul == 0 for s in segments):
+            continue
+        left, right, _ = components_of(path)
+        ranges = tuple(sorted(channel_extents(path, plan.operands).items()))
+        key = (path.segments[left], path.segments[right], path.channels, ranges, path.legs)
+        alone = output in (left, right) and (len(segments) > 3 or any(s.mul > 1 for s in segments))
+        gathered.setdefault((key, path if alone or mixes(path) else None), []).append(path)
+    return list(gathered.values())
+
+
+def leg_of(path: Path, operand: int) -> int:
+    """The leg of the coupling that carries the components of an operand."""
+    leg = path.legs[operand]
+    assert leg is not None
+    return leg
