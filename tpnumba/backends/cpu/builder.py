@@ -22,6 +22,7 @@ from tpnumba.backends.cpu.lanes import (
     END,
     FIRST,
     FIRST_CHANNEL,
+    GROUP_COLUMNS,
     MIX,
     MIX_ADD,
     MIX_CHANNEL,
@@ -31,6 +32,10 @@ from tpnumba.backends.cpu.lanes import (
     MIX_THIRD,
     MIX_TO,
     MIX_WEIGHTS,
+    MOVING,
+    MOVING_CHANNEL,
+    MOVING_SIZE,
+    MOVING_STEP,
     OUTER,
     OUTPUT,
     RESULT,
@@ -41,6 +46,8 @@ from tpnumba.backends.cpu.lanes import (
     SECOND_CHANNEL,
     SHARED,
     SIZE,
+    TO_FIXED,
+    TO_MOVING,
 )
 from tpnumba.backends.cpu.paths import components_of, leg_of, mixes, weights_of
 from tpnumba.backends.cpu.program import Program
@@ -50,6 +57,8 @@ from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 Ints = npt.NDArray[np.int64]
 #: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
 _MOST_ENTRIES = 2**22
+#: Channels from which on a factor without any is made a matrix with the coupling once, for all of them.
+MANY_CHANNELS = 4
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,15 @@ class Builder:
         combinations = role[left].channel.size
         if combinations == 0:
             return True
-        mixing, result = [0] * 11, output
+        if not mixed and output in (left, right) and combinations >= MANY_CHANNELS:
+            for moving, fixed in ((left, right), (right, left)):
+                follow = [role[i].channel for i in (moving, third, weight) if i is not None]
+                everyone = np.arange(combinations)
+                if not role[fixed].channel.any() and all(np.array_equal(channel, everyone) for channel in follow):
+                    for path, own in zip(paths, roles, strict=True):
+                        self._moving(path, own, (moving, fixed, third), weight)
+                    return self.n_terms + self.n_rows <= _MOST_ENTRIES
+        mixing, result = [0] * (GROUP_COLUMNS - MIX), output
         if mixed:
             mixing = self._mixing(paths[0], role)
             weight = None
@@ -143,7 +160,54 @@ class Builder:
         return [
             *(kind, count, mixed, own.size, self.scratch),
             *(role[weight].start, int(weight == self.compact), own.start, own.channel_step, own.component_step, 0),
+            *(0, 0, 0, 0),
         ]
+
+    def _moving(self, path: Path, role: dict[int, _Role], components: tuple[int, int, int], weight: int | None) -> None:
+        """A group of one path whose fixed factor, without channels, makes a matrix for all channels of the other.
+
+        The matrix stands in scratch runs. Its rows sum components of the fixed factor; if that is the result, a row for
+        each of its components sums the matrix.
+        """
+        moving, fixed, third = components
+        output, lanes = self.plan.output, self.lanes
+        short, size, count = role[moving].size, role[third].size, role[third].channel.size
+        table = path.coupling.sparse
+        a, b, k = (table.coords[leg_of(path, i)] for i in components)
+        element = k * short + a
+        first_row = self.n_rows
+        if output == fixed:
+            order = np.lexsort((element, b))
+            found, begin = np.unique(b[order], return_index=True)
+            rows = self._append(element[order] * lanes, table.values[order] * path.scale, begin)
+            rows[:, RESULT] = role[fixed].start + found * role[fixed].component_step
+            base = self.scratch
+        else:
+            order = np.lexsort((b, element))
+            begin = np.searchsorted(element[order], np.arange(size * short))  # empty rows for zeros of the matrix
+            rows = self._append(b[order] * role[fixed].component_step, table.values[order] * path.scale, begin)
+            rows[:, RESULT] = self.scratch + np.arange(size * short) * lanes
+            base = role[fixed].start
+        self.channels.append(np.zeros((1, C_RESULT + 1), dtype=np.int64))
+        self.groups.append(
+            [
+                *(base, 0, 0, 0, 0, 0, 0, -1),
+                *(self.n_channels, self.n_channels + 1, first_row, self.n_rows),
+                *(
+                    TO_FIXED if output == fixed else TO_MOVING,
+                    count,
+                    0,
+                    size,
+                    self.scratch,
+                    -1 if weight is None else role[weight].start,
+                    0,
+                ),
+                *(role[third].start, role[third].channel_step, role[third].component_step, 0),
+                *(role[moving].start, role[moving].channel_step, role[moving].component_step, short),
+            ]
+        )
+        self.n_channels += 1
+        self.flops += 2 * table.values.size + 2 * count * size * (short + 1)
 
     def _roles(self, path: Path, *, mixed: bool) -> dict[int, _Role]:
         """Each operand of a path: letters to channel numbers, for every combination of channels.
@@ -255,6 +319,10 @@ class Builder:
         if group[MIX] == OUTER:
             count = group[MIX_FROM] * group[MIX_TO]
             return none, (group[MIX_WEIGHTS] - start) // lanes + np.arange(count)
+        u = np.arange(group[MIX_FROM])[:, None]
+        if group[MIX] == TO_MOVING:
+            a = np.arange(group[MOVING_SIZE])
+            return none, (group[MOVING] + u * group[MOVING_CHANNEL] + a * group[MOVING_STEP] - start) // lanes
         mine = rows[group[ROWS_BEGIN] : group[ROWS_END]]
         channel = channels[group[CHANNELS_BEGIN] : group[CHANNELS_END], C_RESULT]
         return (mine[:, RESULT, None] + channel * mine[:, RESULT_CHANNEL, None] - start) // lanes, none
@@ -262,7 +330,7 @@ class Builder:
     def finish(self, dtype: str, vectors: int) -> Program:
         """Put the tables together, and find out which results are added to and which must be zero before."""
         plan, lanes = self.plan, self.lanes
-        groups = np.array(self.groups, dtype=np.int64).reshape(-1, MIX_ADD + 1)
+        groups = np.array(self.groups, dtype=np.int64).reshape(-1, GROUP_COLUMNS)
         channels = np.concatenate([np.zeros((0, 5), dtype=np.int64), *self.channels])
         rows = np.concatenate([np.zeros((0, ADD + 1), dtype=np.int64), *self.rows])
         start, size = self.starts[plan.output], plan.sizes[plan.output]

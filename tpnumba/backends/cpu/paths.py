@@ -44,15 +44,16 @@ def compact_weights(plan: Contraction) -> int | None:
 
 
 def scratch_size(path: Path, plan: Contraction) -> int:
-    """Runs that the products of a path with mixing weights take before they are mixed."""
-    if not mixes(path):
-        return 0
-    weight, third = weights_of(path), components_of(path)[2]
-    assert weight is not None
-    extents = channel_extents(path, plan.operands)
-    leg = path.legs[third]
-    assert leg is not None
-    return prod(extents[letter] for letter in path.letters(weight)[:-1]) * path.coupling.shape[leg]
+    """Runs that are needed beside the operands: products before weights mix them, or the matrix of a fixed factor."""
+    left, right, third = components_of(path)
+    shape = path.coupling.shape
+    size = shape[leg_of(path, third)]
+    if mixes(path):
+        weight = weights_of(path)
+        assert weight is not None
+        extents = channel_extents(path, plan.operands)
+        return prod(extents[letter] for letter in path.letters(weight)[:-1]) * size
+    return size * max(shape[leg_of(path, left)], shape[leg_of(path, right)])
 
 
 def alike(plan: Contraction) -> list[list[Path]]:

@@ -51,6 +51,22 @@ def _splat(builder, scalar, count):
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
 
+def _when(builder, condition, make, otherwise):
+    """``make()`` where the condition holds; a branch, so that no memory is touched where it does not."""
+    before = builder.block
+    then, join = builder.append_basic_block("then"), builder.append_basic_block("join")
+    builder.cbranch(condition, then, join)
+    builder.position_at_end(then)
+    made = make()
+    after = builder.block
+    builder.branch(join)
+    builder.position_at_end(join)
+    chosen = builder.phi(otherwise.type)
+    chosen.add_incoming(otherwise, before)
+    chosen.add_incoming(made, after)
+    return chosen
+
+
 @intrinsic
 def multiply(typing_context, width, tile, to, left, right):
     """``tile[to] = tile[left] * tile[right]``."""
@@ -122,25 +138,11 @@ def combine(typing_context, width, tile, to, source, places, values, begin, end,
         builder.branch(head)
         builder.position_at_end(done)
 
-        def when(condition, make, otherwise):
-            """``make()`` where the condition holds; a branch, so that no memory is touched where it does not."""
-            before = builder.block
-            then, join = builder.append_basic_block("then"), builder.append_basic_block("join")
-            builder.cbranch(condition, then, join)
-            builder.position_at_end(then)
-            made = make()
-            after = builder.block
-            builder.branch(join)
-            builder.position_at_end(join)
-            chosen = builder.phi(vector)
-            chosen.add_incoming(otherwise, before)
-            chosen.add_incoming(made, after)
-            return chosen
-
         none = ir.Constant(first.type, 0)
         result = total
         for factor in (first, second):
-            result = when(
+            result = _when(
+                builder,
                 builder.icmp_signed(">=", factor, none),
                 lambda factor=factor, result=result: builder.fmul(
                     result, _load(builder, at(factor), count, _LINE), flags=_FLAGS
@@ -148,7 +150,9 @@ def combine(typing_context, width, tile, to, source, places, values, begin, end,
                 result,
             )
         target = at(to)
-        result = when(add, lambda: builder.fadd(result, _load(builder, target, count, _LINE), flags=_FLAGS), result)
+        result = _when(
+            builder, add, lambda: builder.fadd(result, _load(builder, target, count, _LINE), flags=_FLAGS), result
+        )
         _store(builder, result, target, _LINE)
         return context.get_dummy_value()
 
@@ -159,16 +163,32 @@ def _mixing(numbers):
     """``tile[to + j to_step] (+)= sum over n of f[n, j] tile[source + n step]`` for as many j as ``block`` is long.
 
     ``f[n, j]`` stands at ``factor + n factor_step + j result_step``, as a run or as one number. The sums of a block
-    stay in registers while n runs, and share what they read of the source.
+    stay in registers while n runs, and share what they read of the source. Where ``scale`` is not negative, the source
+    is multiplied by the run at ``scale + n scale_step`` first.
     """
 
     def mix(
-        typing_context, width, block, tile, to, to_step, source, step, factor, factor_step, result_step, terms, add
+        typing_context,
+        width,
+        block,
+        tile,
+        to,
+        to_step,
+        source,
+        step,
+        factor,
+        factor_step,
+        result_step,
+        terms,
+        scale,
+        scale_step,
+        add,
     ):
-        signature = types.void(width, block, tile, *(types.intp,) * 8, types.boolean)
+        signature = types.void(width, block, tile, *(types.intp,) * 10, types.boolean)
 
         def generate(context, builder, signature, arguments):
-            _, _, tile, to, to_step, source, step, factor, factor_step, result_step, terms, add = arguments
+            _, _, tile, to, to_step, source, step, factor, factor_step, result_step, terms = arguments[:11]
+            scale, scale_step, add = arguments[11:]
             kind = signature.args[2]
             count, results = _count(kind.dtype, len(signature.args[0])), len(signature.args[1])
 
@@ -193,13 +213,23 @@ def _mixing(numbers):
             builder.cbranch(builder.icmp_signed("<", n, terms), body, done)
             builder.position_at_end(body)
             value = _load(builder, at(moved(source, n, step)), count, _LINE)
+            if not numbers:
+                value = _when(
+                    builder,
+                    builder.icmp_signed(">=", scale, ir.Constant(scale.type, 0)),
+                    lambda value=value: builder.fmul(
+                        value, _load(builder, at(moved(scale, n, scale_step)), count, _LINE), flags=_FLAGS
+                    ),
+                    value,
+                )
+            last = builder.block
             base = moved(factor, n, factor_step)
             for j, total in enumerate(totals):
                 place = at(moved(base, ir.Constant(n.type, j), result_step))
                 by = _splat(builder, builder.load(place), count) if numbers else _load(builder, place, count, _LINE)
                 product = builder.fmul(by, value, flags=_FLAGS)
-                total.add_incoming(builder.fadd(total, product, flags=_FLAGS), body)
-            n.add_incoming(builder.add(n, ir.Constant(n.type, 1)), body)
+                total.add_incoming(builder.fadd(total, product, flags=_FLAGS), last)
+            n.add_incoming(builder.add(n, ir.Constant(n.type, 1)), last)
             builder.branch(head)
             builder.position_at_end(done)
             then, otherwise, join = (builder.append_basic_block(name) for name in ("add", "store", "end"))

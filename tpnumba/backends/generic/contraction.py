@@ -13,6 +13,7 @@ from tpnumba.backends.generic.pairwise import Letters, arrange, multiply
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import PAIR, Contraction, Group
+from tpnumba.plans.ordering import BATCH
 
 Array = Any
 
@@ -33,7 +34,8 @@ def evaluate(plan: Contraction, setting: Setting, inputs: dict[int, Array]) -> I
         for step in group.order.steps:
             (left, ll), (right, rl) = factors[step.left], factors[step.right]
             factors.append((multiply(xp, left, ll, right, rl, step.letters), step.letters))
-        value, letters = _spread(xp, *factors[-1], wanted, group)
+        samples = max((inputs[i].shape[0] for i in inputs if plan.operands[i].access == "batch"), default=1)
+        value, letters = _spread(xp, *factors[-1], wanted, {**group.extents, BATCH: samples})
         if PAIR in wanted:
             value, letters = _compress_pairs(xp, device, value, letters, wanted, group)
         value = arrange(xp, value, letters, wanted)
@@ -90,13 +92,16 @@ def _expand_pairs(xp: Any, device: Any, block: Array, letters: Letters, n: int) 
     return square, (*letters[:axis], "u", "v", *letters[axis + 1 :])
 
 
-def _spread(xp: Any, value: Array, letters: Letters, wanted: Letters, group: Group) -> tuple[Array, Letters]:
-    """Repeat a value along the letters of the output that no factor has (the gradient of a sum over a channel)."""
+def _spread(xp: Any, value: Array, letters: Letters, wanted: Letters, extents: dict[str, int]) -> tuple[Array, Letters]:
+    """Repeat a value along the letters of the output that no factor has.
+
+    The gradient of a sum over a channel, or a path all of whose operands are one row for all samples.
+    """
     missing = tuple(letter for letter in wanted if letter != PAIR and letter not in letters)
     if not missing:
         return value, letters
-    extents = tuple(group.extents[letter] for letter in missing)
-    value = xp.broadcast_to(xp.reshape(value, (*value.shape, *(1 for _ in missing))), (*value.shape, *extents))
+    shape = (*value.shape, *(extents[letter] for letter in missing))
+    value = xp.broadcast_to(xp.reshape(value, (*value.shape, *(1 for _ in missing))), shape)
     return value, (*letters, *missing)
 
 
