@@ -1,8 +1,8 @@
 """The peers: one file each, which imports its library; nothing is imported here.
 
 A file's ``prepare(work, operands)`` returns a :class:`Run` that computes the same numbers as tpnumba, or raises
-:class:`NotOfferedError`. Threads are set by the environment. What a peer wants in another order is put into it beforehand, outside the time: that favours the
-peer, which keeps the layout it likes best.
+:class:`NotOfferedError`. The number of threads is set by the environment. What a peer wants in another order is put
+into it beforehand, outside the time: that favours the peer, which keeps the layout it likes best.
 """
 
 from __future__ import annotations
