@@ -1,8 +1,12 @@
-"""Sessions: ``python -m nox -s tests`` (and ``peers``, ``mutants``, ``lint``), each in an environment of its own."""
+"""Sessions: ``python -m nox -s tests`` (and ``peers``, ``mutants``, ``lint``, ``bench_peers``), each by itself."""
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.sessions = ["tests", "lint"]
+
+#: Without their kernels, which are CUDA.
+CUE_FACES = ["cuequivariance-torch", "cuequivariance-jax"]
 
 
 @nox.session
@@ -18,6 +22,19 @@ def peers(session: nox.Session) -> None:
     session.install("torch==2.13.0")  # first and exactly: a looser requirement brings gigabytes of CUDA
     session.install(".[test]", "e3nn==0.6.*", "sphericart==2.*")
     session.run("python", "-m", "pytest", "tests/peers", *session.posargs)
+
+
+@nox.session
+def bench_peers(session: nox.Session) -> None:
+    """Time against every peer that can be installed, into ``benchmarks/results``; takes about 25 minutes."""
+    session.install("torch==2.13.0")  # as above
+    session.install(".[bench]")
+    for peer in (["e3nn==0.6.*"], ["jax", "e3nn-jax"], ["e3j"], ["cuequivariance", *CUE_FACES]):
+        try:
+            session.install(*peer)
+        except CommandFailed:
+            session.warn(f"{', '.join(peer)} cannot be installed; the report will say so")
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session

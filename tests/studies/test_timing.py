@@ -55,6 +55,31 @@ def test_repeats_are_interleaved_and_short_functions_called_often() -> None:
     assert timings["b"].seconds == pytest.approx(0.004)
 
 
+def test_each_repeat_is_preceded_by_a_rest_that_is_not_timed() -> None:
+    clock = Clock()
+    rests = []
+
+    def sleep(seconds: float) -> None:
+        rests.append(len(clock.calls))
+        clock.now += seconds
+
+    functions = {"a": clock.function("a", [1.0]), "b": clock.function("b", [1.0])}
+    timings = interleaved(functions, repeats=2, pause=7.0, clock=clock, sleep=sleep)
+    assert rests == [4, 5, 6, 7]  # two calls of each come before
+    assert timings["a"].seconds == timings["b"].seconds == 1.0
+
+
+def test_slow_functions_are_repeated_less_often_but_not_too_little() -> None:
+    def repeats(limit_seconds: float) -> int:
+        clock = Clock()
+        functions = {"a": clock.function("a", [1.0]), "b": clock.function("b", [1.0])}
+        timings = interleaved(functions, repeats=9, fewest=3, limit_seconds=limit_seconds, clock=clock)
+        assert timings["a"].repeats == timings["b"].repeats
+        return timings["a"].repeats
+
+    assert [repeats(limit) for limit in (0.0, 8.0, 100.0)] == [3, 4, 9]
+
+
 def test_one_repeat_has_no_spread() -> None:
     clock = Clock()
     assert interleaved({"a": clock.function("a", [1.0])}, repeats=1, clock=clock)["a"].spread == 0.0

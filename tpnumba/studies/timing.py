@@ -5,6 +5,7 @@ Functions that are to be compared are timed in turns, so that a machine that slo
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -26,7 +27,11 @@ def interleaved(
     *,
     repeats: int = 9,
     repeat_seconds: float = 0.02,
+    pause: float = 0.0,
+    fewest: int = 3,
+    limit_seconds: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> dict[Key, Timing]:
     """Time functions against each other.
 
@@ -34,7 +39,12 @@ def interleaved(
         functions: what to call, by a name of any kind.
         repeats: how often each is timed; at least 1.
         repeat_seconds: a repeat calls its function as often as fits in this time (at least once).
+        pause: seconds of rest before each repeat, in which the threads that the function before it left spinning
+            fall asleep.
+        limit_seconds: once the repeats of all functions have taken so long, no further ones begin, but each has
+            ``fewest``.
         clock: seconds, rising.
+        sleep: rests for some seconds.
 
     Returns:
         A timing for each name.
@@ -47,8 +57,13 @@ def interleaved(
         once = max(clock() - start, 1e-9)
         calls[name] = max(1, int(repeat_seconds / once))
     samples: dict[Key, list[float]] = {name: [] for name in functions}
-    for _ in range(repeats):
+    begin = clock()
+    for done in range(repeats):
+        if done >= fewest and clock() - begin >= limit_seconds:
+            break
         for name, function in functions.items():
+            if pause:
+                sleep(pause)
             start = clock()
             for _ in range(calls[name]):
                 function()

@@ -1,0 +1,129 @@
+"""The command: a process for each peer, one after the other, and a file for each kind of reader."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import figure
+from benchmarks.peers import PEERS
+from benchmarks.report import markdown
+from benchmarks.verdicts import roofline_verdicts, verdicts
+from benchmarks.worker import Settings
+from tpnumba.studies.machine import describe_machine
+from tpnumba.studies.outputs import write_whole
+
+_RESULTS = Path(__file__).parent / "results"
+#: What a worker may take beyond its time, to finish the work it has begun.
+_GRACE = 120.0
+
+
+def main() -> int:
+    """Run the benchmark; the exit status is 1 if a result was wrong."""
+    options = _read_options()
+    machine = describe_machine()
+    works_and_peers = [_run_peer(name, options, int(machine["cores"])) for name in options.peers]
+    document: dict[str, Any] = {
+        "machine": machine,
+        "quick": options.quick,
+        "repeats": options.repeats,
+        "threads": machine["cores"],
+        "peers": {name: about for name, (about, _) in zip(options.peers, works_and_peers, strict=True)},
+        "works": [work for _, works in works_and_peers for work in works],
+    }
+    document["bars"] = verdicts(document["works"])
+    document["roofline"] = roofline_verdicts(document["works"], document["peers"])
+    _write(document, options.output)
+    wrong = [work for work in document["works"] if work["status"] == "wrong"]
+    for work in wrong:
+        print(f"wrong: {work['peer']}, {work['name']}: {work['reason']}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="tpnumba against its peers, on the CPU.")
+    parser.add_argument("--quick", action="store_true", help="few degrees, small batches, few repeats")
+    parser.add_argument("--cases", nargs="+", default=["*"], metavar="PATTERN", help="such as 'mimo-natural-*'")
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(PEERS), metavar="PEER")
+    parser.add_argument("--repeats", type=int, help="of each time; 9, or 3 if quick")
+    parser.add_argument("--minutes", type=float, default=4.0, help="for each peer")
+    parser.add_argument("--prepare-seconds", type=float, default=30.0, help="for a peer to build and compile a case")
+    parser.add_argument("--output", type=Path, default=_RESULTS, metavar="FOLDER")
+    options = parser.parse_args()
+    options.repeats = options.repeats or (3 if options.quick else 9)
+    options.output.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def _run_peer(name: str, options: argparse.Namespace, threads: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What a worker says of the peer and of each work; where it ended early, that."""
+    settings = Settings(
+        peer=name,
+        quick=options.quick,
+        patterns=tuple(options.cases),
+        threads=threads,
+        repeats=options.repeats,
+        prepare_seconds=options.prepare_seconds,
+        peer_seconds=60 * options.minutes,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lines"
+        command = [sys.executable, "-m", "benchmarks.worker", settings.write(), str(path)]
+        try:
+            code = subprocess.run(
+                command, env=_environment(threads), timeout=settings.peer_seconds + _GRACE, check=False
+            ).returncode
+            ended = f"its process ended with code {code}"
+        except subprocess.TimeoutExpired:
+            code, ended = 1, "its process did not end and was stopped"
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    about = {"label": PEERS[name].label, "missing": None, "versions": {}, "roofline": None}
+    works = []
+    for line in lines:
+        if line.pop("line") == "peer":
+            about |= {key: line[key] for key in ("missing", "versions", "roofline")}
+        else:
+            works.append(line)
+    if about["missing"] is None and code != 0:
+        for work in settings.works[len(works) :]:
+            works.append({"peer": name, **work.describe(), "status": "failed", "reason": ended, "times": {}})
+    return about, works
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """The same number of threads, and both dtypes, for everyone.
+
+    Threads that wait do so asleep: those that spin would take the cores from whoever has the next turn, and on a
+    machine with other work to do two OpenMP threads that wait for each other cost a hundred times the work.
+    """
+    number = str(threads)
+    return os.environ | {
+        "OMP_NUM_THREADS": number,
+        "OPENBLAS_NUM_THREADS": number,
+        "MKL_NUM_THREADS": number,
+        "NPROC": number,  # XLA
+        "OMP_WAIT_POLICY": "passive",
+        "OPENBLAS_THREAD_TIMEOUT": "18",  # asleep after 2^18 cycles
+        "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_X64": "1",  # float32 stays float32
+    }
+
+
+def _write(document: dict[str, Any], folder: Path) -> None:
+    processor = re.sub(r"[^a-z0-9]+", "-", str(document["machine"]["processor"]).lower()).strip("-")
+    stem = str(folder / f"cpu-{processor or 'unknown'}")
+    write_whole(f"{stem}.json", lambda stream: stream.write(json.dumps(document, indent=1).encode()))
+    write_whole(f"{stem}.md", lambda stream: stream.write(markdown(document, f"{Path(stem).name}.png").encode()))
+    write_whole(f"{stem}.png", lambda stream: figure(document).savefig(stream, format="png", dpi=110))
+    print(f"{stem}.md", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""cuEquivariance on torch: the method that runs without its CUDA kernels."""
+
+from __future__ import annotations
+
+import warnings
+
+from benchmarks.peers import Run
+from benchmarks.works import Operands, Work
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import cuequivariance_torch
+    import torch
+
+    from benchmarks.peers.cue_polynomials import make_polynomial
+    from benchmarks.peers.on_torch import make_run
+
+
+def prepare(work: Work, operands: Operands) -> Run:
+    """See :mod:`benchmarks.peers`."""
+    polynomial, inputs, result = make_polynomial(work)
+    module = cuequivariance_torch.SegmentedPolynomial(polynomial, method="naive", math_dtype=getattr(torch, work.dtype))
+
+    def function(x1: torch.Tensor, x2: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        given = [w if w.ndim == 2 else w[None] for w in weights]
+        return module([*given, x1, x2])[0]
+
+    return make_run(function, work, operands, inputs=inputs, result=result)

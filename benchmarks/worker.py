@@ -1,0 +1,241 @@
+"""One peer in a process of its own: its results are checked, then it, tpnumba and NumPy are timed in turns."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.peers import PEERS, NotOfferedError, Run, hand_written
+from benchmarks.roofline import measure_roofline
+from benchmarks.works import QUICK, Extent, Operands, Task, Work, works
+from tpnumba.studies.timing import interleaved
+
+Array = npt.NDArray[Any]
+
+#: Samples that are compared with the float64 reference, spread over the batch.
+COMPARED = 64
+#: Sums of up to some thousand terms, whose rounding grows as the root of their number; a wrong order, factor or sign
+#: is off by the size of the numbers themselves.
+_ROUNDINGS = 200
+#: A rest between two functions, in which threads that still spin for work fall asleep.
+_PAUSE = 0.005
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the driver asks of a worker.
+
+    Attributes:
+        prepare_seconds: what a peer may take to build and compile a work; larger ones of the family are then left out.
+        peer_seconds: after this a worker begins no further work.
+    """
+
+    peer: str
+    quick: bool
+    patterns: tuple[str, ...]
+    threads: int
+    repeats: int
+    prepare_seconds: float
+    peer_seconds: float
+
+    @classmethod
+    def read(cls, text: str) -> Settings:
+        """From what :meth:`write` gave."""
+        given = json.loads(text)
+        return cls(**{**given, "patterns": tuple(given["patterns"])})
+
+    def write(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+    @property
+    def works(self) -> list[Work]:
+        """The works, in their order."""
+        return works(QUICK if self.quick else Extent(), self.patterns)
+
+
+class _TooLong(BaseException):
+    """Not an ``Exception``, which compilers like to catch."""
+
+
+class _WrongError(Exception):
+    """A result that is not that of the product."""
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise ``_TooLong`` after so long, or as soon after as the interpreter gets to run; where there are signals."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def main() -> None:
+    """Run the works of one peer, and write a line of JSON for each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("settings", type=Settings.read)
+    parser.add_argument("lines", type=Path)
+    given = parser.parse_args()
+    with given.lines.open("w", encoding="utf-8") as lines:
+        _run(given.settings, lines)
+
+
+def _run(settings: Settings, lines: TextIO) -> None:
+    started = time.perf_counter()
+    peer = PEERS[settings.peer]
+
+    def write(line: str, **values: Any) -> None:
+        print(json.dumps({"line": line, "peer": settings.peer, **values}), file=lines, flush=True)
+
+    roofline = measure_roofline(settings.threads, scale=0.05 if settings.quick else 1.0)
+    try:
+        module = import_module(f"benchmarks.peers.{peer.module}")
+    except ImportError as error:
+        write("peer", missing=str(error), versions={}, roofline=asdict(roofline))
+        return
+    write("peer", missing=None, versions=_versions(peer.packages), roofline=asdict(roofline))
+    too_long: dict[tuple[str, ...], str] = {}
+    listed = settings.works
+    for number, work in enumerate(listed, start=1):
+        status, reason, times = "timed", "", {}
+        if time.perf_counter() - started > settings.peer_seconds:
+            status, reason = "not run", f"the {settings.peer_seconds / 60:.0f} minutes of this peer were over"
+        elif work.family in too_long:
+            status, reason = "not run", too_long[work.family]
+        else:
+            try:
+                times = _measure(work, module, settings)
+            except NotOfferedError as error:
+                status, reason = "not offered", str(error)
+            except _TooLong:
+                status = "not run"
+                reason = f"preparing {work.size} took more than {settings.prepare_seconds:.0f} s"
+                too_long[work.family] = reason
+            except _WrongError as error:
+                status, reason = "wrong", str(error)
+            except Exception as error:  # a peer that cannot do a work is a line of the table
+                status, reason = "failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        write("work", **work.describe(), status=status, reason=reason, times=times)
+        shown = ", ".join(f"{name} {entry['seconds'] * 1e3:.3g} ms" for name, entry in times.items()) or reason
+        print(f"[{settings.peer} {number}/{len(listed)}] {work.name}: {status}, {shown}", file=sys.stderr, flush=True)
+        gc.collect()
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def _measure(work: Work, module: Any, settings: Settings) -> dict[str, Any]:
+    """Times and errors of the peer, tpnumba and NumPy, by name."""
+    operands = work.operands()
+    chosen = np.unique(np.linspace(0, work.batch - 1, COMPARED).astype(np.intp))
+    wanted = _reference(work, operands.rows(chosen))
+    with _time_limit(settings.prepare_seconds):
+        theirs = module.prepare(work, operands)
+        theirs.call()
+    runs = {"tpnumba": _ours(work, operands, settings.threads)}
+    if settings.peer != "numpy":
+        runs["numpy"] = hand_written.prepare(work, operands)
+    runs[settings.peer] = theirs
+    functions, errors = {}, {}
+    for name, run in runs.items():
+        ways = {name: run.call} | ({f"{name} out=": run.into} if run.into else {})
+        for way, function in ways.items():
+            errors[way] = _check(way, function(), run, wanted, chosen, work)
+            functions[way] = function
+    timings = interleaved(
+        functions,
+        repeats=settings.repeats,
+        repeat_seconds=0.002 if settings.quick else 0.015,
+        pause=_PAUSE,
+        fewest=min(settings.repeats, 5),
+        limit_seconds=3.0,
+    )
+    return {way: {**timing._asdict(), "error": errors[way]} for way, timing in timings.items()}
+
+
+def _ours(work: Work, given: Operands, threads: int) -> Run:
+    p = work.product
+    named: Mapping[str, Any] = {} if given.weights is None else {"weights": given.weights}
+
+    def forward(out: Array | None = None) -> tuple[Array, ...]:
+        return (p(*given.inputs, out=out, num_threads=threads),)
+
+    def backward() -> tuple[Array, ...]:
+        return p.vjp(given.x1, given.x2, given.cotangent, **named, num_threads=threads)
+
+    if work.task is Task.BACKWARD:
+        return Run(backward)
+    kept = np.empty((work.batch, p.irreps_out.dim), work.dtype)
+    if work.task is Task.FORWARD:
+        return Run(forward, into=lambda: forward(kept))
+    return Run(lambda: forward() + backward(), into=lambda: forward(kept) + backward())
+
+
+def _reference(work: Work, given: Operands) -> tuple[Array, ...]:
+    """In float64 by the reference backend."""
+    p, found = work.product, []
+    named: Mapping[str, Any] = {} if given.weights is None else {"weights": given.weights}
+    if work.task is not Task.BACKWARD:
+        found.append(p(*given.inputs, backend="generic"))
+    if work.task is not Task.FORWARD:
+        found += p.vjp(given.x1, given.x2, given.cotangent, **named, backend="generic")
+    return tuple(found)
+
+
+def _check(name: str, found: tuple[Any, ...], run: Run, wanted: tuple[Array, ...], chosen: Array, work: Work) -> float:
+    """The greatest deviation, relative to the greatest number of its array.
+
+    Raises:
+        _WrongError: another dtype or shape, or a deviation beyond rounding.
+    """
+    if len(found) != len(wanted):
+        raise _WrongError(f"{name} gave {len(found)} arrays, {len(wanted)} were expected")
+    greatest = 0.0
+    for theirs, order, expected in zip(found, run.orders, wanted, strict=False):
+        array = np.asarray(theirs)
+        if array.dtype != work.dtype or len(array) != work.batch:
+            raise _WrongError(f"{name} gave {array.dtype} of shape {array.shape}")
+        rows = array[chosen].reshape(len(chosen), -1)
+        rows = rows if order is None else rows[:, order]
+        if rows.shape != expected.shape:
+            raise _WrongError(f"{name} gave {rows.shape[1]} columns, {expected.shape[1]} were expected")
+        greatest = max(greatest, float(np.max(np.abs(rows - expected)) / np.max(np.abs(expected))))
+    if not greatest <= _ROUNDINGS * np.finfo(work.dtype).eps:
+        raise _WrongError(f"{name} deviates by {greatest:.1e} of the greatest number")
+    return greatest
+
+
+if __name__ == "__main__":
+    main()
