@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from tpnumba.backends import generic
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends import generic, lazy
+from tpnumba.backends.namespaces import Setting, is_lazy
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 
@@ -70,4 +71,6 @@ def run(
     backend: str = "auto",
 ) -> Array:
     """Evaluate ``plan`` on checked operands; see :func:`tpnumba.backends.generic.run` for the arguments."""
+    if is_lazy(setting.xp):
+        return lazy.run(partial(run, backend=settle_backend(backend)), plan, operands, full, batch)
     return _RUN[settle_backend(backend)](plan, operands, full, batch, setting, out)
