@@ -114,7 +114,7 @@ def test_very_high_degrees_are_finite_and_orthogonal(degree):
 @pytest.mark.parametrize("irreps", ["1o", "3x0e + 2x1o + 0x4e + 2x2o + 1e", "2x3o + 3e", ""])
 def test_rotate_multiplies_by_the_matrices(xp, monkeypatch, eager, irreps, leading, layout, dtype):
     # as for namespaces whose arrays cannot be written into
-    monkeypatch.setattr(rotations, "is_eager", lambda namespace: eager)
+    monkeypatch.setattr(rotations, "is_eager", lambda *_: eager)
     irreps = tp.Irreps(irreps)
     rng = np.random.default_rng(6)
     matrices = random_rotations(int(np.prod(leading[0])), 6).reshape(*leading[0], 3, 3).astype(dtype)

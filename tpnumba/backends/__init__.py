@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from tpnumba.backends import cpu, generic
-from tpnumba.backends.namespaces import Setting, is_numpy, short_name
+from tpnumba.backends import cpu, generic, lazy
+from tpnumba.backends.namespaces import Setting, is_lazy, is_numpy, short_name
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 
@@ -85,4 +86,6 @@ def run(
     num_threads: int | None = None,
 ) -> Array:
     """Evaluate ``plan`` on checked operands; see :func:`tpnumba.backends.generic.run` for the arguments."""
+    if is_lazy(setting.xp):
+        return lazy.run(partial(run, backend=backend, num_threads=num_threads), plan, operands, full, batch)
     return _RUN[choose_backend(backend, plan, setting)](plan, operands, full, batch, setting, out, num_threads)

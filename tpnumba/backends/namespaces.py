@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
+
+from tpnumba.limits import require_memory
 
 Array = Any  # an array of any namespace
 
@@ -41,18 +45,27 @@ def is_array(value: object) -> bool:
 
 def dtype_name(array: Array) -> str:
     """``float32``, ``float64``, ``complex64``, ``complex128``, or whatever else the dtype is called."""
-    xp = array_api_compat.array_namespace(array)
+    return _dtype_name(array_api_compat.array_namespace(array), array)
+
+
+def _dtype_name(xp: Any, array: Array) -> str:
     for name in (*FLOATS, *COMPLEXES):
         if array.dtype == getattr(xp, name):
             return name
-    return str(array.dtype)
+    return str(array.dtype).removeprefix("torch.")
 
 
-def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS) -> Setting:
+def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS, core: int = 1) -> Setting:
     """The namespace, device and result dtype of named arguments; the real dtype of that precision, if they are complex.
+
+    Args:
+        arrays: the arguments by name.
+        dtypes: those allowed.
+        core: how many of the last axes make up one sample: those of a dask array must be one chunk.
 
     Raises:
         TypeError: an argument is no array, the namespaces or devices differ, or a dtype is not one of ``dtypes``.
+        ValueError: a dask array whose samples are cut into chunks, or whose shape is not known.
     """
     if dtypes is FLOATS and (quick := _numpy_setting(arrays)) is not None:
         return quick
@@ -65,20 +78,24 @@ def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS) 
                 f"{type(array).__qualname__}"
             )
         xp = array_api_compat.array_namespace(array)
-        kind = dtype_name(array)
+        kind = _dtype_name(xp, array)
         if kind not in dtypes:
             raise TypeError(f"{name} must have dtype {' or '.join(dtypes)}, got {kind}")
         wide = wide or kind in ("float64", "complex128")
-        device = array_api_compat.device(array)
+        device = _device(xp, array)
         if first is None:
             first = name, xp, device
         elif xp is not first[1]:
             raise TypeError(f"{name} is an array of {short_name(xp)}, but {first[0]} is one of {short_name(first[1])}")
         elif device != first[2]:
-            raise TypeError(f"{name} is on device {device!s}, but {first[0]} is on {first[2]!s}")
+            if device is not None and first[2] is not None:
+                raise TypeError(f"{name} is on device {device!s}, but {first[0]} is on {first[2]!s}")
+            first = *first[:2], None
     if first is None:
         raise TypeError("at least one array is needed")
     _, xp, device = first
+    if is_lazy(xp):
+        _require_whole_samples(arrays, core)
     return Setting(xp, device, xp.float64 if wide else xp.float32)
 
 
@@ -100,6 +117,28 @@ def _numpy_settings() -> dict[Any, Setting]:
 _NUMPY = _numpy_settings()
 
 
+def _device(xp: Any, array: Array) -> Any:
+    """The device of an array; None for jax where there is none (in a trace) or more than one (sharded arrays)."""
+    if is_numpy(xp):
+        return "cpu"
+    device = array_api_compat.device(array)
+    if array_api_compat.is_jax_namespace(xp) and not isinstance(device, sys.modules["jax"].Device):
+        return None
+    return device
+
+
+def _require_whole_samples(arrays: Mapping[str, Any], core: int) -> None:
+    for name, array in arrays.items():
+        if any(math.isnan(n) for n in array.shape):
+            raise ValueError(f"{name} must have a known shape, got {array.shape}; call compute_chunk_sizes() first")
+        cut = [axis for axis in range(-min(core, array.ndim), 0) if len(array.chunks[axis]) > 1]
+        if cut:
+            raise ValueError(
+                f"{name} must be one chunk along the axis {cut[0]}, got chunks {array.chunks[cut[0]]}; rechunk it with"
+                f" {name}.rechunk({{{', '.join(f'{axis}: -1' for axis in cut)}}})"
+            )
+
+
 def short_name(xp: Any) -> str:
     """The name of a namespace as messages give it."""
     return str(xp.__name__).removeprefix("array_api_compat.")
@@ -110,9 +149,65 @@ def is_numpy(xp: Any) -> bool:
     return array_api_compat.is_numpy_namespace(xp)
 
 
-def is_eager(xp: Any) -> bool:
-    """Whether arrays of ``xp`` are computed at once and can be written into (not jax, dask)."""
-    return not (array_api_compat.is_jax_namespace(xp) or array_api_compat.is_dask_namespace(xp))
+def is_lazy(xp: Any) -> bool:
+    """Whether arrays of ``xp`` are computed later (dask)."""
+    return array_api_compat.is_dask_namespace(xp)
+
+
+def has_values(xp: Any, arrays: Iterable[Array]) -> bool:
+    """Whether the numbers in ``arrays`` can be looked at now: not in dask, nor in a trace of jax or torch."""
+    if is_lazy(xp):
+        return False
+    if array_api_compat.is_jax_namespace(xp):
+        return not any(isinstance(array, sys.modules["jax"].core.Tracer) for array in arrays)
+    return not array_api_compat.is_torch_namespace(xp) or all(_is_plain_tensor(array) for array in arrays)
+
+
+def is_eager(xp: Any, arrays: Iterable[Array]) -> bool:
+    """Whether a result of ``arrays`` can be written piece by piece.
+
+    Not in jax and dask; not in torch where a trace or the tape of automatic differentiation would see every write.
+    """
+    if array_api_compat.is_torch_namespace(xp):
+        taped = sys.modules["torch"].is_grad_enabled()
+        return all(_is_plain_tensor(array) and not (taped and array.requires_grad) for array in arrays)
+    return not (array_api_compat.is_jax_namespace(xp) or is_lazy(xp))
+
+
+def _is_plain_tensor(array: Array) -> bool:
+    """Whether a torch tensor holds numbers: not fake or functional (compilation), wrapped (vmap), or on ``meta``."""
+    torch = sys.modules["torch"]
+    if type(array) not in (torch.Tensor, torch.nn.Parameter) or array.is_meta:
+        return False
+    try:
+        array.data_ptr()
+    except RuntimeError:  # what torch.func transforms wrap has no memory of its own
+        return False
+    return True
+
+
+def has_float64(xp: Any) -> bool:
+    """Whether there are float64 arrays: not in jax, unless its option ``jax_enable_x64`` is on."""
+    return not array_api_compat.is_jax_namespace(xp) or bool(sys.modules["jax"].config.jax_enable_x64)
+
+
+def constant(setting: Setting, table: Any, dtype: Any = None) -> Array:
+    """A NumPy table as an array of the call's namespace and device.
+
+    ``dtype`` is that of the setting, unless given; tables of integers keep theirs. Tables are cached and read-only, so
+    torch, which cannot make a tensor read-only, gets a copy.
+    """
+    xp, device, real = setting
+    if dtype is None and table.dtype.kind == "f":
+        dtype = real
+    copy = True if array_api_compat.is_torch_namespace(xp) else None
+    return xp.asarray(table, dtype=dtype, device=device, copy=copy)
+
+
+def require_result(shape: tuple[int, ...], setting: Setting) -> None:
+    """Raise ``MemoryError`` if a result does not fit; one of dask is made block by block, so its size is no limit."""
+    if not is_lazy(setting.xp):
+        require_memory(setting.itemsize * math.prod(shape), f"a result of shape {shape}")
 
 
 def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapping[str, Any]) -> None:
@@ -125,10 +220,11 @@ def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapp
     xp = setting.xp
     if not is_array(out) or array_api_compat.array_namespace(out) is not xp:
         raise TypeError(f"out must be an array of {short_name(xp)} as the inputs are, got {type(out).__qualname__}")
-    if not is_eager(xp):
-        raise TypeError(f"out cannot be used with {short_name(xp)}: its arrays cannot be written into")
     if getattr(out, "requires_grad", False) or any(getattr(x, "requires_grad", False) for x in operands.values()):
         raise TypeError("out cannot be used with tensors that need a gradient")
+    if not is_eager(xp, (out, *operands.values())):
+        where = " in a trace" if array_api_compat.is_torch_namespace(xp) else ""
+        raise TypeError(f"out cannot be used with {short_name(xp)}{where}: its arrays cannot be written into")
     if array_api_compat.device(out) != setting.device:
         raise TypeError(f"out is on device {array_api_compat.device(out)!s}, but the inputs are on {setting.device!s}")
     if out.dtype != setting.dtype:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tpnumba.backends import run, settle_backend, settle_threads
-from tpnumba.backends.namespaces import Setting, check_out, common_setting
+from tpnumba.backends.compiled import enter, one_step
+from tpnumba.backends.namespaces import Setting, check_out, common_setting, require_result
 from tpnumba.irreps import Irrep, Irreps, check_degree
-from tpnumba.limits import require_memory
 from tpnumba.plans.base import ITEMSIZE, Cost, Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.products.entries import Coefficients, entries
@@ -89,6 +89,7 @@ class Operator:
             "irreps_out": irreps[form.output],
             "weight_numel": irreps[slots[2]].dim if len(slots) > 2 else 0,
             "method": method,
+            "_number": enter(self),
         }
         self.__dict__.update(fields)
 
@@ -177,6 +178,7 @@ class Operator:
             raise ValueError(f"i must be below {len(self._slots)}, the number of arguments, got {index}")
         return Adjoint.of(self, index)
 
+    @one_step
     def __call__(
         self,
         x1: Array,
@@ -215,11 +217,12 @@ class Operator:
         if out is not None:
             check_out(out, shape, setting, named)
         else:
-            _require_result(shape, setting)
+            require_result(shape, setting)
         return self._run(
             self.plan, dict(zip(self._slots, named.values(), strict=True)), full, full, setting, (backend, threads), out
         )
 
+    @one_step
     def vjp(
         self,
         x1: Array,
@@ -247,7 +250,7 @@ class Operator:
         threads = settle_threads(num_threads)
         full = self._samples(named)
         _require_shape("cotangent", cotangent, (*full, self.irreps_out.dim))
-        _require_result((sum(prod(array.shape) for array in named.values()),), setting)
+        require_result((sum(prod(array.shape) for array in named.values()),), setting)
         output = self.form.output
         gradients = []
         for slot, array in zip(self._slots, named.values(), strict=True):
@@ -259,6 +262,7 @@ class Operator:
             )
         return tuple(gradients)
 
+    @one_step
     def jvp(
         self,
         x1: Array,
@@ -294,7 +298,7 @@ class Operator:
         full = self._samples(named)
         for (name, tangent), (_, array) in zip(tangents.items(), named.items(), strict=False):
             _require_shape(name, tangent, tuple(array.shape))
-        _require_result((*full, self.irreps_out.dim), setting)
+        require_result((*full, self.irreps_out.dim), setting)
         arrays = dict(zip(self._slots, named.values(), strict=True))
         total = None
         for slot, tangent in zip(self._slots, tangents.values(), strict=False):
@@ -400,7 +404,3 @@ def _rebuild(cls: type[Operator], arguments: dict[str, Any]) -> Operator:
 def _require_shape(name: str, array: Array, shape: Shape) -> None:
     if tuple(array.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(array.shape)}")
-
-
-def _require_result(shape: Shape, setting: Setting) -> None:
-    require_memory(setting.itemsize * prod(shape), f"a result of shape {shape}")

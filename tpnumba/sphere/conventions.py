@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from tpnumba.backends.generic.pieces import map_rows
-from tpnumba.backends.namespaces import COMPLEXES, FLOATS, Setting, common_setting, dtype_name, is_eager
+from tpnumba.backends.lazy import map_samples
+from tpnumba.backends.namespaces import (
+    COMPLEXES,
+    FLOATS,
+    Setting,
+    common_setting,
+    constant,
+    dtype_name,
+    has_values,
+    is_lazy,
+)
 from tpnumba.irreps import check_degree
 from tpnumba.limits import require_memory
 from tpnumba.products.instructions import check_choice
@@ -88,8 +98,9 @@ def convert(
 
     Raises:
         TypeError: ``x`` is no array, or of another dtype.
-        ValueError: a shape, degree or name that does not fit, or a function that is not real though ``real=True``; in
-            namespaces that compute later (dask, jax) such a sample becomes NaN instead.
+        ValueError: a shape, degree or name that does not fit, or a function that is not real though ``real=True``. In a
+            trace (``jax.jit``, ``torch.compile``, ``vmap``, ...) such a sample becomes NaN instead; a dask array is
+            checked when it is computed.
         MemoryError: the result, or the matrices between polar axes, would not fit; the size is named.
 
     Example:
@@ -109,13 +120,17 @@ def convert(
     result = setting._replace(dtype=complex_dtype if new.is_complex or (is_complex and not project) else setting.dtype)
     core = old.shape(lmax)
     shape = (*x.shape[: x.ndim - len(core)], *new.shape(lmax))
+    if is_lazy(xp):
+        block = partial(convert, lmax=lmax, source=source, target=target, kind=kind, axes=axes, real=real)
+        return map_samples(block, [(x, len(core))], x.ndim - len(core), new.shape(lmax), dtype=result.dtype)
     itemsize = setting.itemsize * (1 if result.dtype == setting.dtype else 2)
     require_memory(itemsize * prod(shape), f"a result of shape {shape}")
     turned = axes == "fixed" and old.polar_axis != new.polar_axis
     if turned and prod(shape):
         # the matrices of all degrees, and those of the recursion that makes them
         require_memory(8 * 16 * (lmax + 1) ** 3 // 3, f"the matrices between the polar axes up to degree {lmax}")
-    if project and is_eager(xp):
+    checked = project and has_values(xp, (x,))
+    if checked:
         _require_real(x, lmax, setting, source)
 
     def change(rows: Array) -> Array:
@@ -124,7 +139,7 @@ def convert(
             mixed = _mix(value, real_from_complex(lmax), lmax, setting, kind)
             if project:
                 mixed = xp.real(mixed)
-                if not is_eager(xp):
+                if not checked:
                     mixed = xp.where(_asymmetry(value, lmax, setting) > _slack(setting), xp.nan, mixed)
             value = mixed
         value = _scale(value, old, new, lmax, setting, kind)
@@ -148,7 +163,7 @@ def _check(
     if not isinstance(real, bool):
         raise TypeError(f"real must be True or False, got {real!r}")
     lmax = check_degree("lmax", lmax)
-    setting = common_setting({"x": x}, dtypes=(*FLOATS, *COMPLEXES))
+    setting = common_setting({"x": x}, dtypes=(*FLOATS, *COMPLEXES), core=len(old.shape(lmax)))
     is_complex = setting.xp.isdtype(x.dtype, "complex floating")
     if old.is_complex and not is_complex:
         raise TypeError(f"x must have dtype complex64 or complex128 for source {source!r}, got {dtype_name(x)}")
@@ -172,7 +187,7 @@ def _asymmetry(rows: Array, lmax: int, setting: Setting) -> Array:
     """How far complex rows are from those of a real function, in units of their largest number, shape ``(n, 1)``."""
     xp = setting.xp
     places, signs = mirror(lmax)
-    mate = xp.conj(xp.take(rows, xp.asarray(places, device=setting.device), axis=1)) * _table(signs, rows, setting)
+    mate = xp.conj(xp.take(rows, constant(setting, places), axis=1)) * _table(signs, rows, setting)
     largest = xp.max(xp.abs(rows), axis=1, keepdims=True)
     return xp.max(xp.abs(rows - mate), axis=1, keepdims=True) / xp.where(largest == 0, xp.ones_like(largest), largest)
 
@@ -192,14 +207,14 @@ def _require_real(x: Array, lmax: int, setting: Setting, source: str) -> None:
 
 def _table(values: Any, like: Array, setting: Setting) -> Array:
     """A NumPy table as an array of the dtype of ``like``."""
-    return setting.xp.asarray(values, dtype=like.dtype, device=setting.device)
+    return constant(setting, values, like.dtype)
 
 
 def _unpack(rows: Array, convention: Convention, lmax: int, setting: Setting) -> Array:
     places = convention.places(lmax)
     if places is None:
         return rows
-    return setting.xp.take(rows, setting.xp.asarray(places, device=setting.device), axis=1)
+    return setting.xp.take(rows, constant(setting, places), axis=1)
 
 
 def _pack(rows: Array, convention: Convention, lmax: int, setting: Setting) -> Array:
@@ -210,7 +225,7 @@ def _pack(rows: Array, convention: Convention, lmax: int, setting: Setting) -> A
     target = np.full(prod(convention.shape(lmax)), size)
     target[places] = np.arange(size)
     padded = xp.concat([rows, xp.zeros_like(rows[:, :1])], axis=1)
-    return xp.take(padded, xp.asarray(target, device=setting.device), axis=1)
+    return xp.take(padded, constant(setting, target), axis=1)
 
 
 def _scale(rows: Array, old: Convention, new: Convention, lmax: int, setting: Setting, kind: str) -> Array:
@@ -229,7 +244,7 @@ def _mix(rows: Array, pair: tuple[Any, Any], lmax: int, setting: Setting, kind: 
     parts = []
     for places, factors in zip(partners(lmax), pair, strict=True):
         table = factors if kind == "values" else np.conj(factors)
-        parts.append(xp.take(rows, xp.asarray(places, device=setting.device), axis=1) * _table(table, rows, setting))
+        parts.append(xp.take(rows, constant(setting, places), axis=1) * _table(table, rows, setting))
     return parts[0] + parts[1]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
 from tpnumba.backends import run, settle_backend, settle_threads
 from tpnumba.backends.generic.pieces import map_rows
-from tpnumba.backends.namespaces import Setting, common_setting
+from tpnumba.backends.lazy import map_samples
+from tpnumba.backends.namespaces import Setting, common_setting, is_lazy
 from tpnumba.irreps import check_degree
 from tpnumba.limits import require_memory
 from tpnumba.plans.synthesis import Synthesis
@@ -63,6 +64,9 @@ def to_grid(
         raise ValueError(
             f"x must have shape (..., {(lmax + 1) ** 2}), (lmax + 1)**2 for lmax = {lmax}, got {tuple(x.shape)}"
         )
+    if is_lazy(setting.xp):
+        block = partial(to_grid, lmax=lmax, grid=grid, normalization=normalization, backend=backend)
+        return map_samples(block, [(x, 1)], x.ndim - 1, grid.shape)
     leading = tuple(x.shape[:-1])
     _require_memory((*leading, *grid.shape), lmax, grid, setting)
     plan = _plan(lmax, grid, normalization, analysis=False)
@@ -114,6 +118,9 @@ def from_grid(
     if tuple(f.shape[-2:]) != grid.shape:
         raise ValueError(f"f must have shape (..., {grid.n_beta}, {grid.n_alpha}) for {grid}, got {tuple(f.shape)}")
     size = (lmax + 1) ** 2
+    if is_lazy(setting.xp):
+        block = partial(from_grid, lmax=lmax, grid=grid, normalization=normalization, backend=backend)
+        return map_samples(block, [(f, 2)], f.ndim - 2, (size,))
     _require_memory((*f.shape[:-2], size), lmax, grid, setting)
     plan = _plan(lmax, grid, normalization, analysis=True)
 
@@ -132,7 +139,7 @@ def _plan(lmax: int, grid: Grid, normalization: str, *, analysis: bool) -> Synth
 def _check(
     array: Array, name: str, lmax: int, grid: Grid, normalization: str, backend: str, num_threads: int | None
 ) -> tuple[Setting, int]:
-    setting = common_setting({name: array})
+    setting = common_setting({name: array}, core=2 if name == "f" else 1)
     lmax = check_degree("lmax", lmax)
     if not isinstance(grid, Grid):
         raise TypeError(f"grid must be a tpnumba.Grid, got {grid!r} of type {type(grid).__name__}")

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod, sqrt
 from typing import Any
 
 import numpy as np
 
 from tpnumba.backends import settle_backend, settle_threads
-from tpnumba.backends.namespaces import Setting, check_out, common_setting, is_eager
+from tpnumba.backends.compiled import enter, one_step
+from tpnumba.backends.lazy import map_samples
+from tpnumba.backends.namespaces import (
+    Setting,
+    check_out,
+    common_setting,
+    constant,
+    has_float64,
+    is_eager,
+    is_lazy,
+    require_result,
+)
 from tpnumba.irreps import Irreps, check_degree
-from tpnumba.limits import require_memory
 from tpnumba.products.instructions import check_choice
 from tpnumba.sphere.powers import complex_powers
 from tpnumba.tables.couplings import NORMALIZATIONS, harmonic_scale
@@ -23,6 +34,7 @@ _PIECE = 2**19
 
 #: Above this degree float32 points are worked in float64. A harmonic of degree l that is of order 1 rises from
 #: sin(beta)^m with m about l sin(beta), which is at least exp(-l / e): near the end of float32's range.
+#: (Without float64, jax stays in float32 there.)
 _HIGHEST_SINGLE = 192
 
 
@@ -55,6 +67,7 @@ class SphericalHarmonics:
             "lmax": check_degree("lmax", lmax),
             "normalization": check_choice("normalization", normalization, NORMALIZATIONS),
             "normalize": normalize,
+            "_number": enter(self),
         }
         if not isinstance(normalize, bool):
             raise TypeError(f"normalize must be True or False, got {normalize!r}")
@@ -64,10 +77,13 @@ class SphericalHarmonics:
         raise AttributeError(f"SphericalHarmonics is frozen; cannot set {name!r}")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SphericalHarmonics) and self.__dict__ == other.__dict__
+        return isinstance(other, SphericalHarmonics) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash((self.lmax, self.normalization, self.normalize))
+        return hash(self._key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, self._key
 
     def __repr__(self) -> str:
         return f"SphericalHarmonics({self.lmax}, normalization={self.normalization!r}, normalize={self.normalize})"
@@ -78,9 +94,14 @@ class SphericalHarmonics:
         return Irreps.spherical_harmonics(self.lmax)
 
     @property
+    def _key(self) -> tuple[int, str, bool]:
+        return self.lmax, self.normalization, self.normalize
+
+    @property
     def _dim(self) -> int:
         return (self.lmax + 1) ** 2
 
+    @one_step
     def __call__(
         self, xyz: Array, *, out: Array | None = None, backend: str = "auto", num_threads: int | None = None
     ) -> Array:
@@ -101,10 +122,12 @@ class SphericalHarmonics:
         shape = (*xyz.shape[:-1], self._dim)
         if out is not None:
             check_out(out, shape, setting, {"xyz": xyz})
+        elif is_lazy(setting.xp):
+            return map_samples(partial(self, backend=backend), [(xyz, 1)], xyz.ndim - 1, shape[-1:])
         else:
-            require_memory(prod(shape) * setting.itemsize, f"a result of shape {shape}")
+            require_result(shape, setting)
         rows = setting.xp.reshape(xyz, (-1, 3)) if prod(shape[:-1]) else setting.xp.reshape(xyz, (0, 3))
-        if not is_eager(setting.xp):
+        if not is_eager(setting.xp, (xyz,)):
             return setting.xp.reshape(self._values(setting, rows), shape)
         result = setting.xp.empty((rows.shape[0], shape[-1]), dtype=setting.dtype, device=setting.device)
         for cut in _cuts(rows.shape[0], shape[-1]):
@@ -115,6 +138,7 @@ class SphericalHarmonics:
         out[...] = result
         return out
 
+    @one_step
     def vjp(self, xyz: Array, cotangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
         """The gradient of ``<cotangent, Y(xyz)>`` with respect to the points.
 
@@ -135,10 +159,13 @@ class SphericalHarmonics:
         if tuple(cotangent.shape) != expected:
             raise ValueError(f"cotangent must have shape {expected}, got {tuple(cotangent.shape)}")
         xp = setting.xp
+        if is_lazy(xp):
+            block = partial(self.vjp, backend=backend)
+            return map_samples(block, [(xyz, 1), (cotangent, 1)], xyz.ndim - 1, (3,))
         count = prod(expected[:-1])
         rows = xp.astype(xp.reshape(xyz, (count, 3)), setting.dtype, copy=False)
         cotangents = xp.reshape(cotangent, (count, expected[-1]))
-        cuts = _cuts(count, expected[-1]) if is_eager(xp) else [slice(0, count)]
+        cuts = _cuts(count, expected[-1]) if is_eager(xp, (xyz, cotangent)) else [slice(0, count)]
         parts = [self._gradient(setting, rows[cut, :], cotangents[cut, :]) for cut in cuts]
         gradient = xp.concat(parts, axis=0) if parts else xp.zeros((0, 3), dtype=setting.dtype, device=setting.device)
         return xp.reshape(gradient, tuple(xyz.shape))
@@ -152,8 +179,8 @@ class SphericalHarmonics:
         ladder = gradient_ladder(self.lmax, self.normalization)
 
         def term(number: int) -> Array:
-            lower = xp.take(values, xp.asarray(ladder.places[number], device=work.device), axis=1)
-            return lower * xp.asarray(ladder.weights[number], dtype=work.dtype, device=work.device)
+            lower = xp.take(values, constant(work, ladder.places[number]), axis=1)
+            return lower * constant(work, ladder.weights[number])
 
         derivatives = term(0) + term(1), term(2), term(3) + term(4)
         gradient = xp.concat([xp.sum(d * cotangent, axis=-1, keepdims=True) for d in derivatives], axis=-1)
@@ -171,7 +198,13 @@ class SphericalHarmonics:
         return setting.xp.astype(values, setting.dtype, copy=False)
 
     def _working(self, setting: Setting) -> Setting:
-        return setting._replace(dtype=setting.xp.float64) if self.lmax > _HIGHEST_SINGLE else setting
+        if self.lmax <= _HIGHEST_SINGLE or not has_float64(setting.xp):
+            return setting
+        return setting._replace(dtype=setting.xp.float64)
+
+
+def _rebuild(lmax: int, normalization: str, normalize: bool) -> SphericalHarmonics:
+    return SphericalHarmonics(lmax, normalization=normalization, normalize=normalize)
 
 
 def _check_points(named: dict[str, Array], backend: str, num_threads: int | None) -> Setting:
@@ -192,14 +225,15 @@ def _cuts(count: int, size: int) -> list[slice]:
 def _directions(setting: Setting, xyz: Array) -> tuple[Array, Array, Array]:
     """``r / |r|`` (zero at zero), and two factors of ``|r|``, one of which may be near the end of the range.
 
-    Scaled by the largest component first, so that no square overflows; the factors are 1 at zero.
+    Scaled by the largest component first, so that no square overflows. At zero the scale is infinite and the other
+    factor 1, so that automatic differentiation, of any order, finds zero there as well.
     """
     xp = setting.xp
     largest = xp.max(xp.abs(xyz), axis=-1, keepdims=True)
-    scale = xp.where(largest == 0, xp.ones_like(largest), largest)
+    at_zero, one = largest == 0, xp.ones_like(largest)
+    scale = xp.where(at_zero, one * xp.inf, largest)
     scaled = xyz / scale
-    length = xp.sqrt(xp.sum(scaled * scaled, axis=-1, keepdims=True))
-    length = xp.where(length == 0, xp.ones_like(length), length)
+    length = xp.sqrt(xp.where(at_zero, one, xp.sum(scaled * scaled, axis=-1, keepdims=True)))
     return scaled / length, length, scale
 
 
@@ -213,7 +247,7 @@ def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str, unit: bo
     So of ``unit`` vectors what rounding left of ``|r|^2 - 1`` is taken in a form that does not cancel there: at l = 128
     errors fall from 2.5e-12 to 8e-13.
     """
-    xp, device, dtype = setting
+    xp = setting.xp
     x, y, z = xyz[:, 0:1], xyz[:, 1:2], xyz[:, 2:3]
     # |r|^2, or |r|^2 - 1
     square = x * x + (y - 1) * (y + 1) + z * z if unit else x * x + y * y + z * z
@@ -227,10 +261,7 @@ def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str, unit: bo
     degrees = []
     for degree in range(lmax + 1):
         if degree:
-            a, b = (
-                xp.asarray(np.concatenate([table[:0:-1], table]), dtype=dtype, device=device)
-                for table in recursion(degree)
-            )
+            a, b = (constant(setting, np.concatenate([table[:0:-1], table])) for table in recursion(degree))
             raised = a * (y * current)
             if previous is not None:
                 padded = xp.concat([zero, previous, zero], axis=1)

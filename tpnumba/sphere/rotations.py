@@ -11,13 +11,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tpnumba.backends.blocks import blocks, clip
-from tpnumba.backends.namespaces import FLOATS, Setting, common_setting, dtype_name, is_eager
+from tpnumba.backends.lazy import map_samples
+from tpnumba.backends.namespaces import (
+    FLOATS,
+    Setting,
+    common_setting,
+    constant,
+    dtype_name,
+    has_values,
+    is_eager,
+    is_lazy,
+)
 from tpnumba.irreps import Irreps, IrrepsLike, check_degree
 from tpnumba.limits import require_memory
 from tpnumba.sphere.powers import complex_powers
@@ -47,7 +58,9 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
 
     Raises:
         TypeError: ``R`` is neither of the two.
-        ValueError: not 3 x 3, not orthogonal, or ``det R = -1`` for a bare degree (whose parity is not known).
+        ValueError: not 3 x 3, not orthogonal, or ``det R = -1`` for a bare degree (whose parity is not known). The
+            numbers in a dask array are checked when it is computed, those in a trace (``jax.jit``, ``torch.compile``,
+            ``vmap``, ...) not at all.
         MemoryError: the result would not fit; its size is named.
 
     Example:
@@ -60,9 +73,11 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
     matrices, setting = _read_rotations(R)
     bare = not isinstance(l_or_irreps, str | tuple | list)
     irreps = Irreps([(1, (check_degree("l", l_or_irreps), 1))]) if bare else Irreps(l_or_irreps)  # type: ignore[arg-type]
+    if is_lazy(setting.xp):
+        return map_samples(partial(wigner_d, l_or_irreps), [(R, 2)], R.ndim - 2, (irreps.dim, irreps.dim))
     proper, signs = _split_parity(setting, matrices)
     xp, n = setting.xp, matrices.shape[0]
-    if bare and not bool(xp.all(signs > 0)):
+    if bare and has_values(xp, (matrices,)) and not bool(xp.all(signs > 0)):
         raise ValueError("R has determinant -1, and a bare degree has no parity: give irreps such as '2e' instead")
     require_memory(n * irreps.dim**2 * setting.itemsize, f"{n} Wigner D matrices of dimension {irreps.dim}")
 
@@ -72,7 +87,7 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
         for start in range(where.start, where.start + mul * ir.dim, ir.dim):
             places.setdefault(ir.l, []).append((slice(start, start + ir.dim), ir.p))
     highest = max(places, default=0)
-    if not is_eager(xp):
+    if not is_eager(xp, (matrices,)):
         turns = _split(setting, proper, highest)
         blocks_at = {
             place.start: (place, _matrix(setting, turns, degree) * _sign(xp, signs, parity))
@@ -119,7 +134,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
     setting = common_setting(named)
     xp = setting.xp
     if _is_scipy(R):
-        matrices = xp.asarray(matrices, dtype=setting.dtype, device=setting.device)
+        matrices = constant(setting, matrices)
     if x.ndim == 0 or x.shape[-1] != irreps.dim:
         raise ValueError(f"x must have shape (..., {irreps.dim}) for the irreps {irreps}, got {tuple(x.shape)}")
     leading = _leading(R)
@@ -127,6 +142,8 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         samples = np.broadcast_shapes(leading, tuple(x.shape[:-1]))
     except ValueError:
         raise ValueError(f"the leading axes do not broadcast: R {leading}, x {tuple(x.shape[:-1])}") from None
+    if is_lazy(xp):
+        return map_samples(partial(rotate, irreps, layout=layout), [(matrices, 2), (x, 1)], len(samples), (irreps.dim,))
     if 0 in samples or irreps.dim == 0:
         return xp.zeros((*samples, irreps.dim), dtype=setting.dtype, device=setting.device)
     # Both with as many axes as the samples have, so that one block of samples cuts them alike.
@@ -135,7 +152,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
     matrices = xp.reshape(xp.astype(matrices, setting.dtype, copy=False), (*padded_r, 3, 3))
     proper, signs = _split_parity(setting, matrices)
     features = xp.reshape(xp.astype(x, setting.dtype, copy=False), (*padded_x, irreps.dim))
-    if not is_eager(xp):
+    if not is_eager(xp, (matrices, x)):
         parts = [turned for _, turned in _turn_blocks(setting, irreps, proper, signs, features, layout)]
         return xp.concat(parts, axis=-1)
     result = xp.empty((*samples, irreps.dim), dtype=setting.dtype, device=setting.device)
@@ -185,16 +202,21 @@ def _leading(rotations: Array) -> tuple[int, ...]:
 
 
 def _read_rotations(rotations: Array) -> tuple[Array, Setting]:
-    """Matrices of shape ``(n, 3, 3)``, checked to be orthogonal to rounding (of float32 at best, for float32)."""
+    """Matrices of shape ``(n, 3, 3)``, checked to be orthogonal to rounding (of float32 at best, for float32).
+
+    Those of dask come back as they are.
+    """
     if _is_scipy(rotations):
         rotations = rotations.as_matrix()
-    setting = common_setting({"R": rotations})
+    setting = common_setting({"R": rotations}, core=2)
     if rotations.ndim < 2 or tuple(rotations.shape[-2:]) != (3, 3):
         raise ValueError(f"R must have shape (..., 3, 3), got {tuple(rotations.shape)}")
     xp = setting.xp
+    if is_lazy(xp):
+        return rotations, setting
     matrices = xp.reshape(rotations, (-1, 3, 3)) if np.prod(rotations.shape) else xp.reshape(rotations, (0, 3, 3))
-    identity = xp.eye(3, dtype=setting.dtype, device=setting.device)
-    if matrices.shape[0]:
+    if matrices.shape[0] and has_values(xp, (matrices,)):
+        identity = xp.eye(3, dtype=setting.dtype, device=setting.device)
         error = xp.max(xp.abs(xp.matmul(matrices, xp.matrix_transpose(matrices)) - identity))
         # A matrix typed or read with as many digits as the dtype holds, times a thousand for chains of products
         bound = 1000 * _EPS[FLOATS[dtype_name(matrices) == "float64"]]
@@ -295,7 +317,7 @@ def _matrix(setting: Setting, turns: _Turns, degree: int) -> Array:
         return xp.ones_like(turns.proper[..., :1, :1])
     if degree == 1:
         return turns.proper
-    swap = xp.asarray(swap_matrix(degree), dtype=setting.dtype, device=setting.device)
+    swap = constant(setting, swap_matrix(degree))
     a, b, c = turns.orders(degree)
 
     def columns(matrix: Array, turn: tuple[Array, Array]) -> Array:
@@ -310,7 +332,7 @@ def _matrix(setting: Setting, turns: _Turns, degree: int) -> Array:
 def _turn_rows(setting: Setting, turns: _Turns, degree: int, rows: Array) -> Array:
     """``D^l`` times each of the rows ``(..., vectors, 2 l + 1)``, one factor after the other."""
     xp = setting.xp
-    swap = xp.asarray(swap_matrix(degree), dtype=setting.dtype, device=setting.device)
+    swap = constant(setting, swap_matrix(degree))
     a, b, c = turns.orders(degree)
 
     def turned(rows: Array, turn: tuple[Array, Array]) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.generic.pairwise import Letters, arrange, multiply
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.namespaces import Setting, constant
 from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import PAIR, Contraction, Group
 from tpnumba.plans.ordering import BATCH
@@ -24,11 +24,11 @@ def evaluate(plan: Contraction, setting: Setting, inputs: dict[int, Array]) -> I
     ``inputs`` maps operands to arrays of shape ``(n, size)``, or ``(size,)`` where the plan says ``shared``. A value
     has shape ``(n, width)``, or ``(width,)`` if the output is shared: then the samples have been summed.
     """
-    xp, device, _ = setting
+    xp = setting.xp
     output = plan.operands[plan.output]
     for number, group in enumerate(plan.groups):
-        factors = [_factor(xp, device, plan.operands[i], group, i, inputs[i]) for i in group.inputs]
-        table = xp.asarray(_table(plan, number, setting.dtype_name), device=device)
+        factors = [_factor(setting, plan.operands[i], group, i, inputs[i]) for i in group.inputs]
+        table = constant(setting, _table(plan, number, setting.dtype_name))
         factors.append((table, group.coupling_letters))
         wanted = group.letters[plan.output]
         for step in group.order.steps:
@@ -37,7 +37,7 @@ def evaluate(plan: Contraction, setting: Setting, inputs: dict[int, Array]) -> I
         samples = max((inputs[i].shape[0] for i in inputs if plan.operands[i].access == "batch"), default=1)
         value, letters = _spread(xp, *factors[-1], wanted, {**group.extents, BATCH: samples})
         if PAIR in wanted:
-            value, letters = _compress_pairs(xp, device, value, letters, wanted, group)
+            value, letters = _compress_pairs(setting, value, letters, wanted, group)
         value = arrange(xp, value, letters, wanted)
         axis = group.axes[plan.output]
         for segment, columns in group.targets:
@@ -58,7 +58,7 @@ def _table(plan: Contraction, number: int, dtype: str) -> npt.NDArray[Any]:
     return table
 
 
-def _factor(xp: Any, device: Any, operand: Operand, group: Group, i: int, array: Array) -> tuple[Array, Letters]:
+def _factor(setting: Setting, operand: Operand, group: Group, i: int, array: Array) -> tuple[Array, Letters]:
     """The segment of one operand that a group reads, with its letters."""
     place = group.segments[i]
     assert place is not None
@@ -67,9 +67,9 @@ def _factor(xp: Any, device: Any, operand: Operand, group: Group, i: int, array:
     block = array if len(operand.segments) == 1 else array[..., segment.slice]
     head = block.shape[:1] if operand.access == "batch" else ()
     channels = group.letters[i][len(head) :]
-    block = xp.reshape(block, (*head, *(group.extents[letter] for letter in channels)))
+    block = setting.xp.reshape(block, (*head, *(group.extents[letter] for letter in channels)))
     if PAIR in letters:
-        return _expand_pairs(xp, device, block, letters, group.extents["u"])
+        return _expand_pairs(setting, block, letters, group.extents["u"])
     return block, letters
 
 
@@ -81,13 +81,14 @@ def _pair_places(n: int) -> npt.NDArray[np.int64]:
     return places.ravel()
 
 
-def _expand_pairs(xp: Any, device: Any, block: Array, letters: Letters, n: int) -> tuple[Array, Letters]:
+def _expand_pairs(setting: Setting, block: Array, letters: Letters, n: int) -> tuple[Array, Letters]:
     """From an axis over pairs u < v to two axes u, v, with zero where u >= v."""
+    xp, device, _ = setting
     axis = letters.index(PAIR)
     shape = list(block.shape)
     shape[axis] = 1
     padded = xp.concat([block, xp.zeros(tuple(shape), dtype=block.dtype, device=device)], axis=axis)
-    spread = xp.take(padded, xp.asarray(_pair_places(n), device=device), axis=axis)
+    spread = xp.take(padded, constant(setting, _pair_places(n)), axis=axis)
     square = xp.reshape(spread, (*shape[:axis], n, n, *shape[axis + 1 :]))
     return square, (*letters[:axis], "u", "v", *letters[axis + 1 :])
 
@@ -106,12 +107,13 @@ def _spread(xp: Any, value: Array, letters: Letters, wanted: Letters, extents: d
 
 
 def _compress_pairs(
-    xp: Any, device: Any, value: Array, letters: Letters, wanted: Letters, group: Group
+    setting: Setting, value: Array, letters: Letters, wanted: Letters, group: Group
 ) -> tuple[Array, Letters]:
     """From two axes u, v to the list of pairs u < v."""
+    xp = setting.xp
     rest = tuple(letter for letter in wanted if letter != PAIR)
     value = arrange(xp, value, letters, ("u", "v", *rest))
     n = group.extents["u"]
     flat = xp.reshape(value, (n * n, *value.shape[2:]))
     places = np.flatnonzero(_pair_places(n) < n * (n - 1) // 2)
-    return xp.take(flat, xp.asarray(places, device=device), axis=0), (PAIR, *rest)
+    return xp.take(flat, constant(setting, places), axis=0), (PAIR, *rest)

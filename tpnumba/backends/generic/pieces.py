@@ -43,7 +43,7 @@ def run(
     shared = plan.operands[plan.output].access == "shared"
     padded = () if shared else (1,) * (len(full) - len(batch)) + batch
     summed = shared or padded != full
-    if not is_eager(xp):
+    if not is_eager(xp, operands.values()):
         result = _at_once(plan, operands, full, padded, setting)
         return xp.reshape(result, (*batch, size))
 
@@ -75,7 +75,7 @@ def map_rows(function: Callable[[Array], Array], array: Array, core: Shape, resu
     """
     xp, device, dtype = setting
     leading = tuple(array.shape[: array.ndim - len(core)])
-    if not is_eager(xp):
+    if not is_eager(xp, (array,)):
         rows = xp.reshape(array, (prod(leading), prod(core)))
         return xp.reshape(function(rows), (*leading, *result))
     filled = xp.empty((*leading, *result), dtype=dtype, device=device)

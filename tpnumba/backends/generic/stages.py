@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.namespaces import Setting, constant
 from tpnumba.plans.stages import (
     DegreeScaling,
     FourierStage,
@@ -43,12 +43,6 @@ def transpose(linear_map: LinearMap, setting: Setting, field: Array) -> Array:
     for stage in reversed(linear_map.stages):
         value = _RUN[type(stage)][1](stage, setting, value)
     return value
-
-
-def constant(setting: Setting, table: npt.NDArray[Any]) -> Array:
-    """A NumPy table as an array of the call's namespace, device and dtype; integers keep theirs."""
-    dtype = setting.dtype if table.dtype.kind == "f" else None
-    return setting.xp.asarray(table, dtype=dtype, device=setting.device)
 
 
 def _select(stage: Selection, _: Setting, value: Array) -> Array:

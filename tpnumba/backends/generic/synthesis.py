@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tpnumba.backends.generic.stages import apply, constant, transpose
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.generic.stages import apply, transpose
+from tpnumba.backends.namespaces import Setting, constant
 from tpnumba.plans.synthesis import Synthesis
 
 Array = Any

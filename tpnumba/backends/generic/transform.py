@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
-from tpnumba.backends.generic.stages import apply, constant, transpose
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.generic.stages import apply, transpose
+from tpnumba.backends.namespaces import Setting, constant
 from tpnumba.plans.transform import Matrices, Transform
 
 Array = Any

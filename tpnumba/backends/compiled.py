@@ -1,0 +1,79 @@
+"""torch.compile: an operator is one step of the graph, so that the compiler need not read its Python code.
+
+The step is a torch operator without a rule of its own for gradients, batching or code generation: torch traces through
+it with the tensors it likes (fake, functional, wrapped), and finds the operations of the generic backend.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+S = TypeVar("S")
+R = TypeVar("R")
+
+_numbers = itertools.count()
+_operators: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+#: The library that the torch operator lives in as long as it is kept; empty before torch is there.
+_library: list[Any] = []
+
+_SCHEMA = "(int operator, str method, Tensor[] arrays, str[] names, str backend) -> Tensor[]"
+
+
+def enter(operator: object) -> int:
+    """Give an operator a number, by which a compiled graph knows it, as graphs hold nothing but tensors and numbers."""
+    number = next(_numbers)
+    _operators[number] = operator
+    if "torch" in sys.modules and not _library:
+        _define()
+    return number
+
+
+def _define() -> None:
+    """Make the torch operator ``tpnumba::call``."""
+    torch: Any = sys.modules["torch"]
+    library = torch.library.Library("tpnumba", "DEF")
+    library.define(f"call{_SCHEMA}")
+    library.impl("call", _call, "CompositeImplicitAutograd")
+    _library.append(library)
+
+
+# If torch comes in after the operators, the first compilation defines it, in a pause between two graphs.
+_define._torchdynamo_disable = True  # type: ignore[attr-defined]
+_define._torchdynamo_disable_msg = "call an operator of tpnumba once before compiling, or make it after importing torch"  # type: ignore[attr-defined]
+
+
+def _call(operator: int, method: str, arrays: list[Any], names: list[str], backend: str) -> list[Any]:
+    plain = arrays[: len(arrays) - len(names)]
+    named = dict(zip(names, arrays[len(plain) :], strict=True))
+    result = getattr(_operators[operator], method)(*plain, **named, backend=backend)
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def one_step(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Make a method of an operator, which has a number in ``_number``, one step of a graph that is being compiled."""
+    name = method.__name__
+
+    @wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        torch = sys.modules.get("torch")
+        if torch is not None and not _library:
+            _define()
+        if torch is None or not torch.compiler.is_dynamo_compiling():
+            return method(self, *args, **kwargs)
+        backend = kwargs.pop("backend", "auto")
+        kwargs.pop("num_threads", None)
+        if kwargs.pop("out", None) is not None:
+            raise TypeError("out cannot be used in a function that torch compiles: it would be written into")
+        names = [key for key, array in kwargs.items() if array is not None]
+        arrays = [array for array in args if array is not None] + [kwargs[key] for key in names]
+        result = torch.ops.tpnumba.call(self._number, name, arrays, names, backend)
+        return tuple(result) if len(result) > 1 else result[0]
+
+    return call  # type: ignore[return-value]
