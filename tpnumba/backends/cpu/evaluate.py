@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +30,8 @@ _SUMMED_TILES = 16
 _local = threading.local()
 
 
-class _Place(NamedTuple):
-    """Where the rows of an array are: its address, and the strides of rows and columns in numbers."""
-
-    address: int
-    row_stride: int
-    column_stride: int
+#: Where the rows of an array are: its address, and the strides of rows and columns in numbers.
+_Place = tuple[int, int, int]
 
 
 def run(
@@ -61,12 +57,13 @@ def run(
     # With one sample a result is its own sum, and there is nothing to add up.
     summed = count > 1 and plan.operands[plan.output].access == "shared"
     padded = (1,) * (len(full) - len(batch)) + batch
-    places = {
-        i: _find(array, () if plan.operands[i].access == "shared" else full, dtype) for i, array in operands.items()
-    }
+    found: dict[int, _Place] = {}
+    for i, array in operands.items():
+        place = _find(array, () if plan.operands[i].access == "shared" else full, dtype)
+        if place is not None:
+            found[i] = place
     target = _find(result, full, dtype) if padded == full and not summed else None
-    found = {i: place for i, place in places.items() if place is not None}
-    if len(found) < len(places) or (target is None and not summed):
+    if len(found) < len(operands) or (target is None and not summed):
         return _in_blocks(program, plan, operands, full, padded, result, threads, summed=summed)
     if target is None:
         result[...] = _sum(program, plan, found, count, threads)
@@ -82,10 +79,9 @@ def _find(array: Array, full: Shape, dtype: npt.DTypeLike) -> _Place | None:
     item = array.itemsize
     strides = array.strides
     leading = array.shape[:-1]
-    stride = 0
-    if leading == full and len(full) <= 1:
-        stride = strides[0] if full else 0
-    else:
+    stride = strides[0] if full else 0
+    if leading != full or len(full) > 1:
+        stride = 0
         spread = (0,) * (len(full) - len(leading)) + tuple(
             0 if n == 1 else step for n, step in zip(leading, strides[:-1], strict=True)
         )
@@ -98,7 +94,7 @@ def _find(array: Array, full: Shape, dtype: npt.DTypeLike) -> _Place | None:
             elif step != stride * rows:
                 return None
             rows *= n
-    return _Place(array.__array_interface__["data"][0], stride // item, strides[-1] // item)
+    return array.__array_interface__["data"][0], stride // item, strides[-1] // item
 
 
 def _in_blocks(
