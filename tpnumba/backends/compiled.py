@@ -1,7 +1,11 @@
-"""torch.compile: an operator is one step of the graph, so that the compiler need not read its Python code.
+"""Operators under the compilers of torch and jax.
 
-The step is a torch operator without a rule of its own for gradients, batching or code generation: torch traces through
+torch.compile sees an operator as one step of its graph, so that it need not read the Python code. The step is a torch
+operator without a rule of its own for gradients, batching or code generation: torch traces through
 it with the tensors it likes (fake, functional, wrapped), and finds the operations of the generic backend.
+
+jax compiles every single operation for every shape, which takes seconds for the many small ones of an operator; so an
+operator is one compiled function also outside of ``jax.jit``.
 """
 
 from __future__ import annotations
@@ -10,8 +14,10 @@ import itertools
 import sys
 import weakref
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from tpnumba.backends.namespaces import are_of_jax
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -19,6 +25,8 @@ R = TypeVar("R")
 
 _numbers = itertools.count()
 _operators: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+_OPTIONS = ("backend", "num_threads")
 
 #: The library that the torch operator lives in as long as it is kept; empty before torch is there.
 _library: list[Any] = []
@@ -56,8 +64,14 @@ def _call(operator: int, method: str, arrays: list[Any], names: list[str], backe
     return list(result) if isinstance(result, tuple) else [result]
 
 
+@cache
+def _jitted(method: Callable[..., Any]) -> Callable[..., Any]:
+    function: Callable[..., Any] = sys.modules["jax"].jit(method, static_argnums=0, static_argnames=_OPTIONS)
+    return function
+
+
 def one_step(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Make a method of an operator, which has a number in ``_number``, one step of a graph that is being compiled."""
+    """Make a method of an operator, which has a number in ``_number``, one step for compilers."""
     name = method.__name__
 
     @wraps(method)
@@ -66,6 +80,10 @@ def one_step(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
         if torch is not None and not _library:
             _define()
         if torch is None or not torch.compiler.is_dynamo_compiling():
+            if "jax" in sys.modules:
+                given = {key: value for key, value in kwargs.items() if value is not None}
+                if are_of_jax((*args, *(value for key, value in given.items() if key not in _OPTIONS))):
+                    return _jitted(method)(self, *args, **given)
             return method(self, *args, **kwargs)
         backend = kwargs.pop("backend", "auto")
         kwargs.pop("num_threads", None)

@@ -144,6 +144,11 @@ def short_name(xp: Any) -> str:
     return str(xp.__name__).removeprefix("array_api_compat.")
 
 
+def are_of_jax(values: Iterable[Any]) -> bool:
+    """Whether all ``values`` but None are arrays of jax."""
+    return all(value is None or array_api_compat.is_jax_array(value) for value in values)
+
+
 def is_numpy(xp: Any) -> bool:
     """Whether ``xp`` is NumPy's namespace."""
     return array_api_compat.is_numpy_namespace(xp)
