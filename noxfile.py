@@ -25,6 +25,15 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
+def namespaces(session: nox.Session) -> None:
+    """The property tests on the arrays of torch, dask and jax, and what each of these can do beyond them."""
+    session.install("torch==2.13.0")  # as above
+    session.install(".[test]", "jax", "dask[array]")
+    for names in ("torch,dask", "jax"):
+        session.run("python", "-m", "pytest", "--ignore=tests/peers", f"--namespaces={names}", *session.posargs)
+
+
+@nox.session
 def bench_peers(session: nox.Session) -> None:
     """Time against every peer that can be installed, into ``benchmarks/results``; takes about 25 minutes."""
     session.install("torch==2.13.0")  # as above

@@ -85,7 +85,7 @@ class Backend(enum.Enum):
     def is_installed(self) -> bool:
         return importlib.util.find_spec(self.value) is not None
 
-    def namespace(self) -> Namespace:
+    def namespace(self) -> Namespace:  # noqa: PLR0911
         match self:
             case Backend.NUMPY_GENERIC:
                 return Namespace(np, None, "generic")
