@@ -118,7 +118,8 @@ def _environment(threads: int) -> dict[str, str]:
 
 def _write(document: dict[str, Any], folder: Path) -> None:
     processor = re.sub(r"[^a-z0-9]+", "-", str(document["machine"]["processor"]).lower()).strip("-")
-    stem = str(folder / f"cpu-{processor or 'unknown'}")
+    quick = "-quick" if document["quick"] else ""  # not in the place of a whole run
+    stem = str(folder / f"cpu-{processor or 'unknown'}{quick}")
     write_whole(f"{stem}.json", lambda stream: stream.write(json.dumps(document, indent=1).encode()))
     write_whole(f"{stem}.md", lambda stream: stream.write(markdown(document, f"{Path(stem).name}.png").encode()))
     write_whole(f"{stem}.png", lambda stream: figure(document).savefig(stream, format="png", dpi=110))

@@ -17,7 +17,8 @@ Each peer has a process of its own, in which it, tpnumba and NumPy by hand are t
 of one process. Before that, every column of {compared} samples of each result is compared with the float64 reference;
 a deviation beyond rounding makes the run an error. Times are medians with half the distance between the quartiles, of
 calls after the first, so that building, tracing and compiling are not in them. Unless `out=` is said, the result is
-made anew in each call; of the peers only NumPy can write into memory that is there.
+made anew in each call; of the peers only NumPy can write into memory that is there. Before each repeat, memory of the
+size of the results is touched and freed, so that nobody pays for what a virtual machine gave back to its host.
 
 Backward is the gradients of all operands for a given cotangent: `vjp` here, `torch.autograd.grad` over a graph that was
 recorded before, or a jitted vjp of jax, which for bilinear products needs no forward pass. Permutations into the order
@@ -225,7 +226,7 @@ def _verdict(entry: Entry) -> str:
 
 
 def _ms(timing: Entry | None) -> str:
-    return "-" if timing is None else f"{timing['seconds'] * 1e3:.3g} ± {timing['spread'] * 1e3:.1g}"
+    return "-" if timing is None else f"{timing['seconds'] * 1e3:.3g} ± {timing['spread'] * 1e3:.2g}"
 
 
 def _times_as(value: float | None) -> str:

@@ -55,17 +55,17 @@ def test_repeats_are_interleaved_and_short_functions_called_often() -> None:
     assert timings["b"].seconds == pytest.approx(0.004)
 
 
-def test_each_repeat_is_preceded_by_a_rest_that_is_not_timed() -> None:
+def test_what_comes_before_each_repeat_is_not_timed() -> None:
     clock = Clock()
-    rests = []
+    come = []
 
-    def sleep(seconds: float) -> None:
-        rests.append(len(clock.calls))
-        clock.now += seconds
+    def before() -> None:
+        come.append(len(clock.calls))
+        clock.now += 7.0
 
     functions = {"a": clock.function("a", [1.0]), "b": clock.function("b", [1.0])}
-    timings = interleaved(functions, repeats=2, pause=7.0, clock=clock, sleep=sleep)
-    assert rests == [4, 5, 6, 7]  # two calls of each come before
+    timings = interleaved(functions, repeats=2, before=before, clock=clock)
+    assert come == [4, 5, 6, 7]  # two calls of each come first
     assert timings["a"].seconds == timings["b"].seconds == 1.0
 
 

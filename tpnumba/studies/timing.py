@@ -27,11 +27,10 @@ def interleaved(
     *,
     repeats: int = 9,
     repeat_seconds: float = 0.02,
-    pause: float = 0.0,
+    before: Callable[[], object] = lambda: None,
     fewest: int = 3,
     limit_seconds: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
-    sleep: Callable[[float], object] = time.sleep,
 ) -> dict[Key, Timing]:
     """Time functions against each other.
 
@@ -39,12 +38,10 @@ def interleaved(
         functions: what to call, by a name of any kind.
         repeats: how often each is timed; at least 1.
         repeat_seconds: a repeat calls its function as often as fits in this time (at least once).
-        pause: seconds of rest before each repeat, in which the threads that the function before it left spinning
-            fall asleep.
+        before: called before each repeat and not timed, to undo what the function before it left behind.
         limit_seconds: once the repeats of all functions have taken so long, no further ones begin, but each has
             ``fewest``.
         clock: seconds, rising.
-        sleep: rests for some seconds.
 
     Returns:
         A timing for each name.
@@ -62,8 +59,7 @@ def interleaved(
         if done >= fewest and clock() - begin >= limit_seconds:
             break
         for name, function in functions.items():
-            if pause:
-                sleep(pause)
+            before()
             start = clock()
             for _ in range(calls[name]):
                 function()
