@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 import tpnumba as tp
@@ -136,6 +137,18 @@ def random_arguments(
     if p.weight_numel or has_weights(p):
         shapes.append((*leading2, p.weight_numel))
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def require_writable(xp: Any) -> None:
+    """Skip the test where arrays cannot be written into, so that there is no ``out``."""
+    if not xp.writable:
+        pytest.skip("arrays of this namespace cannot be written into")
+
+
+def require_pieces(xp: Any) -> None:
+    """Skip the test where batches are not worked in pieces, as there is nothing to write the pieces into."""
+    if not xp.writable:
+        pytest.skip("large batches are not cut into pieces here")
 
 
 def has_weights(p: Any) -> bool:

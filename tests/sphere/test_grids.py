@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import tolerance
+from strategies import require_pieces, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -90,7 +90,7 @@ def test_the_transpose_of_synthesis_is_analysis_without_weights(xp, dtype, norma
     g = np.random.default_rng(1).standard_normal(grid.shape).astype(dtype)
     inner = np.sum(g * xp.to_numpy(tp.to_grid(xp.asarray(x), lmax, grid, normalization=normalization)), dtype=float)
     unweighted = (g / grid.weights).astype(dtype)
-    transposed = xp.to_numpy(tp.from_grid(xp.asarray(unweighted), lmax, grid)).astype(float)
+    transposed = xp.to_numpy(tp.from_grid(xp.asarray(unweighted, core=2), lmax, grid)).astype(float)
     # from_grid divides by the length s of the harmonics, the transpose multiplies by it
     degrees = np.arange(lmax + 1)
     scale = np.repeat([harmonic_scale(normalization, degree) for degree in degrees], 2 * degrees + 1)
@@ -138,8 +138,8 @@ def test_nan_stays_in_its_sample(xp):
     spoilt_x, spoilt_f = x.copy(), f.copy()
     spoilt_x[2, 7], spoilt_f[3, 1, 2] = np.nan, np.nan
     for function, spoilt, clean, bad in ((tp.to_grid, spoilt_x, x, 2), (tp.from_grid, spoilt_f, f, 3)):
-        found = xp.to_numpy(function(xp.asarray(spoilt), lmax, grid))
-        expected = xp.to_numpy(function(xp.asarray(clean), lmax, grid))
+        found = xp.to_numpy(function(xp.asarray(spoilt, core=2), lmax, grid))
+        expected = xp.to_numpy(function(xp.asarray(clean, core=2), lmax, grid))
         keep = [i for i in range(5) if i != bad]
         limit = size_of(lmax) * tolerance("float64", lmax)
         np.testing.assert_allclose(found[keep], expected[keep], rtol=0, atol=limit)
@@ -147,13 +147,14 @@ def test_nan_stays_in_its_sample(xp):
 
 
 def test_batches_beyond_one_piece(xp, monkeypatch):
+    require_pieces(xp)
     lmax, grid = 6, tp.Grid.exact(12)
     x = coefficients((3, 50), lmax)
     f = tp.to_grid(x, lmax, grid)
     monkeypatch.setattr(pieces, "PIECE_BYTES", 2**15)
     limit = size_of(lmax) * tolerance("float64", lmax)
     np.testing.assert_allclose(xp.to_numpy(tp.to_grid(xp.asarray(x), lmax, grid)), f, rtol=0, atol=limit)
-    np.testing.assert_allclose(xp.to_numpy(tp.from_grid(xp.asarray(f), lmax, grid)), x, rtol=0, atol=limit)
+    np.testing.assert_allclose(xp.to_numpy(tp.from_grid(xp.asarray(f, core=2), lmax, grid)), x, rtol=0, atol=limit)
 
 
 def test_without_writing_into_arrays(xp, monkeypatch):
@@ -163,7 +164,7 @@ def test_without_writing_into_arrays(xp, monkeypatch):
     monkeypatch.setattr(pieces, "is_eager", lambda *_: False)
     limit = size_of(lmax) * tolerance("float64", lmax)
     np.testing.assert_allclose(xp.to_numpy(tp.to_grid(xp.asarray(x), lmax, grid)), f, rtol=0, atol=limit)
-    np.testing.assert_allclose(xp.to_numpy(tp.from_grid(xp.asarray(f), lmax, grid)), x, rtol=0, atol=limit)
+    np.testing.assert_allclose(xp.to_numpy(tp.from_grid(xp.asarray(f, core=2), lmax, grid)), x, rtol=0, atol=limit)
 
 
 def test_any_memory_order_is_read():
@@ -209,15 +210,15 @@ def test_other_dtypes_are_refused(dtype):
 
 def test_arguments_that_do_not_fit_are_refused(xp):
     grid = tp.Grid.exact(4)
-    x, f = xp.asarray(np.zeros((5, 9))), xp.asarray(np.zeros((5, 3, 5)))
+    x, f = xp.asarray(np.zeros((5, 9))), xp.asarray(np.zeros((5, 3, 5)), core=2)
     for wrong in ((9, 5), (), (5, 8)):
         with pytest.raises(ValueError, match=r"x must have shape \(\.\.\., 9\), \(lmax \+ 1\)\*\*2 for lmax = 2, got"):
-            tp.to_grid(xp.asarray(np.zeros(wrong)), 2, grid)
+            tp.to_grid(xp.asarray(np.zeros(wrong), core=3), 2, grid)
     for wrong in ((5, 3), (), (3,), (5, 15), (3, 5, 1)):
         with pytest.raises(
             ValueError, match=r"f must have shape \(\.\.\., 3, 5\) for Grid\(n_beta=3, n_alpha=5\), got"
         ):
-            tp.from_grid(xp.asarray(np.zeros(wrong)), 2, grid)
+            tp.from_grid(xp.asarray(np.zeros(wrong), core=3), 2, grid)
     for function, array, name in ((tp.to_grid, x, "x"), (tp.from_grid, f, "f")):
         for wrong in ([0.0] * 9, None, 1.0, np.float64(1)):
             with pytest.raises(TypeError, match=f"{name} must be an array"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import eval_legendre
-from strategies import tolerance
+from strategies import require_pieces, require_writable, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -95,7 +95,7 @@ def test_harmonics_are_equivariant(xp, dtype, improper):
     if (np.linalg.det(matrix) < 0) != improper:
         matrix = -matrix
     harmonics = tp.SphericalHarmonics(lmax, normalization="component")
-    rotation = xp.asarray(matrix, dtype)
+    rotation = xp.asarray(matrix, dtype, core=2)
     turned_points = xp.to_numpy(harmonics(xp.asarray(points @ matrix.T, dtype)))
     turned_values = xp.to_numpy(tp.rotate(harmonics.irreps, rotation, harmonics(xp.asarray(points, dtype))))
     assert turned_values.dtype == dtype
@@ -163,7 +163,7 @@ def test_only_the_direction_matters(xp, dtype, exponents):
     rays = np.array([[1.0, -1.0, 1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 1.0]])
     harmonics = tp.SphericalHarmonics(6, normalization="component")
     expected = xp.to_numpy(harmonics(xp.asarray(rays, dtype)))
-    for exponent in exponents:
+    for exponent in exponents if xp.subnormal else exponents[2:4]:
         points = (rays * np.asarray(10.0**exponent, dtype=dtype)).astype(dtype)
         assert np.all(np.abs(points[:1]) > 0)
         np.testing.assert_array_equal(xp.to_numpy(harmonics(xp.asarray(points))), expected)
@@ -171,6 +171,8 @@ def test_only_the_direction_matters(xp, dtype, exponents):
 
 @pytest.mark.parametrize("exponent", [-300, -150, 150, 300, 308])
 def test_gradients_scale_with_the_inverse_length(xp, exponent):
+    if exponent == 308 and not xp.subnormal:
+        pytest.skip("the gradients are below the least normal number, which this namespace takes as zero")
     points = np.random.default_rng(7).uniform(-1, 1, (5, 3))
     cotangent = np.random.default_rng(8).standard_normal((5, 25))
     harmonics = tp.SphericalHarmonics(4)
@@ -284,6 +286,7 @@ def test_shapes(xp, shape, lmax):
 
 
 def test_batches_beyond_one_piece(xp):
+    require_pieces(xp)
     harmonics = tp.SphericalHarmonics(20)
     points = np.random.default_rng(15).standard_normal((1000, 3))
     cotangent = np.random.default_rng(16).standard_normal((1000, 441))
@@ -324,6 +327,7 @@ def test_out_is_filled_and_returned(xp, dtype):
     harmonics = tp.SphericalHarmonics(3)
     points = xp.asarray(np.random.default_rng(19).standard_normal((2, 5, 3)), dtype)
     out = xp.asarray(np.full((2, 5, 16), np.nan), dtype)
+    require_writable(xp)
     assert harmonics(points, out=out) is out
     np.testing.assert_array_equal(xp.to_numpy(out), xp.to_numpy(harmonics(points)))
 
@@ -337,6 +341,7 @@ def test_out_of_any_strides_is_filled():
 
 
 def test_out_that_does_not_fit_is_refused(xp):
+    require_writable(xp)
     harmonics = tp.SphericalHarmonics(3)
     points = xp.asarray(np.zeros((5, 3)))
     with pytest.raises(ValueError, match=r"out must have shape \(5, 16\), got \(5, 15\)"):

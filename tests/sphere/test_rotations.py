@@ -26,7 +26,9 @@ def bound(dtype, degree):
 @given(degree=st.integers(0, 12), dtype=dtypes, seed=SEEDS)
 def test_representation(xp, degree, dtype, seed):
     first, second = (rotations(3, seed + i).as_matrix() for i in range(2))
-    d1, d2, both = (xp.to_numpy(tp.wigner_d(degree, xp.asarray(R, dtype))) for R in (first, second, first @ second))
+    d1, d2, both = (
+        xp.to_numpy(tp.wigner_d(degree, xp.asarray(R, dtype, core=2))) for R in (first, second, first @ second)
+    )
     assert both.dtype == dtype
     np.testing.assert_allclose(d1 @ d2, both, rtol=0, atol=bound(dtype, degree))
     identity = np.broadcast_to(np.eye(2 * degree + 1), both.shape)
@@ -35,8 +37,8 @@ def test_representation(xp, degree, dtype, seed):
 
 def test_degree_one_is_the_rotation_itself(xp):
     R = rotations(5).as_matrix()
-    np.testing.assert_array_equal(xp.to_numpy(tp.wigner_d(1, xp.asarray(R))), R)
-    np.testing.assert_array_equal(xp.to_numpy(tp.wigner_d(0, xp.asarray(R))), np.ones((5, 1, 1)))
+    np.testing.assert_array_equal(xp.to_numpy(tp.wigner_d(1, xp.asarray(R, core=2))), R)
+    np.testing.assert_array_equal(xp.to_numpy(tp.wigner_d(0, xp.asarray(R, core=2))), np.ones((5, 1, 1)))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -53,7 +55,7 @@ def test_harmonics_turn_by_wigner_d_also_where_euler_angles_degenerate(axis, ang
 def test_rotate_is_the_matrix_times_the_feature(xp, layout, names, seed, improper):
     R = rotations(4, seed).as_matrix() * (-1 if improper else 1)
     x = np.random.default_rng(seed).standard_normal((4, names.dim))
-    found = xp.to_numpy(tp.rotate(names, xp.asarray(R), xp.asarray(x), layout=layout))
+    found = xp.to_numpy(tp.rotate(names, xp.asarray(R, core=2), xp.asarray(x), layout=layout))
     assert found.shape == x.shape
     expected = []
     for where, (mul, ir) in zip(names.slices(), names, strict=True):
@@ -64,7 +66,7 @@ def test_rotate_is_the_matrix_times_the_feature(xp, layout, names, seed, imprope
     expected = np.concatenate([np.zeros((4, 0)), *expected], axis=1)
     np.testing.assert_allclose(found, expected, rtol=0, atol=10 * bound("float64", 3))
     if layout == "mul_ir":
-        matrices = xp.to_numpy(tp.wigner_d(names, xp.asarray(R)))
+        matrices = xp.to_numpy(tp.wigner_d(names, xp.asarray(R, core=2)))
         assert matrices.shape == (4, names.dim, names.dim)
         np.testing.assert_allclose(
             np.einsum("nij,nj->ni", matrices, x), expected, rtol=0, atol=10 * bound("float64", 3)
@@ -74,7 +76,7 @@ def test_rotate_is_the_matrix_times_the_feature(xp, layout, names, seed, imprope
 def test_leading_axes_broadcast(xp):
     R = rotations(6).as_matrix().reshape(2, 3, 3, 3)
     x = np.random.default_rng(2).standard_normal((3, 4))
-    found = xp.to_numpy(tp.rotate("0e + 1o", xp.asarray(R), xp.asarray(x)))
+    found = xp.to_numpy(tp.rotate("0e + 1o", xp.asarray(R, core=2), xp.asarray(x)))
     assert found.shape == (2, 3, 4)
     np.testing.assert_allclose(found[1, 2, 1:], R[1, 2] @ x[2, 1:], rtol=0, atol=bound("float64", 1) * 10)
     assert tp.wigner_d(2, np.eye(3)).shape == (5, 5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from strategies import tolerance
+from strategies import require_pieces, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -85,7 +85,7 @@ def test_no_rotation_is_difficult(xp, degree, dtype):
     other = random_rotations(1, 5)[0]
     products = (special @ other).astype(dtype)
     found, expected, factor = (
-        xp.to_numpy(tp.wigner_d(degree, xp.asarray(matrices, dtype))) for matrices in (special, products, other)
+        xp.to_numpy(tp.wigner_d(degree, xp.asarray(matrices, dtype, core=2))) for matrices in (special, products, other)
     )
     assert found.dtype == dtype
     np.testing.assert_allclose(found @ factor, expected, rtol=0, atol=bound(dtype, degree))
@@ -113,6 +113,8 @@ def test_very_high_degrees_are_finite_and_orthogonal(degree):
 )
 @pytest.mark.parametrize("irreps", ["1o", "3x0e + 2x1o + 0x4e + 2x2o + 1e", "2x3o + 3e", ""])
 def test_rotate_multiplies_by_the_matrices(xp, monkeypatch, eager, irreps, leading, layout, dtype):
+    if eager:
+        require_pieces(xp)
     # as for namespaces whose arrays cannot be written into
     monkeypatch.setattr(rotations, "is_eager", lambda *_: eager)
     irreps = tp.Irreps(irreps)
@@ -120,8 +122,8 @@ def test_rotate_multiplies_by_the_matrices(xp, monkeypatch, eager, irreps, leadi
     matrices = random_rotations(int(np.prod(leading[0])), 6).reshape(*leading[0], 3, 3).astype(dtype)
     matrices *= rng.choice([-1, 1], (*leading[0], 1, 1)).astype(dtype)
     x = rng.standard_normal((*leading[1], irreps.dim)).astype(dtype)
-    found = xp.to_numpy(tp.rotate(irreps, xp.asarray(matrices), xp.asarray(x), layout=layout))
-    dense = xp.to_numpy(tp.wigner_d(irreps, xp.asarray(matrices)))
+    found = xp.to_numpy(tp.rotate(irreps, xp.asarray(matrices, core=2), xp.asarray(x), layout=layout))
+    dense = xp.to_numpy(tp.wigner_d(irreps, xp.asarray(matrices, core=2)))
     assert found.dtype == dense.dtype == dtype
     assert dense.shape == (*leading[0], irreps.dim, irreps.dim)
     places = np.arange(irreps.dim)  # of each number in the other layout
@@ -137,12 +139,13 @@ def test_rotate_multiplies_by_the_matrices(xp, monkeypatch, eager, irreps, leadi
 
 @pytest.mark.parametrize("leading", [((300,), (300,)), ((2, 1, 100), (3, 1)), ((3,), (200, 1)), ((), (500,))])
 def test_batches_beyond_one_piece(xp, monkeypatch, leading):
+    require_pieces(xp)
     monkeypatch.setattr(rotations, "_PIECE", 2**10)
     irreps = tp.Irreps("2x5o + 3e + 4x1o")
     matrices = random_rotations(int(np.prod(leading[0])), 7).reshape(*leading[0], 3, 3)
     x = np.random.default_rng(8).standard_normal((*leading[1], irreps.dim))
-    found = xp.to_numpy(tp.rotate(irreps, xp.asarray(matrices), xp.asarray(x)))
-    dense = xp.to_numpy(tp.wigner_d(irreps, xp.asarray(matrices)))
+    found = xp.to_numpy(tp.rotate(irreps, xp.asarray(matrices, core=2), xp.asarray(x)))
+    dense = xp.to_numpy(tp.wigner_d(irreps, xp.asarray(matrices, core=2)))
     np.testing.assert_allclose(found, (dense @ x[..., None])[..., 0], rtol=0, atol=10 * bound("float64", 5))
 
 

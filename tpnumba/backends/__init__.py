@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from tpnumba.backends import generic, lazy
-from tpnumba.backends.namespaces import Setting, is_lazy
+from tpnumba.backends.compiled import run_as_one
+from tpnumba.backends.namespaces import Setting, is_jax, is_lazy
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 
@@ -71,6 +72,21 @@ def run(
     backend: str = "auto",
 ) -> Array:
     """Evaluate ``plan`` on checked operands; see :func:`tpnumba.backends.generic.run` for the arguments."""
+    chosen = settle_backend(backend)
     if is_lazy(setting.xp):
-        return lazy.run(partial(run, backend=settle_backend(backend)), plan, operands, full, batch)
-    return _RUN[settle_backend(backend)](plan, operands, full, batch, setting, out)
+        return lazy.run(partial(run, backend=chosen), plan, operands, full, batch)
+    if is_jax(setting.xp):
+        return run_as_one(_run_arrays, setting, (chosen, plan, tuple(operands), full, batch), *operands.values())
+    return _RUN[chosen](plan, operands, full, batch, setting, out)
+
+
+def _run_arrays(
+    setting: Setting,
+    backend: str,
+    plan: Plan,
+    slots: tuple[int, ...],
+    full: tuple[int, ...],
+    batch: tuple[int, ...],
+    *arrays: Array,
+) -> Array:
+    return _RUN[backend](plan, dict(zip(slots, arrays, strict=True)), full, batch, setting, None)

@@ -1,7 +1,11 @@
-"""torch.compile: an operator is one step of the graph, so that the compiler need not read its Python code.
+"""The compilers of torch and jax.
 
-The step is a torch operator without a rule of its own for gradients, batching or code generation: torch traces through
+torch.compile sees an operator as one step of its graph, so that it need not read the Python code. The step is a torch
+operator without a rule of its own for gradients, batching or code generation: torch traces through
 it with the tensors it likes (fake, functional, wrapped), and finds the operations of the generic backend.
+
+jax compiles every single operation for every shape, which takes seconds for the many small ones of a plan; so the
+evaluation of a plan is one compiled function also outside of ``jax.jit``.
 """
 
 from __future__ import annotations
@@ -10,8 +14,10 @@ import itertools
 import sys
 import weakref
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from tpnumba.backends.namespaces import Setting, is_jax
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -57,7 +63,7 @@ def _call(operator: int, method: str, arrays: list[Any], names: list[str], backe
 
 
 def one_step(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Make a method of an operator, which has a number in ``_number``, one step of a graph that is being compiled."""
+    """Make a method of an operator, which has a number in ``_number``, one step for ``torch.compile``."""
     name = method.__name__
 
     @wraps(method)
@@ -77,3 +83,18 @@ def one_step(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
         return tuple(result) if len(result) > 1 else result[0]
 
     return call  # type: ignore[return-value]
+
+
+@cache
+def _jitted(function: Callable[..., Any], fixed: int) -> Callable[..., Any]:
+    """``function`` compiled by jax, anew for other values of its first ``fixed`` arguments."""
+    jitted: Callable[..., Any] = sys.modules["jax"].jit(function, static_argnums=tuple(range(fixed)))
+    return jitted
+
+
+def run_as_one(function: Callable[..., R], setting: Setting, fixed: tuple[Any, ...], *arrays: Any) -> R:
+    """``function(setting, *fixed, *arrays)``; for jax as one compiled function. What is fixed must be hashable."""
+    if is_jax(setting.xp):
+        # The device is that of the arrays, also for the tables that go into the compiled function.
+        function, setting = _jitted(function, 1 + len(fixed)), setting._replace(device=None)
+    return function(setting, *fixed, *arrays)

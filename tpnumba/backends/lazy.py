@@ -89,6 +89,6 @@ def map_samples(
         concatenate=True,
         # The pickled function names the result: dask's own way through a large plan is slow.
         token=f"tpnumba-{tokenize(pickle.dumps(function), *bare)}",
-        meta=bare[0]._meta.ravel()[:0].reshape((0,) * (axes + len(core))).astype(dtype),
+        meta=np.zeros_like(bare[0]._meta, dtype=dtype, shape=(0,) * (axes + len(core))),
     )
     return da.sum(result, axis=summed, keepdims=True) if summed else result

@@ -102,7 +102,7 @@ def _device(xp: Any, array: Array) -> Any:
     if is_numpy(xp):
         return "cpu"
     device = array_api_compat.device(array)
-    if array_api_compat.is_jax_namespace(xp) and not isinstance(device, sys.modules["jax"].Device):
+    if is_jax(xp) and not isinstance(device, sys.modules["jax"].Device):
         return None
     return device
 
@@ -128,6 +128,11 @@ def is_numpy(xp: Any) -> bool:
     return array_api_compat.is_numpy_namespace(xp)
 
 
+def is_jax(xp: Any) -> bool:
+    """Whether ``xp`` is jax's namespace."""
+    return array_api_compat.is_jax_namespace(xp)
+
+
 def is_lazy(xp: Any) -> bool:
     """Whether arrays of ``xp`` are computed later (dask)."""
     return array_api_compat.is_dask_namespace(xp)
@@ -137,7 +142,7 @@ def has_values(xp: Any, arrays: Iterable[Array]) -> bool:
     """Whether the numbers in ``arrays`` can be looked at now: not in dask, nor in a trace of jax or torch."""
     if is_lazy(xp):
         return False
-    if array_api_compat.is_jax_namespace(xp):
+    if is_jax(xp):
         return not any(isinstance(array, sys.modules["jax"].core.Tracer) for array in arrays)
     return not array_api_compat.is_torch_namespace(xp) or all(_is_plain_tensor(array) for array in arrays)
 
@@ -150,7 +155,7 @@ def is_eager(xp: Any, arrays: Iterable[Array]) -> bool:
     if array_api_compat.is_torch_namespace(xp):
         taped = sys.modules["torch"].is_grad_enabled()
         return all(_is_plain_tensor(array) and not (taped and array.requires_grad) for array in arrays)
-    return not (array_api_compat.is_jax_namespace(xp) or is_lazy(xp))
+    return not (is_jax(xp) or is_lazy(xp))
 
 
 def _is_plain_tensor(array: Array) -> bool:
@@ -167,7 +172,7 @@ def _is_plain_tensor(array: Array) -> bool:
 
 def has_float64(xp: Any) -> bool:
     """Whether there are float64 arrays: not in jax, unless its option ``jax_enable_x64`` is on."""
-    return not array_api_compat.is_jax_namespace(xp) or bool(sys.modules["jax"].config.jax_enable_x64)
+    return not is_jax(xp) or bool(sys.modules["jax"].config.jax_enable_x64)
 
 
 def constant(setting: Setting, table: Any, dtype: Any = None) -> Array:
