@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from tpnumba.backends import cpu, generic, lazy
-from tpnumba.backends.namespaces import Setting, is_lazy, is_numpy, short_name
+from tpnumba.backends.compiled import run_as_one
+from tpnumba.backends.namespaces import Setting, is_jax, is_lazy, is_numpy, short_name
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 
@@ -88,4 +89,19 @@ def run(
     """Evaluate ``plan`` on checked operands; see :func:`tpnumba.backends.generic.run` for the arguments."""
     if is_lazy(setting.xp):
         return lazy.run(partial(run, backend=backend, num_threads=num_threads), plan, operands, full, batch)
-    return _RUN[choose_backend(backend, plan, setting)](plan, operands, full, batch, setting, out, num_threads)
+    chosen = choose_backend(backend, plan, setting)
+    if is_jax(setting.xp):
+        return run_as_one(_run_arrays, setting, (chosen, plan, tuple(operands), full, batch), *operands.values())
+    return _RUN[chosen](plan, operands, full, batch, setting, out, num_threads)
+
+
+def _run_arrays(
+    setting: Setting,
+    backend: str,
+    plan: Plan,
+    slots: tuple[int, ...],
+    full: tuple[int, ...],
+    batch: tuple[int, ...],
+    *arrays: Array,
+) -> Array:
+    return _RUN[backend](plan, dict(zip(slots, arrays, strict=True)), full, batch, setting, None, None)

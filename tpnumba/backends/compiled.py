@@ -1,11 +1,11 @@
-"""Operators under the compilers of torch and jax.
+"""The compilers of torch and jax.
 
 torch.compile sees an operator as one step of its graph, so that it need not read the Python code. The step is a torch
 operator without a rule of its own for gradients, batching or code generation: torch traces through
 it with the tensors it likes (fake, functional, wrapped), and finds the operations of the generic backend.
 
-jax compiles every single operation for every shape, which takes seconds for the many small ones of an operator; so an
-operator is one compiled function also outside of ``jax.jit``.
+jax compiles every single operation for every shape, which takes seconds for the many small ones of a plan; so the
+evaluation of a plan is one compiled function also outside of ``jax.jit``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tpnumba.backends.namespaces import are_of_jax
+from tpnumba.backends.namespaces import Setting, is_jax
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -25,8 +25,6 @@ R = TypeVar("R")
 
 _numbers = itertools.count()
 _operators: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-
-_OPTIONS = ("backend", "num_threads")
 
 #: The library that the torch operator lives in as long as it is kept; empty before torch is there.
 _library: list[Any] = []
@@ -64,14 +62,8 @@ def _call(operator: int, method: str, arrays: list[Any], names: list[str], backe
     return list(result) if isinstance(result, tuple) else [result]
 
 
-@cache
-def _jitted(method: Callable[..., Any]) -> Callable[..., Any]:
-    function: Callable[..., Any] = sys.modules["jax"].jit(method, static_argnums=0, static_argnames=_OPTIONS)
-    return function
-
-
 def one_step(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Make a method of an operator, which has a number in ``_number``, one step for compilers."""
+    """Make a method of an operator, which has a number in ``_number``, one step for ``torch.compile``."""
     name = method.__name__
 
     @wraps(method)
@@ -80,10 +72,6 @@ def one_step(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
         if torch is not None and not _library:
             _define()
         if torch is None or not torch.compiler.is_dynamo_compiling():
-            if "jax" in sys.modules:
-                given = {key: value for key, value in kwargs.items() if value is not None}
-                if are_of_jax((*args, *(value for key, value in given.items() if key not in _OPTIONS))):
-                    return _jitted(method)(self, *args, **given)
             return method(self, *args, **kwargs)
         backend = kwargs.pop("backend", "auto")
         kwargs.pop("num_threads", None)
@@ -95,3 +83,18 @@ def one_step(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
         return tuple(result) if len(result) > 1 else result[0]
 
     return call  # type: ignore[return-value]
+
+
+@cache
+def _jitted(function: Callable[..., Any], fixed: int) -> Callable[..., Any]:
+    """``function`` compiled by jax, anew for other values of its first ``fixed`` arguments."""
+    jitted: Callable[..., Any] = sys.modules["jax"].jit(function, static_argnums=tuple(range(fixed)))
+    return jitted
+
+
+def run_as_one(function: Callable[..., R], setting: Setting, fixed: tuple[Any, ...], *arrays: Any) -> R:
+    """``function(setting, *fixed, *arrays)``; for jax as one compiled function. What is fixed must be hashable."""
+    if is_jax(setting.xp):
+        # The device is that of the arrays, also for the tables that go into the compiled function.
+        function, setting = _jitted(function, 1 + len(fixed)), setting._replace(device=None)
+    return function(setting, *fixed, *arrays)

@@ -122,7 +122,7 @@ def _device(xp: Any, array: Array) -> Any:
     if is_numpy(xp):
         return "cpu"
     device = array_api_compat.device(array)
-    if array_api_compat.is_jax_namespace(xp) and not isinstance(device, sys.modules["jax"].Device):
+    if is_jax(xp) and not isinstance(device, sys.modules["jax"].Device):
         return None
     return device
 
@@ -144,14 +144,14 @@ def short_name(xp: Any) -> str:
     return str(xp.__name__).removeprefix("array_api_compat.")
 
 
-def are_of_jax(values: Iterable[Any]) -> bool:
-    """Whether all ``values`` but None are arrays of jax."""
-    return all(value is None or array_api_compat.is_jax_array(value) for value in values)
-
-
 def is_numpy(xp: Any) -> bool:
     """Whether ``xp`` is NumPy's namespace."""
     return array_api_compat.is_numpy_namespace(xp)
+
+
+def is_jax(xp: Any) -> bool:
+    """Whether ``xp`` is jax's namespace."""
+    return array_api_compat.is_jax_namespace(xp)
 
 
 def is_lazy(xp: Any) -> bool:
@@ -163,7 +163,7 @@ def has_values(xp: Any, arrays: Iterable[Array]) -> bool:
     """Whether the numbers in ``arrays`` can be looked at now: not in dask, nor in a trace of jax or torch."""
     if is_lazy(xp):
         return False
-    if array_api_compat.is_jax_namespace(xp):
+    if is_jax(xp):
         return not any(isinstance(array, sys.modules["jax"].core.Tracer) for array in arrays)
     return not array_api_compat.is_torch_namespace(xp) or all(_is_plain_tensor(array) for array in arrays)
 
@@ -176,7 +176,7 @@ def is_eager(xp: Any, arrays: Iterable[Array]) -> bool:
     if array_api_compat.is_torch_namespace(xp):
         taped = sys.modules["torch"].is_grad_enabled()
         return all(_is_plain_tensor(array) and not (taped and array.requires_grad) for array in arrays)
-    return not (array_api_compat.is_jax_namespace(xp) or is_lazy(xp))
+    return not (is_jax(xp) or is_lazy(xp))
 
 
 def _is_plain_tensor(array: Array) -> bool:
@@ -193,7 +193,7 @@ def _is_plain_tensor(array: Array) -> bool:
 
 def has_float64(xp: Any) -> bool:
     """Whether there are float64 arrays: not in jax, unless its option ``jax_enable_x64`` is on."""
-    return not array_api_compat.is_jax_namespace(xp) or bool(sys.modules["jax"].config.jax_enable_x64)
+    return not is_jax(xp) or bool(sys.modules["jax"].config.jax_enable_x64)
 
 
 def constant(setting: Setting, table: Any, dtype: Any = None) -> Array:

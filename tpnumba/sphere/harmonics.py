@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tpnumba.backends import settle_backend, settle_threads
-from tpnumba.backends.compiled import enter, one_step
+from tpnumba.backends.compiled import enter, one_step, run_as_one
 from tpnumba.backends.lazy import map_samples
 from tpnumba.backends.namespaces import (
     Setting,
@@ -128,10 +128,10 @@ class SphericalHarmonics:
             require_result(shape, setting)
         rows = setting.xp.reshape(xyz, (-1, 3)) if prod(shape[:-1]) else setting.xp.reshape(xyz, (0, 3))
         if not is_eager(setting.xp, (xyz,)):
-            return setting.xp.reshape(self._values(setting, rows), shape)
+            return setting.xp.reshape(run_as_one(_values, setting, (self,), rows), shape)
         result = setting.xp.empty((rows.shape[0], shape[-1]), dtype=setting.dtype, device=setting.device)
         for cut in _cuts(rows.shape[0], shape[-1]):
-            result[cut, :] = self._values(setting, rows[cut, :])
+            result[cut, :] = _values(setting, self, rows[cut, :])
         result = setting.xp.reshape(result, shape)
         if out is None:
             return result
@@ -166,45 +166,48 @@ class SphericalHarmonics:
         rows = xp.astype(xp.reshape(xyz, (count, 3)), setting.dtype, copy=False)
         cotangents = xp.reshape(cotangent, (count, expected[-1]))
         cuts = _cuts(count, expected[-1]) if is_eager(xp, (xyz, cotangent)) else [slice(0, count)]
-        parts = [self._gradient(setting, rows[cut, :], cotangents[cut, :]) for cut in cuts]
+        parts = [run_as_one(_gradient, setting, (self,), rows[cut, :], cotangents[cut, :]) for cut in cuts]
         gradient = xp.concat(parts, axis=0) if parts else xp.zeros((0, 3), dtype=setting.dtype, device=setting.device)
         return xp.reshape(gradient, tuple(xyz.shape))
-
-    def _gradient(self, setting: Setting, xyz: Array, cotangent: Array) -> Array:
-        xp = setting.xp
-        work = self._working(setting)
-        xyz, cotangent = (xp.astype(array, work.dtype, copy=False) for array in (xyz, cotangent))
-        points, *lengths = _directions(work, xyz) if self.normalize else (xyz,)
-        values = _solid(work, points, max(self.lmax - 1, 0), "integral", self.normalize)
-        ladder = gradient_ladder(self.lmax, self.normalization)
-
-        def term(number: int) -> Array:
-            lower = xp.take(values, constant(work, ladder.places[number]), axis=1)
-            return lower * constant(work, ladder.weights[number])
-
-        derivatives = term(0) + term(1), term(2), term(3) + term(4)
-        gradient = xp.concat([xp.sum(d * cotangent, axis=-1, keepdims=True) for d in derivatives], axis=-1)
-        if lengths:
-            radial = xp.sum(gradient * points, axis=-1, keepdims=True)
-            tangent = (gradient - radial * points) / lengths[0] / lengths[1]
-            gradient = xp.where(xp.any(points != 0, axis=-1, keepdims=True), tangent, xp.zeros_like(tangent))
-        return xp.astype(gradient, setting.dtype, copy=False)
-
-    def _values(self, setting: Setting, xyz: Array) -> Array:
-        work = self._working(setting)
-        xyz = setting.xp.astype(xyz, work.dtype, copy=False)
-        points = _directions(work, xyz)[0] if self.normalize else xyz
-        values = _solid(work, points, self.lmax, self.normalization, self.normalize)
-        return setting.xp.astype(values, setting.dtype, copy=False)
-
-    def _working(self, setting: Setting) -> Setting:
-        if self.lmax <= _HIGHEST_SINGLE or not has_float64(setting.xp):
-            return setting
-        return setting._replace(dtype=setting.xp.float64)
 
 
 def _rebuild(lmax: int, normalization: str, normalize: bool) -> SphericalHarmonics:
     return SphericalHarmonics(lmax, normalization=normalization, normalize=normalize)
+
+
+def _gradient(setting: Setting, harmonics: SphericalHarmonics, xyz: Array, cotangent: Array) -> Array:
+    xp = setting.xp
+    work = _working(setting, harmonics.lmax)
+    xyz, cotangent = (xp.astype(array, work.dtype, copy=False) for array in (xyz, cotangent))
+    points, *lengths = _directions(work, xyz) if harmonics.normalize else (xyz,)
+    values = _solid(work, points, max(harmonics.lmax - 1, 0), "integral", harmonics.normalize)
+    ladder = gradient_ladder(harmonics.lmax, harmonics.normalization)
+
+    def term(number: int) -> Array:
+        lower = xp.take(values, constant(work, ladder.places[number]), axis=1)
+        return lower * constant(work, ladder.weights[number])
+
+    derivatives = term(0) + term(1), term(2), term(3) + term(4)
+    gradient = xp.concat([xp.sum(d * cotangent, axis=-1, keepdims=True) for d in derivatives], axis=-1)
+    if lengths:
+        radial = xp.sum(gradient * points, axis=-1, keepdims=True)
+        tangent = (gradient - radial * points) / lengths[0] / lengths[1]
+        gradient = xp.where(xp.any(points != 0, axis=-1, keepdims=True), tangent, xp.zeros_like(tangent))
+    return xp.astype(gradient, setting.dtype, copy=False)
+
+
+def _values(setting: Setting, harmonics: SphericalHarmonics, xyz: Array) -> Array:
+    work = _working(setting, harmonics.lmax)
+    xyz = setting.xp.astype(xyz, work.dtype, copy=False)
+    points = _directions(work, xyz)[0] if harmonics.normalize else xyz
+    values = _solid(work, points, harmonics.lmax, harmonics.normalization, harmonics.normalize)
+    return setting.xp.astype(values, setting.dtype, copy=False)
+
+
+def _working(setting: Setting, lmax: int) -> Setting:
+    if lmax <= _HIGHEST_SINGLE or not has_float64(setting.xp):
+        return setting
+    return setting._replace(dtype=setting.xp.float64)
 
 
 def _check_points(named: dict[str, Array], backend: str, num_threads: int | None) -> Setting:

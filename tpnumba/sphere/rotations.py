@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tpnumba.backends.blocks import blocks, clip
+from tpnumba.backends.compiled import run_as_one
 from tpnumba.backends.lazy import map_samples
 from tpnumba.backends.namespaces import (
     FLOATS,
@@ -80,22 +81,11 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
     if bare and has_values(xp, (matrices,)) and not bool(xp.all(signs > 0)):
         raise ValueError("R has determinant -1, and a bare degree has no parity: give irreps such as '2e' instead")
     require_memory(n * irreps.dim**2 * setting.itemsize, f"{n} Wigner D matrices of dimension {irreps.dim}")
-
-    # Where every single irrep stands, by degree: each matrix is made once.
-    places: dict[int, list[tuple[slice, int]]] = {}
-    for where, (mul, ir) in zip(irreps.slices(), irreps, strict=True):
-        for start in range(where.start, where.start + mul * ir.dim, ir.dim):
-            places.setdefault(ir.l, []).append((slice(start, start + ir.dim), ir.p))
-    highest = max(places, default=0)
     if not is_eager(xp, (matrices,)):
-        turns = _split(setting, proper, highest)
-        blocks_at = {
-            place.start: (place, _matrix(setting, turns, degree) * _sign(xp, signs, parity))
-            for degree, found in places.items()
-            for place, parity in found
-        }
-        result = _block_diagonal(setting, n, irreps.dim, [blocks_at[start] for start in sorted(blocks_at)])
+        result = run_as_one(_matrices_at_once, setting, (irreps,), proper, signs)
         return xp.reshape(result, (*_leading(R), irreps.dim, irreps.dim))
+    places = _places(irreps)
+    highest = max(places, default=0)
     result = xp.zeros((n, irreps.dim, irreps.dim), dtype=setting.dtype, device=setting.device)
     for (cut,) in blocks((n,), max(1, _PIECE // (2 * highest + 1) ** 2)):
         turns = _split(setting, proper[cut, :, :], highest)
@@ -153,8 +143,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
     proper, signs = _split_parity(setting, matrices)
     features = xp.reshape(xp.astype(x, setting.dtype, copy=False), (*padded_x, irreps.dim))
     if not is_eager(xp, (matrices, x)):
-        parts = [turned for _, turned in _turn_blocks(setting, irreps, proper, signs, features, layout)]
-        return xp.concat(parts, axis=-1)
+        return run_as_one(_turn_at_once, setting, (irreps, layout), proper, signs, features)
     result = xp.empty((*samples, irreps.dim), dtype=setting.dtype, device=setting.device)
     width = max(mul * ir.dim for mul, ir in irreps) + 6 * max(irreps.ls)
     for block in blocks(samples, max(1, _PIECE // width)):
@@ -163,6 +152,34 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         for where, turned in _turn_blocks(setting, irreps, *cut, layout):
             result[(*block, where)] = turned
     return result
+
+
+def _places(irreps: Irreps) -> dict[int, list[tuple[slice, int]]]:
+    """Where every single irrep stands, and its parity, by degree: each matrix is made once."""
+    places: dict[int, list[tuple[slice, int]]] = {}
+    for where, (mul, ir) in zip(irreps.slices(), irreps, strict=True):
+        for start in range(where.start, where.start + mul * ir.dim, ir.dim):
+            places.setdefault(ir.l, []).append((slice(start, start + ir.dim), ir.p))
+    return places
+
+
+def _matrices_at_once(setting: Setting, irreps: Irreps, proper: Array, signs: Array) -> Array:
+    """All matrices without writing into an array."""
+    places = _places(irreps)
+    turns = _split(setting, proper, max(places, default=0))
+    blocks_at = {
+        place.start: (place, _matrix(setting, turns, degree) * _sign(setting.xp, signs, parity))
+        for degree, found in places.items()
+        for place, parity in found
+    }
+    placed = [blocks_at[start] for start in sorted(blocks_at)]
+    return _block_diagonal(setting, proper.shape[0], irreps.dim, placed)
+
+
+def _turn_at_once(setting: Setting, irreps: Irreps, layout: str, proper: Array, signs: Array, x: Array) -> Array:
+    """All features, turned, without writing into an array."""
+    parts = [turned for _, turned in _turn_blocks(setting, irreps, proper, signs, x, layout)]
+    return setting.xp.concat(parts, axis=-1)
 
 
 def _turn_blocks(
