@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from tpnumba.backends.generic.pairwise import Letters, arrange, multiply
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import PAIR, Contraction, Group
+from tpnumba.plans.ordering import BATCH
 
 Array = Any
 
@@ -25,6 +26,7 @@ def evaluate(plan: Contraction, setting: Setting, inputs: dict[int, Array]) -> I
     """
     xp, device, _ = setting
     output = plan.operands[plan.output]
+    samples = [inputs[i].shape[0] for i in plan.inputs if plan.operands[i].access == "batch"]
     for number, group in enumerate(plan.groups):
         factors = [_factor(xp, device, plan.operands[i], group, i, inputs[i]) for i in group.inputs]
         table = xp.asarray(_table(plan, number, setting.dtype_name), device=device)
@@ -33,7 +35,7 @@ def evaluate(plan: Contraction, setting: Setting, inputs: dict[int, Array]) -> I
         for step in group.order.steps:
             (left, ll), (right, rl) = factors[step.left], factors[step.right]
             factors.append((multiply(xp, left, ll, right, rl, step.letters), step.letters))
-        value, letters = _spread(xp, *factors[-1], wanted, group)
+        value, letters = _spread(xp, *factors[-1], wanted, {**group.extents, BATCH: max(samples, default=1)})
         if PAIR in wanted:
             value, letters = _compress_pairs(xp, device, value, letters, wanted, group)
         value = arrange(xp, value, letters, wanted)
@@ -90,13 +92,18 @@ def _expand_pairs(xp: Any, device: Any, block: Array, letters: Letters, n: int) 
     return square, (*letters[:axis], "u", "v", *letters[axis + 1 :])
 
 
-def _spread(xp: Any, value: Array, letters: Letters, wanted: Letters, group: Group) -> tuple[Array, Letters]:
-    """Repeat a value along the letters of the output that no factor has (the gradient of a sum over a channel)."""
+def _spread(
+    xp: Any, value: Array, letters: Letters, wanted: Letters, extents: Mapping[str, int]
+) -> tuple[Array, Letters]:
+    """Repeat a value along the letters of the output that no factor has.
+
+    Such are a channel, in the gradient of a sum over it, and the samples, in a path that only reads rows for all.
+    """
     missing = tuple(letter for letter in wanted if letter != PAIR and letter not in letters)
     if not missing:
         return value, letters
-    extents = tuple(group.extents[letter] for letter in missing)
-    value = xp.broadcast_to(xp.reshape(value, (*value.shape, *(1 for _ in missing))), (*value.shape, *extents))
+    repeats = tuple(extents[letter] for letter in missing)
+    value = xp.broadcast_to(xp.reshape(value, (*value.shape, *(1 for _ in missing))), (*value.shape, *repeats))
     return value, (*letters, *missing)
 
 
