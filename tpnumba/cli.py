@@ -125,6 +125,7 @@ def _compare(options: argparse.Namespace) -> None:
     if options.json is not None:
         document = {"machine": machine, "rows": [row.as_dict() for row in rows]}
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        sys.stdout.flush()  # FILE may be /dev/stdout
         write_whole(options.json, lambda stream: stream.write(text.encode()))
     if options.plot is not None:
         drawing = figure(rows, subject)

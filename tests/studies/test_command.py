@@ -206,6 +206,24 @@ def test_devices_are_written_and_stay_devices() -> None:
     assert not Path(os.devnull).is_file()
 
 
+def test_names_of_open_files_stay_what_they_are(tmp_path: Path) -> None:
+    """Standard output in a file: both the tables and the rows go there, and nothing takes the place of the name."""
+    before = os.readlink("/dev/stdout")
+    with (tmp_path / "out.txt").open("w") as stream:
+        command = [sys.executable, "-m", "tpnumba", *QUICK, "--json", "/dev/stdout"]
+        subprocess.run(command, stdout=stream, check=True)
+    text = (tmp_path / "out.txt").read_text()
+    assert text.index("MIMO:") < text.index('"rows"')
+    assert os.readlink("/dev/stdout") == before
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    assert main([*QUICK, "--json", str(tmp_path / "link.json")]) == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "real.json").read_text())["rows"]
+
+
 def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "rich.console", None)
     assert main(QUICK) == 2

@@ -16,8 +16,9 @@ def check_writable(option: str, path: str) -> None:
         raise ValueError(f"{option} {path} is a directory")
     if target.exists() and not os.access(target, os.W_OK):
         raise ValueError(f"{option} {path} cannot be written")
-    if target.exists() and not target.is_file():
+    if _is_of_the_system(path) or (target.exists() and not target.is_file()):
         return
+    target = Path(os.path.realpath(path))
     try:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
@@ -25,13 +26,22 @@ def check_writable(option: str, path: str) -> None:
         raise ValueError(f"{option} {path} cannot be written: {error.strerror}") from error
 
 
+def _is_of_the_system(path: str) -> bool:
+    """Whether a name stands for a device or an open file: nothing may be put in its place."""
+    return os.path.abspath(path).startswith(("/dev/", "/proc/"))
+
+
 def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then put it in its place; devices and pipes are written directly."""
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        with target.open("wb") as stream:
+    """Let ``write`` fill a file beside ``path``, then put it in its place; devices and pipes are written directly.
+
+    So are the names that the system gives to open files, such as ``/dev/stdout``, also where that is a regular file: it
+    is appended to, and the name stays what it is. Other links are followed.
+    """
+    if _is_of_the_system(path) or (Path(path).exists() and not Path(path).is_file()):
+        with Path(path).open("ab") as stream:
             write(stream)
         return
+    target = Path(os.path.realpath(path))
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
