@@ -260,6 +260,33 @@ def test_machine_code_is_kept_and_taken_again_and_never_stale(tmp_path: Path):
     assert len(list(cache.iterdir())) == 2
 
 
+@pytest.mark.parametrize("damage", [("nbi", "empty"), ("nbc", "cut"), ("nbc", "mixed up")])
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage):
+    kind, how = damage
+    first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
+    files = sorted(tmp_path.glob(f"*/*.{kind}"))
+    whole = [path.read_bytes() for path in files]
+    for i, path in enumerate(files):
+        path.write_bytes({"empty": b"", "cut": whole[i][:200], "mixed up": whole[i - 1]}[how])
+    again = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
+    assert (again.stdout, again.stderr) == (first.stdout, "")
+    assert all(path.stat().st_size > 200 for path in files)
+
+
+def test_a_full_disk_is_no_error(tmp_path: Path):
+    code = """
+        import numba.core.caching as caching
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        caching.IndexDataCacheFile.save = full
+        """
+    done = in_process(textwrap.dedent(code) + textwrap.dedent(QUICK), TPNUMBA_CACHE_DIR=str(tmp_path))
+    assert done.stdout.startswith("[0.0, 0.0, 0.7"), done.stderr
+    assert done.stderr.count("No space left on device") == 1
+
+
 def test_warmup_leaves_nothing_to_compile(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "tpnumba", "warmup"],
