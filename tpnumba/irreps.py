@@ -291,9 +291,10 @@ class Irreps(_Unsearchable, tuple[MulIrrep, ...]):
         Raises:
             ValueError: there is no irrep.
         """
-        if not self.ls:
+        highest = max((block.ir.l for block in self if block.mul > 0), default=None)
+        if highest is None:
             raise ValueError("lmax is not defined for empty irreps")
-        return max(self.ls)
+        return highest
 
     def count(self, ir: IrrepLike, /) -> int:  # type: ignore[override]
         """The multiplicity of ``ir``, summed over the blocks."""

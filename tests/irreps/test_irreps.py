@@ -285,3 +285,7 @@ def test_spherical_harmonics_have_their_parity(lmax):
     assert [str(block.ir) for block in natural] == [str(tp.Irrep(f"{l}y")) for l in range(lmax + 1)]  # noqa: E741
     assert natural.dim == (lmax + 1) ** 2
     assert {ir.p for _, ir in tp.Irreps.spherical_harmonics(lmax, 1)} == {1}
+
+
+def test_the_largest_degree_of_many_copies_needs_no_list_of_them():
+    assert tp.Irreps("1000000000000000x1o + 0x7e + 2e").lmax == 2

@@ -94,6 +94,20 @@ def test_out_that_does_not_fit(error, out, message):
         FULL(X, Y, out=out)
 
 
+def test_out_that_overlaps_itself():
+    memory = np.zeros(100)
+    for shape, strides in (((5, 12), (0, 8)), ((5, 12), (8, 8)), ((5, 12), (88, 8)), ((5, 12), (-40, 8))):
+        out = np.lib.stride_tricks.as_strided(memory[50:], shape, strides)
+        with pytest.raises(ValueError, match="out must not overlap itself") as error:
+            FULL(X, Y, out=out)
+        assert one_line(error)
+    diagonal = np.diagonal(np.zeros((12, 5, 5)), axis1=1, axis2=2).T
+    for out in (np.zeros((12, 5)).T, np.zeros((9, 36))[8:3:-1, ::-3], diagonal):
+        out.flags.writeable = True
+        np.testing.assert_array_equal(FULL(X, Y, out=out), FULL(X, Y))
+    assert FULL(X[:0], Y[:0], out=np.broadcast_to(memory[:12], (5, 12))[:0].copy()).shape == (0, 12)
+
+
 def test_out_that_overlaps_an_input():
     memory = np.ones((5, 19))
     x, y, out = memory[:, :4], memory[:, 4:7], memory[:, 7:]

@@ -139,6 +139,12 @@ def test_a_reader_that_leaves_early_is_no_traceback() -> None:
     assert done.stderr == ""
 
 
+def test_without_an_output_there_is_no_traceback() -> None:
+    command = f"{sys.executable} -m tpnumba compare --lmax 1 --batch 10 >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -157,6 +163,7 @@ def test_a_reader_that_leaves_early_is_no_traceback() -> None:
         (["compare", "--plot", "same.png", "--json", "same.png"], "are both same.png"),
         (["compare", "--batch", "1000000000000"], "samples up to L = 4 would take"),
         (["compare", "--lmax", "100000"], "would take"),
+        (["compare", "--lmax", "99999999999999999999999"], "would take"),
         (["wonder"], "wonder"),
         ([], "COMMAND"),
         (["compare", "--frobnicate"], "--frobnicate"),

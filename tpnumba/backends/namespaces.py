@@ -220,7 +220,7 @@ def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapp
 
     Raises:
         TypeError: another namespace, device or dtype, or a namespace whose arrays cannot be written into.
-        ValueError: another shape, read-only, or memory shared with an operand.
+        ValueError: another shape, read-only, or memory shared with an operand or between its own numbers.
     """
     xp = setting.xp
     if not is_array(out) or array_api_compat.array_namespace(out) is not xp:
@@ -238,9 +238,23 @@ def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapp
         raise ValueError(f"out must have shape {shape}, got {tuple(out.shape)}")
     if is_numpy(xp) and not out.flags.writeable:
         raise ValueError("out is read-only")
+    if is_numpy(xp) and _overlaps_itself(out):
+        raise ValueError(f"out must not overlap itself, got strides {out.strides} for shape {out.shape}")
     for name, operand in operands.items():
         if _overlap(out, operand):
             raise ValueError(f"out must not overlap {name}: it is written while {name} is read")
+
+
+def _overlaps_itself(out: Any) -> bool:
+    """Whether two numbers may share memory: no axis steps over what those with smaller steps span."""
+    if out.size == 0:
+        return False
+    span = out.itemsize
+    for step, n in sorted((abs(step), n) for step, n in zip(out.strides, out.shape, strict=True) if n > 1):
+        if step < span:
+            return True
+        span += step * (n - 1)
+    return False
 
 
 def _overlap(a: Any, b: Any) -> bool:

@@ -76,12 +76,14 @@ def compare(
     """
     # The complete product of two features has the product of their dimensions, a field three times its degrees: no
     # result is larger. It is held twice.
+    what = f"operands and results of {batch:,} samples up to L = {lmax:,}"
+    require_memory(batch * ITEMSIZE[dtype] * (lmax + 1) ** 2, what)  # before the degrees are listed
     widest = 0
     for setting in SETTINGS:
         first, second, out = (sum(2 * degree + 1 for degree in degrees) for degrees in setting.degrees(lmax))
         widest = max(widest, first + second + 2 * first * second, 3 * (first + second + 2 * out))
     needed = batch * widest * (ITEMSIZE[dtype] + ITEMSIZE["float64"])
-    require_memory(needed, f"operands and results of {batch:,} samples up to L = {lmax:,}")
+    require_memory(needed, what)
     listed = cases(lmax)
     products = {case: case.build() for case in listed}
     features = neighbourhood_features(neighbourhoods, lmax)

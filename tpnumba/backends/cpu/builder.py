@@ -93,7 +93,7 @@ class Builder:
         self.rows: list[Ints] = []
         self.places: list[Ints] = []
         self.values: list[npt.NDArray[np.float64]] = []
-        self.n_channels = self.n_rows = self.n_terms = 0
+        self.n_channels = self.n_rows = self.n_terms = self.n_results = 0
         self.largest = 0
         self.flops = 0
 
@@ -102,6 +102,10 @@ class Builder:
         output = self.plan.output
         left, right, third = components_of(paths[0])
         mixed = mixes(paths[0])
+        # Counted before anything as long as that is made.
+        self.n_results += len(paths) * prod(self._ranges(paths[0], mixed=mixed).values())
+        if self.n_results > _MOST_ENTRIES:
+            return False
         roles = [self._roles(path, mixed=mixed) for path in paths]
         role, weight = roles[0], weights_of(paths[0])
         combinations = role[left].channel.size
@@ -146,7 +150,8 @@ class Builder:
         group += [self.n_channels, self.n_channels + combinations, first_row, self.n_rows, *mixing]
         self.n_channels += combinations
         self.groups.append(group)
-        return self.n_terms + self.n_channels + self.n_rows <= _MOST_ENTRIES
+        self.n_results += (self.n_rows - first_row) * combinations
+        return self.n_results + self.n_terms + self.n_channels + self.n_rows <= _MOST_ENTRIES
 
     def _mixing(self, path: Path, role: dict[int, _Role]) -> list[int]:
         """The columns of a group that mixes; in ``role`` the third operand gives way to the scratch runs."""
@@ -209,21 +214,23 @@ class Builder:
         self.n_channels += 1
         self.flops += 2 * table.values.size + 2 * count * size * (short + 1)
 
-    def _roles(self, path: Path, *, mixed: bool) -> dict[int, _Role]:
-        """Each operand of a path: letters to channel numbers, for every combination of channels.
-
-        The channel that weights mix over takes no part in the combinations.
-        """
-        extents = channel_extents(path, self.plan.operands)
+    def _ranges(self, path: Path, *, mixed: bool) -> dict[str, int]:
+        """The channel letters that run through all combinations; one that weights mix over does not."""
         letters = {letter for i in range(len(self.plan.operands)) for letter in path.letters(i)}
         if mixed:
             letters -= set(path.letters(components_of(path)[2]))
         if PAIR in letters:
             letters -= {"u", "v"}
-        order = sorted(letters)
-        grids = np.meshgrid(*(np.arange(extents[letter]) for letter in order), indexing="ij")
-        index = {letter: grid.ravel() for letter, grid in zip(order, grids, strict=True)}
-        count = prod(extents[letter] for letter in order)
+        extents = channel_extents(path, self.plan.operands)
+        return {letter: extents[letter] for letter in sorted(letters)}
+
+    def _roles(self, path: Path, *, mixed: bool) -> dict[int, _Role]:
+        """Each operand of a path: letters to channel numbers, for every combination of channels."""
+        extents = channel_extents(path, self.plan.operands)
+        ranges = self._ranges(path, mixed=mixed)
+        grids = np.meshgrid(*(np.arange(extent) for extent in ranges.values()), indexing="ij")
+        index = {letter: grid.ravel() for letter, grid in zip(ranges, grids, strict=True)}
+        count = prod(ranges.values())
         if PAIR in index:
             index["u"], index["v"] = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
         roles = {}

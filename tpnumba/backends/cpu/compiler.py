@@ -102,7 +102,7 @@ class _CacheImpl(caching.CompileResultCacheImpl):
 
 
 class _Cache(caching.FunctionCache):
-    """Numba's, but the state of the folder makes no call fail: what cannot be read or kept is compiled anew."""
+    """Numba's, but no state of the folder makes a call fail: what cannot be read is compiled anew."""
 
     _impl_class = _CacheImpl
 

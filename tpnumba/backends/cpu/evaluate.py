@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, clip, fold, rows_of
 from tpnumba.backends.cpu.lanes import ADDRESS, OUTPUT, SHARED, contract
-from tpnumba.backends.cpu.planning import make_program, program_of
+from tpnumba.backends.cpu.planning import MOST_BYTES, make_program, program_of
 from tpnumba.backends.cpu.program import LINE, VECTORS, Program
 from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
 from tpnumba.backends.namespaces import Setting
@@ -54,6 +54,7 @@ def run(
         result[...] = 0.0
         return result
     threads = default_threads() if num_threads is None else num_threads
+    threads = max(1, min(threads, MOST_BYTES // (program.tile_size * dtype.itemsize)))
     # With one sample a result is its own sum, and there is nothing to add up.
     summed = count > 1 and plan.operands[plan.output].access == "shared"
     padded = (1,) * (len(full) - len(batch)) + batch

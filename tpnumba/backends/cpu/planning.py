@@ -13,6 +13,8 @@ from tpnumba.plans.contraction import Contraction
 
 #: A tile of at most so many bytes stays in the second cache; runs are shortened, down to one vector, to keep to it.
 _TILE_BYTES = 3 * 2**18
+#: What the tiles of all threads may take together. A plan whose shortest tile is larger has no program.
+MOST_BYTES = 2**25
 
 
 @lru_cache(maxsize=4096)
@@ -42,6 +44,8 @@ def make_program(plan: Contraction, dtype: str, vectors: int | None = None) -> P
     largest = max((max(path.coupling.shape) ** 2 for path in plan.paths), default=0)
     scratch = max((scratch_size(path, plan) for path in plan.paths), default=0)
     total = sum(size for i, size in enumerate(plan.sizes) if i != compact) + largest + scratch
+    if total * LINE > MOST_BYTES:
+        return None
     if vectors is None:
         vectors = next((v for v in VECTORS if total * v * LINE <= _TILE_BYTES), VECTORS[-1])
     builder = Builder(plan, line, vectors * line, scratch, compact)
