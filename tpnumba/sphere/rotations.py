@@ -251,7 +251,8 @@ def _split_parity(setting: Setting, matrices: Array) -> tuple[Array, Array]:
         - r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0])
         + r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0])
     )
-    sign = xp.astype(xp.sign(determinant), setting.dtype, copy=False)[..., None, None]
+    one = xp.ones_like(determinant)  # torch cannot batch what array-api-compat makes of sign
+    sign = xp.astype(xp.where(determinant < 0, -one, one), setting.dtype, copy=False)[..., None, None]
     return matrices * sign, sign
 
 
