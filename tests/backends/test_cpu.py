@@ -288,6 +288,36 @@ def test_machine_code_is_kept_and_taken_again_and_never_stale(tmp_path: Path):
     assert len(list(cache.iterdir())) == 2
 
 
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "mixed up"])
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, kind, damage):
+    first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    files = sorted(folder.glob(f"*.{kind}"))
+    whole = [path.read_bytes() for path in files]
+    for i, path in enumerate(files):
+        path.write_bytes(
+            {"empty": b"", "cut": whole[i][:200], "noise": b"\x15" * 999, "mixed up": whole[i - 1]}[damage]
+        )
+    for _ in range(2):
+        again = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
+        assert (again.stdout, again.stderr, again.returncode) == (first.stdout, "", 0)
+    assert all(len(path.read_bytes()) > 999 for path in folder.glob("*.nbi"))
+
+
+def test_a_full_disk_is_no_error(tmp_path: Path):
+    code = f"""
+        import numba.core.caching as caching
+        def full(*_):
+            raise OSError(28, "No space left on device")
+        caching.IndexDataCacheFile.save = full
+        {QUICK.strip()}
+        """
+    done = in_process(code.replace("\n    print", "\n        print"), TPNUMBA_CACHE_DIR=str(tmp_path))
+    assert done.stdout.startswith("[0.0, 0.0, 0.7"), done.stderr
+    assert done.stderr.count("No space left on device") == 1
+
+
 def test_warmup_leaves_nothing_to_compile(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "tpnumba", "warmup"],

@@ -218,3 +218,14 @@ def test_weights_stay_per_sample_or_shared():
     np.testing.assert_allclose(p(x, y, weights), each, atol=tolerance("float64", 2, 4) * 100)
     shared = np.stack([p(x[i], y[i], weights[0]) for i in range(6)])
     np.testing.assert_allclose(p(x, y, weights[0]), shared, atol=tolerance("float64", 2, 4) * 100)
+
+
+def test_only_the_weights_differ_between_samples(xp):
+    """A path without weights then has the same result for every sample, next to paths with weights that have not."""
+    p = tp.TensorProduct("2x1o", "2x1o", "2x0e", [(0, 0, 0, "uvu", True), (0, 0, 0, "uvu", False)])
+    x, y = np.random.default_rng(0).standard_normal((2, 6))
+    weights = np.random.default_rng(1).standard_normal((3, p.weight_numel))
+    expected = np.stack([p(x, y, w) for w in weights])
+    for rows in (weights, weights[:1]):
+        found = xp.to_numpy(p(xp.asarray(x), xp.asarray(y), xp.asarray(rows)))
+        np.testing.assert_allclose(found, expected[: len(rows)], rtol=0, atol=tolerance("float64", 1, 100))

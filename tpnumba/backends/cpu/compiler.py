@@ -14,6 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -101,4 +102,27 @@ class _CacheImpl(caching.CompileResultCacheImpl):
 
 
 class _Cache(caching.FunctionCache):
+    """Numba's, but the state of the folder makes no call fail: what cannot be read or kept is compiled anew."""
+
     _impl_class = _CacheImpl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except Exception:  # a damaged file is no pickle, and fails as such: in any way
+            with suppress(OSError):
+                self.flush()  # type: ignore[no-untyped-call]
+            return None
+        # Processes that compile at once may give one name to the machine code of two signatures.
+        return found if found is None or tuple(found.signature.args) == tuple(sig) else None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            _warn_that_nothing_is_kept(str(error))
+
+
+@lru_cache(maxsize=1)
+def _warn_that_nothing_is_kept(reason: str) -> None:
+    warnings.warn(f"tpnumba cannot keep compiled kernels: {reason}", RuntimeWarning, stacklevel=2)
