@@ -1,0 +1,40 @@
+"""CuPy arrays, which need a GPU: the same numbers as NumPy's, on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from namespaces.kinds import KINDS
+from strategies import random_arguments, tolerance
+
+import tpnumba as tp
+
+cupy = pytest.importorskip("cupy", reason="needs CuPy and a GPU (extras cuda12 and cuda13)")
+
+
+def close(found, expected):
+    assert isinstance(found, cupy.ndarray)
+    size = 1 + float(np.max(np.abs(expected), initial=0.0))
+    np.testing.assert_allclose(found.get(), expected, rtol=0, atol=size * tolerance("float64", 4, 1000))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_calls_and_gradients(name):
+    p = KINDS[name]
+    plain = random_arguments(p, (5,), (5,))
+    arguments = [cupy.asarray(x) for x in plain]
+    expected = p(*plain)
+    close(p(*arguments), expected)
+    named, there = ({"weights": x[2]} if len(x) == 3 else {} for x in (plain, arguments))
+    found = p.vjp(*arguments[:2], cupy.asarray(expected), **there)
+    for one, other in zip(found, p.vjp(*plain[:2], expected, **named), strict=True):
+        close(one, other)
+
+
+def test_harmonics_and_out():
+    points = np.random.default_rng(0).standard_normal((5, 3))
+    out = cupy.empty((5, 16))
+    assert tp.SphericalHarmonics(3)(cupy.asarray(points), out=out) is out
+    close(out, tp.SphericalHarmonics(3)(points))
+    with pytest.raises(TypeError, match="out must be an array of numpy"):
+        tp.SphericalHarmonics(3)(points, out=out)
