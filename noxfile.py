@@ -29,7 +29,7 @@ def namespaces(session: nox.Session) -> None:
     """The property tests on the arrays of torch, dask and jax, and what each of these can do beyond them."""
     session.install("torch==2.13.0")  # as above
     session.install(".[test]", "jax", "dask[array]")
-    session.run("python", "-m", "pytest", "--ignore=tests/peers", "--namespaces=torch,dask", *session.posargs)
+    session.run("python", "-m", "pytest", "--ignore=tests/peers", "--namespaces=torch,dask,cupy", *session.posargs)
     # jax compiles every shape that is new to it, so there the properties of products stand for the rest.
     chosen = ("tests/namespaces", "tests/products/test_properties.py", "tests/backends/test_pairwise.py")
     session.run("python", "-m", "pytest", *chosen, "--namespaces=jax", *session.posargs)
