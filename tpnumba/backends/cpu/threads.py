@@ -40,7 +40,7 @@ def share(task: Callable[[int], None], pieces: int, num_threads: int) -> None:
     work = _Work(task, pieces)
     _pool.ask(work, helpers)
     try:
-        work.take_part()
+        work.do_pieces()
     except BaseException as error:
         work.fail(error)
     work.finish()
@@ -54,18 +54,25 @@ class _Work:
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
-    def take_part(self) -> None:
+    def do_pieces(self) -> None:
         """Do pieces until none is left."""
+        while True:
+            with self._changed:
+                if self._next >= self._pieces:
+                    return
+                i = self._next
+                self._next += 1
+            self._task(i)
+
+    def take_part(self) -> None:
+        """Do pieces as a worker, whom the caller waits for.
+
+        The caller is not counted among them: Ctrl-C comes to it anywhere, also between the two halves of counting.
+        """
         with self._changed:
             self._active += 1
         try:
-            while True:
-                with self._changed:
-                    if self._next >= self._pieces:
-                        return
-                    i = self._next
-                    self._next += 1
-                self._task(i)
+            self.do_pieces()
         finally:
             with self._changed:
                 self._active -= 1
