@@ -30,8 +30,9 @@ _SUMMED_TILES = 16
 _local = threading.local()
 
 
-#: Where the rows of an array are: its address, and the strides of rows and columns in numbers.
-_Place = tuple[int, int, int]
+#: Where the rows of an array are: its address, and the strides of rows and columns in numbers; and the array, so that
+#: its memory lives while anyone may use the address.
+_Place = tuple[int, int, int, Array]
 
 
 def run(
@@ -95,7 +96,7 @@ def _find(array: Array, full: Shape, dtype: npt.DTypeLike) -> _Place | None:
             elif step != stride * rows:
                 return None
             rows *= n
-    return array.__array_interface__["data"][0], stride // item, strides[-1] // item
+    return array.__array_interface__["data"][0], stride // item, strides[-1] // item, array
 
 
 def _in_blocks(
@@ -152,7 +153,7 @@ def _fill(
 ) -> None:
     """Write the result of every sample."""
     table = _addressed(program, plan, found, count)
-    table[plan.output, ADDRESS:] = target
+    table[plan.output, ADDRESS:] = target[:3]
     table[plan.output, OUTPUT] = 1
     size = plan.sizes[plan.output]
     stream = count * size * program.values.itemsize > _STREAM_BYTES
@@ -165,7 +166,8 @@ def _fill(
         _call(program, table, 0, count, stream)
         return
 
-    def piece(i: int) -> None:
+    # A second Ctrl-C may end this call while a worker is at its piece: the work itself keeps all memory.
+    def piece(i: int, _: object = (found, target)) -> None:
         _call(program, table, i * samples, min(count, (i + 1) * samples), stream)
 
     share(piece, -(-count // samples), threads)
@@ -182,7 +184,7 @@ def _sum(program: Program, plan: Contraction, found: Mapping[int, _Place], count
     pieces = -(-count // samples)
     partial = np.empty((pieces, size), dtype=program.values.dtype)
 
-    def piece(i: int) -> None:
+    def piece(i: int, _: object = found) -> None:
         tile = _workspace(program)
         tile[first : first + size] = 0.0
         _call(program, table, i * samples, min(count, (i + 1) * samples), False)
@@ -197,7 +199,7 @@ def _addressed(program: Program, plan: Contraction, found: Mapping[int, _Place],
     """The program's table of operands with their places; of a single sample nothing is shared."""
     table = program.operands.copy()
     for i, place in found.items():
-        table[i, ADDRESS:] = place
+        table[i, ADDRESS:] = place[:3]
         if count > 1 and plan.operands[i].access == "shared" and not table[i, SHARED]:
             table[i, SHARED] = 1
     return table
@@ -237,7 +239,7 @@ def compile_all(plan: Contraction) -> Iterator[str]:
             for i, array in enumerate(arrays):
                 place = _find(array, (1,), array.dtype)
                 assert place is not None
-                table[i, ADDRESS:] = place
+                table[i, ADDRESS:] = place[:3]
             table[plan.output, OUTPUT] = 1
             _call(program, table, 0, 1, False)
             yield f"contraction, {dtype}, runs of {program.lanes}"
