@@ -152,7 +152,7 @@ MUTANTS = (
         "backends/generic/contraction.py",
         "np.flatnonzero(_pair_places(n) < n * (n - 1) // 2)",
         "np.flatnonzero(_pair_places(n) <= n * (n - 1) // 2)",
-        "products/test_clebsch_gordan.py",
+        "products/test_properties.py",
     ),
     Mutant(
         "a gradient not summed over what was broadcast",
