@@ -12,6 +12,7 @@ from tpnumba.products.degrees import (
     make_form,
     make_operands,
     normalised,
+    product_grid,
     read_degrees,
     settle_method,
     synthesis,
@@ -19,7 +20,7 @@ from tpnumba.products.degrees import (
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice
 from tpnumba.tables.couplings import NORMALIZATIONS, bracket_coupling, gaunt_coupling
-from tpnumba.tables.quadrature import Grid, fast_length
+from tpnumba.tables.quadrature import Grid
 
 METHODS = ("auto", "direct", "grid")
 
@@ -92,7 +93,7 @@ def _grid_plan(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Tra
     """Gradients on the smallest grid that integrates the bracket with the output's harmonics without error."""
     highest = highest_degrees(irreps, slack=1)
     total = sum(highest)
-    grid = Grid((total + 1) // 2, fast_length(total))
+    grid = product_grid(total - 1, (total + 1) // 2)
     in1, in2, out = (degrees_of(block) for block in irreps)
     maps = (
         _gradient(in1, highest[0], grid, normalization),
@@ -154,7 +155,7 @@ class GauntBracketTensorProduct(Operator):
 def _both_on_grid(irreps: tuple[Irreps, Irreps, Irreps], natural: Irreps, normalization: str) -> Transform:
     """Values and gradients on the grid of the Gaunt product, which is exact for the bracket too."""
     highest = highest_degrees((irreps[0], irreps[1], natural))
-    grid = Grid.exact(sum(highest))
+    grid = product_grid(sum(highest))
     in1, in2, out = degrees_of(irreps[0]), degrees_of(irreps[1]), degrees_of(natural)
     size = natural.dim
     analysis = synthesis(out, highest[2], grid, normalization, output=True)

@@ -92,6 +92,15 @@ def settle_method(method: str, form: Contraction, others: Mapping[str, Callable[
     return (plans[chosen], chosen) if chosen in plans else (form, "direct")
 
 
+def product_grid(degree: int, n_beta: int | None = None) -> Grid:
+    """The smallest grid for integrals up to a degree, with an even number of longitudes.
+
+    Half a turn then leads from point to point, so that even and odd orders can be told apart and each worked on half of
+    the longitudes. ``n_beta``: rings, if fewer are known to do.
+    """
+    return Grid(degree // 2 + 1 if n_beta is None else n_beta, degree + 1 + (degree + 1) % 2)
+
+
 def synthesis(
     degrees: tuple[int, ...],
     highest: int,

@@ -11,13 +11,14 @@ from tpnumba.products.degrees import (
     make_form,
     make_operands,
     normalised,
+    product_grid,
     read_degrees,
     settle_method,
     synthesis,
 )
 from tpnumba.products.instructions import check_choice
 from tpnumba.tables.couplings import NORMALIZATIONS, gaunt_coupling
-from tpnumba.tables.quadrature import Grid, Torus, fast_length
+from tpnumba.tables.quadrature import Torus, fast_length
 
 METHODS = ("auto", "direct", "grid", "fourier")
 
@@ -92,7 +93,7 @@ def highest_degrees(irreps: tuple[Irreps, Irreps, Irreps], slack: int = 0) -> li
 def _grid_plan(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Transform:
     """Synthesis on the smallest grid that integrates the triple product without error, product, analysis."""
     highest = highest_degrees(irreps)
-    grid = Grid.exact(sum(highest))
+    grid = product_grid(sum(highest))
     maps = tuple(
         (synthesis(degrees_of(block), highest[i], grid, normalization, output=i == 2),)
         for i, block in enumerate(irreps)

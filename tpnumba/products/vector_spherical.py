@@ -10,11 +10,18 @@ from tpnumba.irreps import Irrep, Irreps, IrrepsLike, check_degree
 from tpnumba.plans.stages import LinearMap, SparseStage
 from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
-from tpnumba.products.degrees import degrees_of, make_form, make_operands, read_degrees, settle_method, synthesis
+from tpnumba.products.degrees import (
+    degrees_of,
+    make_form,
+    make_operands,
+    product_grid,
+    read_degrees,
+    settle_method,
+    synthesis,
+)
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice
 from tpnumba.tables.couplings import cross_coupling, dot_coupling
-from tpnumba.tables.quadrature import Grid
 
 KINDS = ("cross", "dot")
 METHODS = ("auto", "direct", "grid")
@@ -121,7 +128,7 @@ def _field(scalars: Irreps, vector: Irrep, kept: tuple[int, ...] | None) -> _Fie
 def _grid_plan(scalars: tuple[Irreps, Irreps, Irreps], fields: tuple[_Field, ...], kind: str) -> Transform:
     """Cartesian components, each a function of degree l, on the grid of the Gaunt product of the three."""
     highest = highest_degrees(scalars)
-    grid = Grid.exact(sum(highest))
+    grid = product_grid(sum(highest))
     maps: list[tuple[LinearMap, ...]] = []
     for i, (irreps, field) in enumerate(zip(scalars, fields, strict=True)):
         if i == 2 and kind == "dot":

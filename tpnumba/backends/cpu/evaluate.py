@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, clip, fold, rows_of
-from tpnumba.backends.cpu.lanes import ADDRESS, OUTPUT, SHARED, contract
+from tpnumba.backends.cpu.operands import ADDRESS, OUTPUT, SHARED
 from tpnumba.backends.cpu.planning import MOST_BYTES, make_program, program_of
 from tpnumba.backends.cpu.program import LINE, VECTORS, Program
 from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
 from tpnumba.backends.namespaces import Setting
-from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.base import Plan
 
 Array = npt.NDArray[np.floating]
 
@@ -36,7 +36,7 @@ _Place = tuple[int, int, int, Array]
 
 
 def run(
-    plan: Contraction,
+    plan: Plan,
     operands: Mapping[int, Array],
     full: Shape,
     batch: Shape,
@@ -101,7 +101,7 @@ def _find(array: Array, full: Shape, dtype: npt.DTypeLike) -> _Place | None:
 
 def _in_blocks(
     program: Program,
-    plan: Contraction,
+    plan: Plan,
     operands: Mapping[int, Array],
     full: Shape,
     padded: Shape,
@@ -149,7 +149,7 @@ def _in_blocks(
 
 
 def _fill(
-    program: Program, plan: Contraction, found: Mapping[int, _Place], target: _Place, count: int, threads: int
+    program: Program, plan: Plan, found: Mapping[int, _Place], target: _Place, count: int, threads: int
 ) -> None:
     """Write the result of every sample."""
     table = _addressed(program, plan, found, count)
@@ -173,7 +173,7 @@ def _fill(
     share(piece, -(-count // samples), threads)
 
 
-def _sum(program: Program, plan: Contraction, found: Mapping[int, _Place], count: int, threads: int) -> Array:
+def _sum(program: Program, plan: Plan, found: Mapping[int, _Place], count: int, threads: int) -> Array:
     """The sum of the results of all samples: pieces that the count of samples alone decides, added in their order."""
     size = plan.sizes[plan.output]
     table = _addressed(program, plan, found, count)
@@ -195,7 +195,7 @@ def _sum(program: Program, plan: Contraction, found: Mapping[int, _Place], count
     return total
 
 
-def _addressed(program: Program, plan: Contraction, found: Mapping[int, _Place], count: int) -> npt.NDArray[np.int64]:
+def _addressed(program: Program, plan: Plan, found: Mapping[int, _Place], count: int) -> npt.NDArray[np.int64]:
     """The program's table of operands with their places; of a single sample nothing is shared."""
     table = program.operands.copy()
     for i, place in found.items():
@@ -207,25 +207,10 @@ def _addressed(program: Program, plan: Contraction, found: Mapping[int, _Place],
 
 def _call(program: Program, table: npt.NDArray[np.int64], start: int, stop: int, stream: bool) -> None:
     """Run the kernel in the memory of this thread."""
-    contract(
-        _WIDTHS[program.vectors],
-        _workspace(program),
-        table,
-        program.groups,
-        program.channels,
-        program.rows,
-        program.places,
-        program.values,
-        program.zeros,
-        program.products,
-        program.buffer,
-        start,
-        stop,
-        stream,
-    )
+    program.call(_workspace(program), table, start, stop, stream)
 
 
-def compile_all(plan: Contraction) -> Iterator[str]:
+def compile_all(plan: Plan) -> Iterator[str]:
     """Compile the kernel in every form it has, or take it from the cache; yields what was made ready.
 
     ``plan`` is what it is tried on; which one does not matter.
@@ -243,9 +228,6 @@ def compile_all(plan: Contraction) -> Iterator[str]:
             table[plan.output, OUTPUT] = 1
             _call(program, table, 0, 1, False)
             yield f"contraction, {dtype}, runs of {program.lanes}"
-
-
-_WIDTHS = {vectors: (0,) * vectors for vectors in VECTORS}
 
 
 def _workspace(program: Program) -> Any:
