@@ -37,7 +37,7 @@ def transform(width, tile, operands, steps, places, numbers, buffer, start, stop
     load_shared_operands(width, tile, lanes, operands)
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)
-        load_operands(tile, lanes, operands, first, count)
+        load_operands(tile, lanes, operands, first, count, stop - first - count, buffer)
         for s in range(steps.shape[0]):
             _step(width, tile, lanes, steps[s], places, numbers)
         store_operands(width, tile, lanes, operands, first, count, buffer, stream)

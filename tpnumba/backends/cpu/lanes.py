@@ -52,7 +52,7 @@ def contract(
     load_shared_operands(width, tile, lanes, operands)
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)
-        load_operands(tile, lanes, operands, first, count)
+        load_operands(tile, lanes, operands, first, count, stop - first - count, buffer)
         for i in range(zeros.shape[0]):
             for place in range(zeros[i, 0], zeros[i, 1], lanes):
                 fill(width, tile, place, 0.0)

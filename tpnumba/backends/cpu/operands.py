@@ -25,13 +25,14 @@ def load_shared_operands(width, tile, lanes, operands):
 
 
 @jit
-def load_operands(tile, lanes, operands, first, count):
-    """The other operands, ``count`` samples from ``first`` on."""
+def load_operands(tile, lanes, operands, first, count, after, buffer):
+    """The other operands, ``count`` samples from ``first`` on, which ``after`` more follow."""
     for i in range(operands.shape[0]):
         if not operands[i, SHARED] and not operands[i, OUTPUT]:
             address = operands[i, ADDRESS] + first * operands[i, ROW_STRIDE] * tile.itemsize
             at, size = operands[i, AT], operands[i, SIZE]
-            load_rows(tile, at, lanes, size, count, address, operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE])
+            row, column = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
+            load_rows(tile, at, lanes, size, count, address, row, column, after, buffer)
 
 
 @jit

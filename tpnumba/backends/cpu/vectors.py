@@ -375,6 +375,20 @@ def write_line(typing_context, tile, address, source):
 
 
 @intrinsic
+def copy_line(typing_context, tile, to, source):
+    """Copy 64 bytes of the tile, both places multiples of 64 bytes."""
+    signature = types.void(tile, types.intp, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        kind = signature.args[0]
+        to, source = (pointer(context, builder, kind, arguments[0], place) for place in arguments[1:])
+        store(builder, load(builder, source, count_of(kind.dtype), LINE), to, LINE)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
 def stream_line(typing_context, tile, address, source):
     """Copy 64 bytes of the tile to ``address``, a multiple of 64, past the caches."""
     signature = types.void(tile, types.intp, types.intp)
