@@ -80,7 +80,11 @@ def _warmup(_: argparse.Namespace) -> None:
     from tpnumba.backends.cpu.compiler import cache_folder
     from tpnumba.backends.cpu.evaluate import compile_all
 
-    for done in compile_all(tpnumba.FullTensorProduct("1o", "1o").form):
+    plans = {
+        "contraction": tpnumba.FullTensorProduct("1o", "1o").plan,
+        "fields": tpnumba.GauntTensorProduct(1, 1, method="grid").plan,
+    }
+    for done in compile_all(plans):
         print(done)
     print(f"kept in {cache_folder()}")
 

@@ -1,9 +1,10 @@
-"""A contraction of NumPy arrays: rows found in memory, work cut into pieces, pieces given to threads."""
+"""A plan on NumPy arrays: rows found in memory, work cut into pieces, pieces given to threads."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -210,24 +211,24 @@ def _call(program: Program, table: npt.NDArray[np.int64], start: int, stop: int,
     program.call(_workspace(program), table, start, stop, stream)
 
 
-def compile_all(plan: Plan) -> Iterator[str]:
-    """Compile the kernel in every form it has, or take it from the cache; yields what was made ready.
+def compile_all(plans: Mapping[str, Plan]) -> Iterator[str]:
+    """Compile the kernels in every form they have, or take them from the cache; yields what was made ready.
 
-    ``plan`` is what it is tried on; which one does not matter.
+    ``plans``: one of each kind, by its name, to try them on; which one does not matter.
     """
-    for dtype in ("float32", "float64"):
-        for vectors in VECTORS:
-            program = make_program(plan, dtype, vectors)
-            assert program is not None
-            table = program.operands.copy()
-            arrays = [np.zeros((1, size), dtype=dtype) for size in plan.sizes]
-            for i, array in enumerate(arrays):
-                place = _find(array, (1,), array.dtype)
-                assert place is not None
-                table[i, ADDRESS:] = place[:3]
-            table[plan.output, OUTPUT] = 1
-            _call(program, table, 0, 1, False)
-            yield f"contraction, {dtype}, runs of {program.lanes}"
+    for kind, dtype, vectors in product(plans, ("float32", "float64"), VECTORS):
+        plan = plans[kind]
+        program = make_program(plan, dtype, vectors)
+        assert program is not None
+        table = program.operands.copy()
+        arrays = [np.zeros((1, size), dtype=dtype) for size in plan.sizes]
+        for i, array in enumerate(arrays):
+            place = _find(array, (1,), array.dtype)
+            assert place is not None
+            table[i, ADDRESS:] = place[:3]
+        table[plan.output, OUTPUT] = 1
+        _call(program, table, 0, 1, False)
+        yield f"{kind}, {dtype}, runs of {program.lanes}"
 
 
 def _workspace(program: Program) -> Any:
