@@ -1,4 +1,4 @@
-"""The kernels of products on the sphere and of matrices: orbits of grids, blocks of rings, and every plan's adjoints."""
+"""The kernels of products on the sphere and of matrices: orbits of grids, blocks of rings, every plan's adjoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import tolerance
 
 import tpnumba as tp
-from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_transform
+from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
 from tpnumba.backends.cpu.orbits import Orbits
 from tpnumba.backends.cpu.planning import MOST_BYTES, make_program
 from tpnumba.tables.quadrature import Grid, Torus
@@ -44,7 +44,9 @@ def test_every_point_is_in_one_orbit(n_beta, n_alpha, torus):
 def test_results_and_gradients_are_those_of_the_reference(name, L, dtype):
     p = PRODUCTS[name](L, None if L < 11 else 9)
     rng = np.random.default_rng(0)
-    x, y, g = (rng.standard_normal((19, irreps.dim)).astype(dtype) for irreps in (p.irreps_in1, p.irreps_in2, p.irreps_out))
+    x, y, g = (
+        rng.standard_normal((19, irreps.dim)).astype(dtype) for irreps in (p.irreps_in1, p.irreps_in2, p.irreps_out)
+    )
     found, expected = (
         [p(x, y, backend=b), *p.vjp(x, y, g, backend=b), *p.vjp(x, y[0], g, backend=b), p.jvp(x, y, x, y, backend=b)]
         for b in ("cpu", "generic")
@@ -65,7 +67,7 @@ def test_a_few_rings_at_a_time_give_the_same(name):
         rng = np.random.default_rng(0)
         results = []
         for most in (rings, FEW_RINGS, 3):
-            program = plan_transform(plan, "float64", 1, most)
+            program = plan_fields(plan, "float64", 1, most)
             arrays = [rng.standard_normal((8, size)) for size in plan.sizes]
             rng = np.random.default_rng(0)
             table = program.operands.copy()
@@ -113,7 +115,9 @@ def test_large_fields_are_refused_or_fit():
     for grid, L in ((Grid.exact(120), 60), (Grid(600, 1200), 40)):
         x = np.ones((1, (L + 1) ** 2), dtype=np.float32)
         found = tp.to_grid(x, L, grid)
-        np.testing.assert_allclose(found, tp.to_grid(x, L, grid, backend="generic"), rtol=0, atol=1e-3 * np.abs(found).max())
+        np.testing.assert_allclose(
+            found, tp.to_grid(x, L, grid, backend="generic"), rtol=0, atol=1e-3 * np.abs(found).max()
+        )
     program = make_program(tp.GauntTensorProduct(48, 48, 48, method="grid").plan, "float64")
     assert program is not None
     assert program.tile_size * 8 <= MOST_BYTES

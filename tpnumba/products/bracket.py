@@ -14,11 +14,11 @@ from tpnumba.products.degrees import (
     normalised,
     product_grid,
     read_degrees,
-    settle_method,
     synthesis,
 )
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice
+from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import NORMALIZATIONS, bracket_coupling, gaunt_coupling
 from tpnumba.tables.quadrature import Grid
 
@@ -41,7 +41,7 @@ class BracketTensorProduct(Operator):
         lmax_out: likewise for the output, with parity ``-(-1)^l``; by default ``lmax1 + lmax2 - 1``, the last degree
             that is not zero. The component of degree 0 is there, and zero.
         method: ``direct`` (sparse coefficients, O(L^5)), ``grid`` (gradients on a Gauss-Legendre grid, separable,
-            O(L^3)) or ``auto`` (the one with fewer operations). Both give the same numbers to rounding.
+            O(L^3)) or ``auto`` (the quicker one, see ``repr``). Both give the same numbers to rounding.
         normalization: of the harmonics that both inputs and the output are expanded in: ``integral``, ``component`` or
             ``norm``.
 
@@ -76,9 +76,9 @@ class BracketTensorProduct(Operator):
         degrees1, degrees2, degrees_out = (degrees_of(block) for block in irreps)
         coupling = normalised(bracket_coupling, normalization)
         form = make_form(irreps, lambda i, j, k: coupling(degrees1[i], degrees2[j], degrees_out[k]))
-        plan, settled = settle_method(method, form, {"grid": lambda: _grid_plan(irreps, normalization)})
+        methods = Methods.of(method, form, {"grid": lambda: _grid_plan(irreps, normalization)})
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": out, "method": method, "normalization": normalization}
-        self._settle(arguments, form, plan, irreps, (0, 1), settled)
+        self._settle(arguments, form, methods, irreps, (0, 1))
 
 
 def _gradient(degrees: tuple[int, ...], highest: int, grid: Grid, normalization: str) -> tuple[LinearMap, LinearMap]:
@@ -147,9 +147,9 @@ class GauntBracketTensorProduct(Operator):
         halves = normalised(gaunt_coupling, normalization), normalised(bracket_coupling, normalization)
         form = make_form(irreps, lambda i, j, k: halves[k >= len(natural)](degrees1[i], degrees2[j], degrees_out[k]))
         others = {"grid": lambda: _both_on_grid(irreps, natural, normalization)}
-        plan, settled = settle_method(method, form, others)
+        methods = Methods.of(method, form, others)
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": natural, "method": method, "normalization": normalization}
-        self._settle(arguments, form, plan, irreps, (0, 1), settled)
+        self._settle(arguments, form, methods, irreps, (0, 1))
 
 
 def _both_on_grid(irreps: tuple[Irreps, Irreps, Irreps], natural: Irreps, normalization: str) -> Transform:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tpnumba.irreps import Irrep, Irreps, check_degree
-from tpnumba.plans.base import Operand, Plan
+from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import Contraction, Coupling, Path
 from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage
 from tpnumba.tables.couplings import harmonic_scale
@@ -73,23 +73,6 @@ def normalised(coupling: Callable[[int, int, int], float], normalization: str) -
         return coupling(l1, l2, l3) * s1 * s2 / s3
 
     return scaled
-
-
-def settle_method(method: str, form: Contraction, others: Mapping[str, Callable[[], Plan | None]]) -> tuple[Plan, str]:
-    """The plan of a method, and its name; ``auto`` takes the one with the fewest operations.
-
-    Args:
-        method: ``auto``, ``direct`` or a key of ``others``.
-        form: what ``direct`` evaluates; also what is evaluated where another method has nothing to do (None).
-        others: makes the plan of each other method.
-    """
-    plans: dict[str, Plan] = {"direct": form}
-    if form.paths:
-        for name, make in others.items():
-            if method in (name, "auto") and (plan := make()) is not None:
-                plans[name] = plan
-    chosen = min(plans, key=lambda name: sum(plans[name].flops)) if method == "auto" else method
-    return (plans[chosen], chosen) if chosen in plans else (form, "direct")
 
 
 def product_grid(degree: int, n_beta: int | None = None) -> Grid:

@@ -16,11 +16,11 @@ from tpnumba.products.degrees import (
     make_operands,
     product_grid,
     read_degrees,
-    settle_method,
     synthesis,
 )
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice
+from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import cross_coupling, dot_coupling
 
 KINDS = ("cross", "dot")
@@ -48,7 +48,7 @@ class VectorSphericalTensorProduct(Operator):
         kind: ``cross``: the result is a pseudovector field, ``spherical_harmonics(lmax_out) x 1e``; ``dot``: it is a
             function, ``spherical_harmonics(lmax_out)``.
         method: ``direct`` (sparse coefficients, O(L^5)), ``grid`` (Cartesian components on a Gauss-Legendre grid,
-            separable, O(L^3)) or ``auto`` (the one with fewer operations). Both give the same numbers to rounding.
+            separable, O(L^3)) or ``auto`` (the quicker one, see ``repr``). Both give the same numbers to rounding.
         j1, j2, j_out: keep only the blocks with these j; by default all.
 
     Raises:
@@ -96,7 +96,7 @@ class VectorSphericalTensorProduct(Operator):
             return cross_coupling(l1, j1, l2, j2, l3, j3)
 
         form = make_form(irreps, coupling)
-        plan, settled = settle_method(method, form, {"grid": lambda: _grid_plan(scalars, fields, kind)})
+        methods = Methods.of(method, form, {"grid": lambda: _grid_plan(scalars, fields, kind)})
         arguments: dict[str, Any] = {
             "lmax1": scalars1,
             "lmax2": scalars2,
@@ -107,7 +107,7 @@ class VectorSphericalTensorProduct(Operator):
             "j2": chosen[1],
             "j_out": chosen[2],
         }
-        self._settle(arguments, form, plan, irreps, (0, 1), settled)
+        self._settle(arguments, form, methods, irreps, (0, 1))
         self.__dict__["kind"] = kind
 
 

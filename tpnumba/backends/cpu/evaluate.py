@@ -149,9 +149,7 @@ def _in_blocks(
     return result
 
 
-def _fill(
-    program: Program, plan: Plan, found: Mapping[int, _Place], target: _Place, count: int, threads: int
-) -> None:
+def _fill(program: Program, plan: Plan, found: Mapping[int, _Place], target: _Place, count: int, threads: int) -> None:
     """Write the result of every sample."""
     table = _addressed(program, plan, found, count)
     table[plan.output, ADDRESS:] = target[:3]

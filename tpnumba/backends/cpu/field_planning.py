@@ -133,10 +133,12 @@ class _Fields:
         )
 
 
-def plan_transform(plan: Transform, dtype: str, vectors: int, most_rings: int) -> FieldProgram:
-    """The program of a Transform, with the orders of at most so many orbits of rings at a time."""
+def plan_fields(plan: Transform | Synthesis, dtype: str, vectors: int, most_rings: int) -> FieldProgram:
+    """The program of a plan, with the orders of at most so many orbits of rings at a time."""
     steps = Steps(plan, LINE // np.dtype(dtype).itemsize, vectors)
-    if isinstance(plan.domain, Matrices):
+    if isinstance(plan, Synthesis):
+        _synthesis(plan, steps, most_rings)
+    elif isinstance(plan.domain, Matrices):
         _matrices(plan, steps)
     else:
         _grid(plan, steps, most_rings)
@@ -268,9 +270,8 @@ def _matrices(plan: Transform, steps: Steps) -> None:
         )
 
 
-def plan_synthesis(plan: Synthesis, dtype: str, vectors: int, most_rings: int) -> FieldProgram:
-    """The program of a synthesis, or of its transpose."""
-    steps = Steps(plan, LINE // np.dtype(dtype).itemsize, vectors)
+def _synthesis(plan: Synthesis, steps: Steps, most_rings: int) -> None:
+    """One field, whose points are the other operand."""
     orbits = Orbits.of(plan.grid)
     part = separate(plan.linear_map, plan.grid, orbits)
     fields = _Fields(steps, orbits, most_rings, 1)
@@ -296,4 +297,3 @@ def plan_synthesis(plan: Synthesis, dtype: str, vectors: int, most_rings: int) -
                 fields.from_field(part, field, orders, group)
         if plan.output == 0:
             fields.from_orders(part, coefficients, orders, block, factors, adds or block.start > 0)
-    return steps.finish(dtype)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from tpnumba.backends.cpu.compiler import jit
+from tpnumba.backends.cpu.memory import fence
 from tpnumba.backends.cpu.operands import load_operands, load_shared_operands, store_operands
 from tpnumba.backends.cpu.small_products import dense, meet, multiply_into, reflect
-from tpnumba.backends.cpu.vectors import fence, fill, mix_runs
+from tpnumba.backends.cpu.vectors import fill, mix_runs
 
 #: Columns of ``steps``; what is meant by A to H depends on the kind. Positions in numbers.
 KIND, COUNT, TO, SOURCE, OTHER, A, B, C, D, E, F, G, H = range(13)
 STEP_COLUMNS = 13
 #: Zero COUNT runs from TO on.
 FILL = 0
-#: COUNT products with a matrix, TO and SOURCE moving on by A and B: C results by D terms, whose places start at E and F,
-#: the matrix at G; H adds to what is there.
+#: COUNT products with a matrix, TO and SOURCE moving on by A and B: C results by D terms, whose places start at E and
+#: F, the matrix at G; H adds to what is there.
 DENSE = 1
 #: COUNT orbits of A times 4 or 2 parities, C apart, 2 of them (the rings' parities) D apart, from SOURCE to points and
 #: back; B is the number of orbits that follow each other, E the distance to the next such row.
@@ -53,7 +54,7 @@ def _step(width, tile, lanes, step, places, numbers):
         for i in range(count):
             to, source = step[TO] + i * step[A], step[SOURCE] + i * step[B]
             _dense(width, tile, to, source, places, step[E], step[F], step[C], step[D], numbers, step[G], step[H] != 0)
-    elif kind == MEET or kind == REFLECT:
+    elif kind in (MEET, REFLECT):
         for row in range(count):
             for i in range(step[B]):
                 away = row * step[E] + i * step[A] * step[C]

@@ -135,10 +135,12 @@ def separate(linear_map: LinearMap, domain: Grid | Torus, orbits: Orbits) -> Sep
     derivative = fourier.kind == "derivative"
     orders = 2 * fourier.m_max + 1
     at = fourier.matrix[:, orbits.longitudes[:, 0]]
-    m = (np.arange(orders) + 1) // 2
-    sine = ((np.arange(orders) % 2 == 0) & (m > 0)) != derivative
-    kind = sine + 2 * (m % 2) if orbits.longitudes.shape[1] == 4 else sine.astype(np.int64)
-    turns = tuple((slots, at[slots]) for parity in range(orbits.longitudes.shape[1]) for slots in [_places(kind == parity)])
+    order = (np.arange(orders) + 1) // 2
+    sine = ((np.arange(orders) % 2 == 0) & (order > 0)) != derivative
+    kind = sine + 2 * (order % 2) if orbits.longitudes.shape[1] == 4 else sine.astype(np.int64)
+    turns = tuple(
+        (slots, at[slots]) for parity in range(orbits.longitudes.shape[1]) for slots in [_places(kind == parity)]
+    )
     return Separated(sparse, size, tuple(blocks), orders, turns)
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from tpnumba.backends.cpu.builder import Builder
-from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_synthesis, plan_transform
+from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
 from tpnumba.backends.cpu.paths import alike, compact_weights, scratch_size
 from tpnumba.backends.cpu.program import LINE, VECTORS, Program
 from tpnumba.plans.base import Plan
@@ -75,16 +75,12 @@ def _fields(plan: Transform | Synthesis, dtype: str, vectors: int | None) -> Pro
     """The longest runs whose tile stays in the cache; then fewer rings at a time."""
     if sum(plan.sizes) * LINE > MOST_BYTES:
         return None
-    make = plan_transform if isinstance(plan, Transform) else plan_synthesis
     rings = count_rings(plan)
-    program = None
     for runs in (vectors,) if vectors else VECTORS:
-        program = make(plan, dtype, runs, rings)  # type: ignore[operator]
-        if program.tile_size * program.values.itemsize <= _FIELD_TILE_BYTES:
+        program = plan_fields(plan, dtype, runs, rings)
+        if program.tile_bytes <= _FIELD_TILE_BYTES:
             return program
-    while rings > FEW_RINGS and program.tile_size * program.values.itemsize > _FIELD_TILE_BYTES:
+    while rings > FEW_RINGS and program.tile_bytes > _FIELD_TILE_BYTES:
         rings = max(FEW_RINGS, rings // 2)
-        program = make(plan, dtype, program.vectors, rings)  # type: ignore[operator]
-    if program.tile_size * program.values.itemsize > MOST_BYTES:
-        return None
-    return program
+        program = plan_fields(plan, dtype, program.vectors, rings)
+    return None if program.tile_bytes > MOST_BYTES else program

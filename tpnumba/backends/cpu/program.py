@@ -40,6 +40,11 @@ class Program:
         """Run the kernel for some samples, in memory of this thread; ``operands``: with their addresses."""
         raise NotImplementedError
 
+    @property
+    def tile_bytes(self) -> int:
+        """The memory that a thread works in."""
+        return self.tile_size * self.values.itemsize
+
     @cached_property
     def seconds(self) -> float:
         """About how long a sample takes on one core; a rough guess is enough to cut work by."""

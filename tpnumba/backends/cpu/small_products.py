@@ -9,16 +9,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.vectors import FLAGS, LINE, count_of, load, pointer, splat, store
+from tpnumba.backends.cpu.emit import FLAGS, LINE, count_of, load, pointer, splat, store
 
 
 @intrinsic
-def dense(
-    typing_context, width, block, tile, to, source, places, results, sources, terms, numbers, first, row, add
-):
-    """``tile[to + places[results + j]] (+)= sum over n of numbers[first + n row + j] tile[source + places[sources + n]]``.
+def dense(typing_context, width, block, tile, to, source, places, results, sources, terms, numbers, first, row, add):
+    """A product of runs with a matrix, for as many results as ``block`` is long.
 
-    For as many j as ``block`` is long; ``n`` runs over ``terms``. The sums stay in registers, and share what they read.
+    ``tile[to + places[results + j]] (+)= sum of numbers[first + n row + j] tile[source + places[sources + n]]`` over n,
+    of which there are ``terms``. The sums stay in registers, and share what they read.
     """
     position = types.intp
     signature = types.void(

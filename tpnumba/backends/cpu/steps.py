@@ -78,7 +78,9 @@ class Steps:
         """Where a list of runs stands among the places."""
         return self._places.place(np.asarray(runs, dtype=np.int64) * self.lanes)
 
-    def sparse(self, stage: SparseStage, to: int, source: int, *, transposed: bool, add: bool, factor: float = 1) -> None:
+    def sparse(
+        self, stage: SparseStage, to: int, source: int, *, transposed: bool, add: bool, factor: float = 1
+    ) -> None:
         """A sparse matrix or its transpose: rows with non-zeros in the same places share what they read."""
         table = stage.sparse
         axis = int(transposed)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from tpnumba.backends.cpu.compiler import jit
-from tpnumba.backends.cpu.vectors import (
+from tpnumba.backends.cpu.memory import (
     block_from_memory,
     block_in_tile,
     copy_line,
-    fill,
     read,
     stream_line,
     write,
     write_line,
 )
+from tpnumba.backends.cpu.vectors import fill
 
 #: Columns of the buffer that rows of the result are put together in, in units of 64 bytes.
 STRETCH = 64

@@ -9,62 +9,8 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numba.np import arrayobj
 
-from tpnumba.backends.cpu.compiler import FAST_MATH
-
-FLAGS = tuple(sorted(FAST_MATH))
-LINE = 64
-
-
-def pointer(context, builder, array_type, array, index):
-    data = arrayobj.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [index], inbounds=True)
-
-
-def _raw(builder, address, dtype):
-    kind = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
-    return builder.inttoptr(address, kind.as_pointer())
-
-
-def count_of(dtype, vectors=1):
-    return vectors * LINE * 8 // dtype.bitwidth
-
-
-def load(builder, pointer, count, align):
-    vector = ir.VectorType(pointer.type.pointee, count)
-    loaded = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    loaded.align = align
-    return loaded
-
-
-def store(builder, value, pointer, align):
-    stored = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
-    stored.align = align
-    return stored
-
-
-def splat(builder, scalar, count):
-    vector = ir.VectorType(scalar.type, count)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
-
-
-def _when(builder, condition, make, otherwise):
-    """``make()`` where the condition holds; a branch, so that no memory is touched where it does not."""
-    before = builder.block
-    then, join = builder.append_basic_block("then"), builder.append_basic_block("join")
-    builder.cbranch(condition, then, join)
-    builder.position_at_end(then)
-    made = make()
-    after = builder.block
-    builder.branch(join)
-    builder.position_at_end(join)
-    chosen = builder.phi(otherwise.type)
-    chosen.add_incoming(otherwise, before)
-    chosen.add_incoming(made, after)
-    return chosen
+from tpnumba.backends.cpu.emit import FLAGS, LINE, count_of, load, pointer, splat, store, when
 
 
 @intrinsic
@@ -141,7 +87,7 @@ def combine(typing_context, width, tile, to, source, places, values, begin, end,
         none = ir.Constant(first.type, 0)
         result = total
         for factor in (first, second):
-            result = _when(
+            result = when(
                 builder,
                 builder.icmp_signed(">=", factor, none),
                 lambda factor=factor, result=result: builder.fmul(
@@ -150,7 +96,7 @@ def combine(typing_context, width, tile, to, source, places, values, begin, end,
                 result,
             )
         target = at(to)
-        result = _when(
+        result = when(
             builder, add, lambda: builder.fadd(result, load(builder, target, count, LINE), flags=FLAGS), result
         )
         store(builder, result, target, LINE)
@@ -214,7 +160,7 @@ def _mixing(numbers):
             builder.position_at_end(body)
             value = load(builder, at(moved(source, n, step)), count, LINE)
             if not numbers:
-                value = _when(
+                value = when(
                     builder,
                     builder.icmp_signed(">=", scale, ir.Constant(scale.type, 0)),
                     lambda value=value: builder.fmul(
@@ -275,146 +221,5 @@ def lane_sum(typing_context, width, tile, place):
             ]
             value = builder.fadd(*halves)
         return builder.extract_element(value, ir.Constant(index, 0))
-
-    return signature, generate
-
-
-def _transposed(builder, rows, count):
-    """Square blocks turned by exchanging ever smaller halves between pairs of rows."""
-    mask = ir.VectorType(ir.IntType(32), count)
-    half = count // 2
-    while half:
-        for i in range(count):
-            if i & half:
-                continue
-            lower, upper = rows[i], rows[i + half]
-            keep = [p if not p & half else count + p - half for p in range(count)]
-            move = [p + half if not p & half else count + p for p in range(count)]
-            rows[i] = builder.shuffle_vector(lower, upper, ir.Constant(mask, keep))
-            rows[i + half] = builder.shuffle_vector(lower, upper, ir.Constant(mask, move))
-        half //= 2
-    return rows
-
-
-def _block(builder, source, source_stride, to, to_stride, dtype):
-    count, align = count_of(dtype), dtype.bitwidth // 8
-
-    def row(pointer, stride, i):
-        return builder.gep(pointer, [builder.mul(stride, ir.Constant(stride.type, i))])
-
-    rows = [load(builder, row(source, source_stride, i), count, align) for i in range(count)]
-    for i, value in enumerate(_transposed(builder, rows, count)):
-        store(builder, value, row(to, to_stride, i), align)
-
-
-@intrinsic
-def block_from_memory(typing_context, tile, to, to_stride, address, stride):
-    """Turn a square block of rows of 64 bytes at ``address`` (stride in numbers) into runs of the tile."""
-    signature = types.void(tile, types.intp, types.intp, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        to = pointer(context, builder, kind, arguments[0], arguments[1])
-        source = _raw(builder, arguments[3], kind.dtype)
-        _block(builder, source, arguments[4], to, arguments[2], kind.dtype)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def block_in_tile(typing_context, tile, to, to_stride, source, source_stride):
-    """Turn a square block of the tile into rows elsewhere in it."""
-    signature = types.void(tile, types.intp, types.intp, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        to, source = (pointer(context, builder, kind, arguments[0], place) for place in (arguments[1], arguments[3]))
-        _block(builder, source, arguments[4], to, arguments[2], kind.dtype)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def read(typing_context, tile, address):
-    """The number at ``address``, of the tile's dtype."""
-    signature = tile.dtype(tile, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        return builder.load(_raw(builder, arguments[1], signature.args[0].dtype))
-
-    return signature, generate
-
-
-@intrinsic
-def write(typing_context, tile, address, value):
-    """Put a number to ``address``."""
-    signature = types.void(tile, types.intp, tile.dtype)
-
-    def generate(context, builder, signature, arguments):
-        builder.store(arguments[2], _raw(builder, arguments[1], signature.args[0].dtype))
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def write_line(typing_context, tile, address, source):
-    """Copy 64 bytes of the tile to ``address``, at any alignment."""
-    signature = types.void(tile, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        align = kind.dtype.bitwidth // 8
-        value = load(builder, pointer(context, builder, kind, arguments[0], arguments[2]), count_of(kind.dtype), align)
-        store(builder, value, _raw(builder, arguments[1], kind.dtype), align)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def copy_line(typing_context, tile, to, source):
-    """Copy 64 bytes of the tile, both places multiples of 64 bytes."""
-    signature = types.void(tile, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        to, source = (pointer(context, builder, kind, arguments[0], place) for place in arguments[1:])
-        store(builder, load(builder, source, count_of(kind.dtype), LINE), to, LINE)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def stream_line(typing_context, tile, address, source):
-    """Copy 64 bytes of the tile to ``address``, a multiple of 64, past the caches."""
-    signature = types.void(tile, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        value = load(
-            builder,
-            pointer(context, builder, kind, arguments[0], arguments[2]),
-            count_of(kind.dtype),
-            kind.dtype.bitwidth // 8,
-        )
-        stored = store(builder, value, _raw(builder, arguments[1], kind.dtype), LINE)
-        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def fence(typing_context):
-    """Make streamed lines visible before anything that follows."""
-    signature = types.void()
-
-    def generate(context, builder, signature, arguments):
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
 
     return signature, generate
