@@ -67,6 +67,56 @@ def block_in_tile(typing_context, tile, to, to_stride, source, source_stride):
 
 
 @intrinsic
+def split_rows(typing_context, row, tile, to, stride, address):
+    """Turn as many rows as a vector has numbers, one right after the other at ``address``, into runs of the tile.
+
+    ``row`` is a tuple as long as a row; the masks are made for it, which for the shortest rows is quicker than a block.
+    """
+    signature = types.void(row, tile, types.intp, types.intp, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        kind, size = signature.args[1], len(signature.args[0])
+        _, tile, to, stride, address = arguments
+        count = count_of(kind.dtype)
+        rows = load(builder, at_address(builder, address, kind.dtype), size * count, kind.dtype.bitwidth // 8)
+        for column in range(size):
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), count), [size * i + column for i in range(count)])
+            place = builder.add(to, builder.mul(stride, ir.Constant(stride.type, column)))
+            store(builder, builder.shuffle_vector(rows, rows, mask), pointer(context, builder, kind, tile, place), LINE)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def join_rows(typing_context, row, tile, to, source, stride):
+    """The reverse of ``split_rows``, within the tile."""
+    signature = types.void(row, tile, types.intp, types.intp, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        kind, size = signature.args[1], len(signature.args[0])
+        _, tile, to, source, stride = arguments
+        count = count_of(kind.dtype)
+        index = ir.IntType(32)
+        places = [builder.add(source, builder.mul(stride, ir.Constant(stride.type, i))) for i in range(size)]
+        joined = load(builder, pointer(context, builder, kind, tile, places[0]), count, LINE)
+        for i, place in enumerate(places[1:], start=1):
+            run = load(builder, pointer(context, builder, kind, tile, place), count, LINE)
+            width = (i + 1) * count
+            # Both sides of a shuffle are as long as the result was before; what the run lacks is left open.
+            longer = list(range(count)) + [0] * ((i - 1) * count)
+            run = builder.shuffle_vector(run, run, ir.Constant(ir.VectorType(index, i * count), longer))
+            together = ir.Constant(ir.VectorType(index, width), list(range(width)))
+            joined = builder.shuffle_vector(joined, run, together)
+        mask = [column * count + sample for sample in range(count) for column in range(size)]
+        rows = builder.shuffle_vector(joined, joined, ir.Constant(ir.VectorType(index, size * count), mask))
+        store(builder, rows, pointer(context, builder, kind, tile, to), kind.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
 def read(typing_context, tile, address):
     """The number at ``address``, of the tile's dtype."""
     signature = tile.dtype(tile, types.intp)

@@ -7,7 +7,9 @@ from tpnumba.backends.cpu.memory import (
     block_from_memory,
     block_in_tile,
     copy_line,
+    join_rows,
     read,
+    split_rows,
     stream_line,
     write,
     write_line,
@@ -36,6 +38,10 @@ def load_rows(tile, at, lanes, size, count, address, row_stride, column_stride, 
                 for start in range(0, size, side):
                     column = min(start, size - side)  # the last block overlaps the one before
                     block_from_memory(tile, at + column * lanes + sample, lanes, row + column * item, row_stride)
+            return
+        if row_stride == size and _is_short(size):
+            for sample in range(0, lanes, side):
+                _split(tile, at + sample, lanes, size, address + sample * size * item)
             return
         # Rows narrower than a block are read together with what follows them, as far as there is something.
         while row_stride >= size and done < lanes and (lanes - done - side + after) * row_stride + size >= side:
@@ -100,9 +106,45 @@ def _turn(tile, at, lanes, size, side, to, stride):
     Of narrow rows each is written with what follows it in the block, which the next row then covers; only behind the
     last one something is left.
     """
+    if stride == size and _is_short(size):
+        _join(tile, to, at, lanes, size)
+        return
     for start in range(0, size, side):
         column = max(0, min(start, size - side))  # the last block overlaps the one before
         block_in_tile(tile, to + column, stride, at + column * lanes, lanes)
+
+
+#: Rows that have code of their own: vectors, with and without a scalar, and degrees 2 and 3.
+_THREE, _FOUR, _FIVE, _SEVEN = (0,) * 3, (0,) * 4, (0,) * 5, (0,) * 7
+
+
+@jit
+def _is_short(size):
+    return size in (3, 4, 5, 7)
+
+
+@jit
+def _split(tile, at, lanes, size, address):
+    if size == 3:
+        split_rows(_THREE, tile, at, lanes, address)
+    elif size == 4:
+        split_rows(_FOUR, tile, at, lanes, address)
+    elif size == 5:
+        split_rows(_FIVE, tile, at, lanes, address)
+    else:
+        split_rows(_SEVEN, tile, at, lanes, address)
+
+
+@jit
+def _join(tile, to, at, lanes, size):
+    if size == 3:
+        join_rows(_THREE, tile, to, at, lanes)
+    elif size == 4:
+        join_rows(_FOUR, tile, to, at, lanes)
+    elif size == 5:
+        join_rows(_FIVE, tile, to, at, lanes)
+    else:
+        join_rows(_SEVEN, tile, to, at, lanes)
 
 
 @jit
