@@ -35,6 +35,11 @@ def jit(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
+def part(function: Callable[..., Any]) -> Any:
+    """A part of a kernel, copied into whoever calls it: what is compiled by itself is optimised again in its caller."""
+    return numba.njit(nogil=True, fastmath=set(FAST_MATH), error_model="numpy", inline="always")(function)
+
+
 @lru_cache(maxsize=1)
 def cache_folder() -> Path | None:
     """Where machine code is kept; None if there is no place for it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit
+from tpnumba.backends.cpu.compiler import jit, part
 from tpnumba.backends.cpu.memory import fence
 from tpnumba.backends.cpu.operands import load_operands, load_shared_operands, store_operands
 from tpnumba.backends.cpu.small_products import dense, meet, multiply_into, reflect
@@ -46,7 +46,7 @@ def transform(width, tile, operands, steps, places, numbers, buffer, start, stop
         fence()
 
 
-@jit
+@part
 def _step(width, tile, lanes, step, places, numbers):
     kind, count = step[KIND], step[COUNT]
     side = 64 // tile.itemsize

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit
+from tpnumba.backends.cpu.compiler import jit, part
 from tpnumba.backends.cpu.memory import fence
 from tpnumba.backends.cpu.operands import load_operands, load_shared_operands, store_operands
 from tpnumba.backends.cpu.vectors import combine, fill, mix_numbers, mix_runs, multiply
@@ -64,7 +64,7 @@ def contract(
         fence()
 
 
-@jit
+@part
 def _group(width, tile, lanes, group, channels, rows, places, values, products):
     """The rows of one group, for every combination of channels, and what goes before or after them."""
     if group[MIX] == BEFORE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit
+from tpnumba.backends.cpu.compiler import jit, part
 from tpnumba.backends.cpu.tiles import load_numbers, load_rows, load_shared, store_rows
 from tpnumba.backends.cpu.vectors import lane_sum
 
@@ -12,7 +12,7 @@ AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE = range(7)
 COMPACT = 2
 
 
-@jit
+@part
 def load_shared_operands(width, tile, lanes, operands):
     """The operands with one row for all samples, once."""
     for i in range(operands.shape[0]):
@@ -24,7 +24,7 @@ def load_shared_operands(width, tile, lanes, operands):
                 load_shared(width, tile, at, lanes, size, operands[i, ADDRESS], operands[i, COLUMN_STRIDE])
 
 
-@jit
+@part
 def load_operands(tile, lanes, operands, first, count, after, buffer):
     """The other operands, ``count`` samples from ``first`` on, which ``after`` more follow."""
     for i in range(operands.shape[0]):
@@ -35,7 +35,7 @@ def load_operands(tile, lanes, operands, first, count, after, buffer):
             load_rows(tile, at, lanes, size, count, address, row, column, after, buffer)
 
 
-@jit
+@part
 def store_operands(width, tile, lanes, operands, first, count, buffer, stream):
     """The result of ``count`` samples from ``first`` on; one with a row for all samples is added up in the tile."""
     for i in range(operands.shape[0]):
@@ -49,7 +49,7 @@ def store_operands(width, tile, lanes, operands, first, count, buffer, stream):
                 store_rows(tile, at, lanes, size, count, address, row, column, buffer, stream)
 
 
-@jit
+@part
 def _add_up(width, tile, at, lanes, size, count, total):
     """Add the sum over the first ``count`` lanes of each run to the numbers from ``total`` on."""
     for column in range(size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit
+from tpnumba.backends.cpu.compiler import jit, part
 from tpnumba.backends.cpu.memory import (
     block_from_memory,
     block_in_tile,
@@ -58,14 +58,14 @@ def load_rows(tile, at, lanes, size, count, address, row_stride, column_stride, 
             tile[to + sample] = 0.0
 
 
-@jit
+@part
 def load_shared(width, tile, at, lanes, size, address, column_stride):
     """One row for all samples: every lane the same."""
     for column in range(size):
         fill(width, tile, at + column * lanes, read(tile, address + column * column_stride * tile.itemsize))
 
 
-@jit
+@part
 def load_numbers(tile, at, size, address, column_stride):
     """One row as it is: a number and not a run each."""
     for column in range(size):
@@ -99,7 +99,7 @@ def store_rows(tile, at, lanes, size, count, address, row_stride, column_stride,
                 _copy(tile, buffer + row * stretch, to, rows * size if whole else wide, side, stream)
 
 
-@jit
+@part
 def _turn(tile, at, lanes, size, side, to, stride):
     """Put ``side`` lanes of ``size`` runs as rows of the given stride.
 
@@ -118,12 +118,12 @@ def _turn(tile, at, lanes, size, side, to, stride):
 _THREE, _FOUR, _FIVE, _SEVEN = (0,) * 3, (0,) * 4, (0,) * 5, (0,) * 7
 
 
-@jit
+@part
 def _is_short(size):
     return size in (3, 4, 5, 7)
 
 
-@jit
+@part
 def _split(tile, at, lanes, size, address):
     if size == 3:
         split_rows(_THREE, tile, at, lanes, address)
@@ -135,7 +135,7 @@ def _split(tile, at, lanes, size, address):
         split_rows(_SEVEN, tile, at, lanes, address)
 
 
-@jit
+@part
 def _join(tile, to, at, lanes, size):
     if size == 3:
         join_rows(_THREE, tile, to, at, lanes)
@@ -147,7 +147,7 @@ def _join(tile, to, at, lanes, size):
         join_rows(_SEVEN, tile, to, at, lanes)
 
 
-@jit
+@part
 def _copy(tile, source, to, count, side, stream):
     done = 0
     item = tile.itemsize
