@@ -15,11 +15,10 @@ from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
-#: A tile of at most so many bytes stays in the second cache; runs are shortened, down to one vector, to keep to it.
-_TILE_BYTES = 3 * 2**18
-#: The same for fields, whose runs are read for many results at a time: the third cache does, and long runs count for
-#: more (L = 32 on a grid: 20.4 microseconds a sample with runs of 4 vectors in 3 MB, 24.2 with runs of one in 1 MB).
-_FIELD_TILE_BYTES = 2**22
+#: Runs are shortened, down to one vector, to keep a tile to so many bytes, which the third cache holds. Long runs count
+#: for more than the second one: L = 8, Clebsch-Gordan, 3.3 microseconds a sample with runs of 4 vectors in 2.2 MB, 4.6
+#: with runs of one in 0.9 MB; Gaunt at L = 32 on a grid, 20.4 in 3 MB and 24.2 in 1 MB.
+_TILE_BYTES = 2**22
 #: What the tiles of all threads may take together. A plan whose shortest tile is larger has no program.
 MOST_BYTES = 2**25
 
@@ -78,9 +77,9 @@ def _fields(plan: Transform | Synthesis, dtype: str, vectors: int | None) -> Pro
     rings = count_rings(plan)
     for runs in (vectors,) if vectors else VECTORS:
         program = plan_fields(plan, dtype, runs, rings)
-        if program.tile_bytes <= _FIELD_TILE_BYTES:
+        if program.tile_bytes <= _TILE_BYTES:
             return program
-    while rings > FEW_RINGS and program.tile_bytes > _FIELD_TILE_BYTES:
+    while rings > FEW_RINGS and program.tile_bytes > _TILE_BYTES:
         rings = max(FEW_RINGS, rings // 2)
         program = plan_fields(plan, dtype, program.vectors, rings)
     return None if program.tile_bytes > MOST_BYTES else program
