@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit, part
+from tpnumba.backends.cpu.compiler import part
 from tpnumba.backends.cpu.tiles import load_numbers, load_rows, load_shared, store_rows
 from tpnumba.backends.cpu.vectors import lane_sum
 
