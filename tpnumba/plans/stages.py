@@ -204,6 +204,27 @@ class LinearMap:
         return max((a + b for a, b in zip(sizes, [*sizes[1:], 0], strict=True)), default=0)
 
 
+def synthesis(
+    degrees: tuple[int, ...],
+    highest: int,
+    grid: Grid,
+    normalization: str,
+    *,
+    output: bool,
+    kind: str = "value",
+    longitudes: str = "dense",
+) -> LinearMap:
+    """From the components of ``degrees`` to a function on a grid; ``highest`` drops the degrees above it.
+
+    The output operand is expanded in harmonics that are scaled the other way.
+    """
+    legendre = LegendreStage(degrees, highest, grid.shape[0], kind)
+    stages: tuple[Stage, ...] = (legendre, FourierStage(legendre.m_max, grid.n_alpha, grid.shape[0], longitudes))
+    if normalization != "integral":
+        stages = (DegreeScaling(degrees, normalization, inverse=output), *stages)
+    return LinearMap(stages)
+
+
 def _fast_flops(length: int) -> int:
     """Operations of a real fast Fourier transform: half of the usual ``5 n log2(n)`` of a complex one."""
     return ceil(2.5 * length * log2(max(length, 2)))

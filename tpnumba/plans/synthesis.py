@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tpnumba.irreps import Irreps
 from tpnumba.plans.base import Operand, Plan, Segment
-from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage
+from tpnumba.plans.stages import LinearMap, synthesis
 from tpnumba.tables.quadrature import Grid
 
 
@@ -28,14 +28,10 @@ class Synthesis(Plan):
     def between(cls, lmax: int, grid: Grid, normalization: str, *, analysis: bool) -> Synthesis:
         """From harmonics up to ``lmax`` of a normalisation to ``grid``, or back from it by quadrature."""
         degrees = tuple(range(lmax + 1))
-        legendre = LegendreStage(degrees, lmax, grid.n_beta)
-        stages: tuple[Stage, ...] = (legendre, FourierStage(lmax, grid.n_alpha, grid.n_beta))
-        if normalization != "integral":
-            # f = sum x Y with Y = s Y(integral): x is multiplied by s on the way in, divided by it on the way back
-            stages = (DegreeScaling(degrees, normalization, inverse=analysis), *stages)
+        linear_map = synthesis(degrees, lmax, grid, normalization, output=analysis)
         coefficients = Operand.of_irreps("coefficients", Irreps.spherical_harmonics(lmax))
         field = Operand("field", (Segment(0, 1, grid.n_beta * grid.n_alpha),))
-        return cls((coefficients, field), 0 if analysis else 1, LinearMap(stages), grid, weighted=analysis)
+        return cls((coefficients, field), 0 if analysis else 1, linear_map, grid, weighted=analysis)
 
     def __repr__(self) -> str:
         sizes = [f"{operand.name}: {operand.size} {operand.access}" for operand in self.operands]

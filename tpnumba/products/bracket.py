@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tpnumba.irreps import Irrep, Irreps, IrrepsLike
-from tpnumba.plans.stages import LinearMap, Selection
+from tpnumba.plans.stages import LinearMap, Selection, synthesis
 from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
 from tpnumba.products.degrees import (
@@ -14,7 +14,6 @@ from tpnumba.products.degrees import (
     normalised,
     product_grid,
     read_degrees,
-    synthesis,
 )
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice

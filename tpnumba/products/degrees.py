@@ -8,9 +8,8 @@ from typing import Any
 from tpnumba.irreps import Irrep, Irreps, check_degree
 from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import Contraction, Coupling, Path
-from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage
 from tpnumba.tables.couplings import harmonic_scale
-from tpnumba.tables.quadrature import Grid, Torus
+from tpnumba.tables.quadrature import Grid
 
 #: Parities of the irreps of degree l, by the name that messages give them.
 PARITIES: Mapping[str, Callable[[int], int]] = {
@@ -82,24 +81,3 @@ def product_grid(degree: int, n_beta: int | None = None) -> Grid:
     the longitudes. ``n_beta``: rings, if fewer are known to do.
     """
     return Grid(degree // 2 + 1 if n_beta is None else n_beta, degree + 1 + (degree + 1) % 2)
-
-
-def synthesis(
-    degrees: tuple[int, ...],
-    highest: int,
-    domain: Grid | Torus,
-    normalization: str,
-    *,
-    output: bool,
-    kind: str = "value",
-    longitudes: str = "dense",
-) -> LinearMap:
-    """From the components of ``degrees`` to a function on a grid; ``highest`` drops the degrees above it.
-
-    The output operand is expanded in harmonics that are scaled the other way.
-    """
-    legendre = LegendreStage(degrees, highest, domain.shape[0], kind)
-    stages: tuple[Stage, ...] = (legendre, FourierStage(legendre.m_max, domain.n_alpha, domain.shape[0], longitudes))
-    if normalization != "integral":
-        stages = (DegreeScaling(degrees, normalization, inverse=output), *stages)
-    return LinearMap(stages)

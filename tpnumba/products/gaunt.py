@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tpnumba.irreps import Irreps, IrrepsLike
-from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage, ThetaStage
+from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage, ThetaStage, synthesis
 from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
 from tpnumba.products.degrees import (
@@ -13,7 +13,6 @@ from tpnumba.products.degrees import (
     normalised,
     product_grid,
     read_degrees,
-    synthesis,
 )
 from tpnumba.products.instructions import check_choice
 from tpnumba.products.methods import Methods

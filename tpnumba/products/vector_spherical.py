@@ -7,7 +7,7 @@ from itertools import permutations
 from typing import Any, NamedTuple
 
 from tpnumba.irreps import Irrep, Irreps, IrrepsLike, check_degree
-from tpnumba.plans.stages import LinearMap, SparseStage
+from tpnumba.plans.stages import LinearMap, SparseStage, synthesis
 from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
 from tpnumba.products.degrees import (
@@ -16,7 +16,6 @@ from tpnumba.products.degrees import (
     make_operands,
     product_grid,
     read_degrees,
-    synthesis,
 )
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice

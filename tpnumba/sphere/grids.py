@@ -59,7 +59,7 @@ def to_grid(
         >>> bool(np.allclose(f, grid.points()[..., 1]))
         True
     """
-    setting, lmax = _check(x, "x", lmax, grid, normalization, backend, num_threads)
+    setting, lmax, threads = _check(x, "x", lmax, grid, normalization, backend, num_threads)
     if x.ndim == 0 or x.shape[-1] != (lmax + 1) ** 2:
         raise ValueError(
             f"x must have shape (..., {(lmax + 1) ** 2}), (lmax + 1)**2 for lmax = {lmax}, got {tuple(x.shape)}"
@@ -69,8 +69,10 @@ def to_grid(
         return map_samples(block, [(x, 1)], x.ndim - 1, grid.shape)
     leading = tuple(x.shape[:-1])
     _require_memory((*leading, *grid.shape), lmax, grid, setting)
+    if 0 in leading:  # no tables for nothing
+        return setting.xp.zeros((*leading, *grid.shape), dtype=setting.dtype, device=setting.device)
     plan = _plan(lmax, grid, normalization, analysis=False)
-    values = run(plan, {0: x}, leading, leading, setting, backend=backend)
+    values = run(plan, {0: x}, leading, leading, setting, backend=backend, num_threads=threads)
     return setting.xp.reshape(values, (*leading, *grid.shape))
 
 
@@ -109,7 +111,7 @@ def from_grid(
         >>> np.round(from_grid(1 + 2 * y, 1, grid, normalization="norm"), 12) + 0.0
         array([1., 0., 2., 0.])
     """
-    setting, lmax = _check(f, "f", lmax, grid, normalization, backend, num_threads)
+    setting, lmax, threads = _check(f, "f", lmax, grid, normalization, backend, num_threads)
     if grid.exactness < 2 * lmax:
         raise ValueError(
             f"grid must integrate harmonics up to degree 2 lmax = {2 * lmax} without error, as {Grid.exact(2 * lmax)}"
@@ -122,11 +124,13 @@ def from_grid(
         block = partial(from_grid, lmax=lmax, grid=grid, normalization=normalization, backend=backend)
         return map_samples(block, [(f, 2)], f.ndim - 2, (size,))
     _require_memory((*f.shape[:-2], size), lmax, grid, setting)
+    if 0 in f.shape[:-2]:
+        return setting.xp.zeros((*f.shape[:-2], size), dtype=setting.dtype, device=setting.device)
     plan = _plan(lmax, grid, normalization, analysis=True)
 
     def analyse(rows: Array) -> Array:
         samples = (rows.shape[0],)
-        return run(plan, {1: rows}, samples, samples, setting, backend=backend)
+        return run(plan, {1: rows}, samples, samples, setting, backend=backend, num_threads=threads)
 
     return map_rows(analyse, f, grid.shape, (size,), setting)
 
@@ -138,15 +142,14 @@ def _plan(lmax: int, grid: Grid, normalization: str, *, analysis: bool) -> Synth
 
 def _check(
     array: Array, name: str, lmax: int, grid: Grid, normalization: str, backend: str, num_threads: int | None
-) -> tuple[Setting, int]:
+) -> tuple[Setting, int, int | None]:
     setting = common_setting({name: array}, core=2 if name == "f" else 1)
     lmax = check_degree("lmax", lmax)
     if not isinstance(grid, Grid):
         raise TypeError(f"grid must be a tpnumba.Grid, got {grid!r} of type {type(grid).__name__}")
     check_choice("normalization", normalization, NORMALIZATIONS)
     settle_backend(backend)
-    settle_threads(num_threads)
-    return setting, lmax
+    return setting, lmax, settle_threads(num_threads)
 
 
 def _require_memory(shape: tuple[int, ...], lmax: int, grid: Grid, setting: Setting) -> None:
