@@ -9,8 +9,8 @@ import numpy as np
 from tpnumba.backends.cpu.builder import Builder
 from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
 from tpnumba.backends.cpu.paths import alike, compact_weights, scratch_size
-from tpnumba.backends.cpu.program import LINE, VECTORS, Program
-from tpnumba.plans.base import Plan
+from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS, Program
+from tpnumba.plans.base import Plan, kept
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
@@ -20,10 +20,9 @@ _TILE_BYTES = 3 * 2**18
 #: The same for fields, whose runs are read for many results at a time: the third cache does, and long runs count for
 #: more (L = 32 on a grid: 20.4 microseconds a sample with runs of 4 vectors in 3 MB, 24.2 with runs of one in 1 MB).
 _FIELD_TILE_BYTES = 2**22
-#: What the tiles of all threads may take together. A plan whose shortest tile is larger has no program.
-MOST_BYTES = 2**25
 
 
+@kept
 @lru_cache(maxsize=4096)
 def program_of(plan: Plan, dtype: str) -> Program | None:
     """The program of ``plan``; None if the kernel cannot run it.
