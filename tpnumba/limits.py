@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+#: A request of so many bytes is not looked at: asking the system takes longer than the work would.
+SMALL = 2**26
+
 
 def available_bytes() -> int:
     """Memory this process may still take, in bytes, as the operating system reports it; else a 64-bit limit."""
@@ -30,9 +33,6 @@ def readable_size(n_bytes: float) -> str:
 
 
 def require_memory(n_bytes: int, what: str) -> None:
-    """Raise ``MemoryError`` if ``n_bytes`` for ``what`` exceed the memory that is available.
-
-    Small requests are not looked at: asking the system takes longer than the work would.
-    """
-    if n_bytes > 2**26 and n_bytes > (free := available_bytes()):
+    """Raise ``MemoryError`` if ``n_bytes`` for ``what`` exceed the memory that is available."""
+    if n_bytes > SMALL and n_bytes > (free := available_bytes()):
         raise MemoryError(f"{what} would take {readable_size(n_bytes)}, and {readable_size(free)} are available")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from tpnumba.limits import require_memory
+from tpnumba.limits import SMALL, require_memory
 
 Array = Any  # an array of any namespace
 
@@ -101,12 +101,13 @@ def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS, 
 
 def _numpy_setting(arrays: Mapping[str, Any]) -> Setting | None:
     """What :func:`common_setting` finds for plain NumPy arrays, without asking about every other kind."""
-    wide = False
+    found = None
     for array in arrays.values():
-        if type(array) is not np.ndarray or array.dtype not in _NUMPY:
+        if type(array) is not np.ndarray or (one := _NUMPY.get(array.dtype)) is None:
             return None
-        wide = wide or array.dtype == np.float64
-    return _NUMPY[np.dtype(np.float64 if wide else np.float32)] if arrays else None
+        if found is None or one is _NUMPY_WIDE:
+            found = one
+    return found
 
 
 def _numpy_settings() -> dict[Any, Setting]:
@@ -115,6 +116,7 @@ def _numpy_settings() -> dict[Any, Setting]:
 
 
 _NUMPY = _numpy_settings()
+_NUMPY_WIDE = _NUMPY[np.dtype(np.float64)]
 
 
 def _device(xp: Any, array: Array) -> Any:
@@ -211,8 +213,9 @@ def constant(setting: Setting, table: Any, dtype: Any = None) -> Array:
 
 def require_result(shape: tuple[int, ...], setting: Setting) -> None:
     """Raise ``MemoryError`` if a result does not fit; one of dask is made block by block, so its size is no limit."""
-    if not is_lazy(setting.xp):
-        require_memory(setting.itemsize * math.prod(shape), f"a result of shape {shape}")
+    n_bytes = setting.itemsize * math.prod(shape)
+    if n_bytes > SMALL and not is_lazy(setting.xp):
+        require_memory(n_bytes, f"a result of shape {shape}")
 
 
 def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapping[str, Any]) -> None:
@@ -222,6 +225,24 @@ def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapp
         TypeError: another namespace, device or dtype, or a namespace whose arrays cannot be written into.
         ValueError: another shape, read-only, or memory shared with an operand or between its own numbers.
     """
+    numpy = is_numpy(setting.xp)
+    if not numpy or type(out) is not np.ndarray:
+        _check_kind(out, setting, operands)
+    if out.dtype != setting.dtype:
+        raise TypeError(f"out must have dtype {setting.dtype_name}, got {dtype_name(out)}")
+    if tuple(out.shape) != shape:
+        raise ValueError(f"out must have shape {shape}, got {tuple(out.shape)}")
+    if numpy and not out.flags.writeable:
+        raise ValueError("out is read-only")
+    if numpy and _overlaps_itself(out):
+        raise ValueError(f"out must not overlap itself, got strides {out.strides} for shape {out.shape}")
+    for name, operand in operands.items():
+        if _overlap(out, operand):
+            raise ValueError(f"out must not overlap {name}: it is written while {name} is read")
+
+
+def _check_kind(out: Any, setting: Setting, operands: Mapping[str, Any]) -> None:
+    """What :func:`check_out` asks of arrays that are not plain ones of NumPy."""
     xp = setting.xp
     if not is_array(out) or array_api_compat.array_namespace(out) is not xp:
         raise TypeError(f"out must be an array of {short_name(xp)} as the inputs are, got {type(out).__qualname__}")
@@ -232,22 +253,11 @@ def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapp
         raise TypeError(f"out cannot be used with {short_name(xp)}{where}: its arrays cannot be written into")
     if array_api_compat.device(out) != setting.device:
         raise TypeError(f"out is on device {array_api_compat.device(out)!s}, but the inputs are on {setting.device!s}")
-    if out.dtype != setting.dtype:
-        raise TypeError(f"out must have dtype {setting.dtype_name}, got {dtype_name(out)}")
-    if tuple(out.shape) != shape:
-        raise ValueError(f"out must have shape {shape}, got {tuple(out.shape)}")
-    if is_numpy(xp) and not out.flags.writeable:
-        raise ValueError("out is read-only")
-    if is_numpy(xp) and _overlaps_itself(out):
-        raise ValueError(f"out must not overlap itself, got strides {out.strides} for shape {out.shape}")
-    for name, operand in operands.items():
-        if _overlap(out, operand):
-            raise ValueError(f"out must not overlap {name}: it is written while {name} is read")
 
 
 def _overlaps_itself(out: Any) -> bool:
     """Whether two numbers may share memory: no axis steps over what those with smaller steps span."""
-    if out.size == 0:
+    if out.size == 0 or out.flags.c_contiguous:
         return False
     span = out.itemsize
     for step, n in sorted((abs(step), n) for step, n in zip(out.strides, out.shape, strict=True) if n > 1):
@@ -260,13 +270,12 @@ def _overlaps_itself(out: Any) -> bool:
 def _overlap(a: Any, b: Any) -> bool:
     if a is b:
         return True
-    views: list[Any] = []
-    for array in (a, b):
-        try:
-            views.append(array if isinstance(array, np.ndarray) else np.from_dlpack(array))
-        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
-            return False  # not on this machine's memory as NumPy can see it; the identity above is all there is
     try:
-        return bool(np.shares_memory(views[0], views[1], max_work=10_000))  # type: ignore[arg-type]
+        one: Any = a if isinstance(a, np.ndarray) else np.from_dlpack(a)
+        other: Any = b if isinstance(b, np.ndarray) else np.from_dlpack(b)
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        return False  # not on this machine's memory as NumPy can see it; the identity above is all there is
+    try:
+        return bool(np.shares_memory(one, other, 10_000))  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True

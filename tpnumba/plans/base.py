@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
-from typing import Any, NamedTuple, Self
+from functools import cached_property, lru_cache, wraps
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, cast
 
 from tpnumba.irreps import Irreps
 from tpnumba.limits import readable_size
+
+P = ParamSpec("P")
+S = TypeVar("S")
+R = TypeVar("R")
 
 ITEMSIZE = {"float32": 4, "float64": 8}
 LAYOUTS = ("mul_ir", "ir_mul")
@@ -15,6 +20,28 @@ LAYOUTS = ("mul_ir", "ir_mul")
 #: Temporaries of the reference backend, in bytes, for as many samples as fit (at least one). Far below the 64 MB that
 #: are promised: pieces that stay in cache are faster.
 PIECE_BYTES = 2**22
+
+
+def kept(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Keep what a function finds about a frozen object, for each choice of the other arguments, on that very object.
+
+    A cache shared by all objects has to compare two that are equal, at every call: 0.1 ms for the plan of a product of
+    degree 4, against 0.03 ms for a sample of it.
+    """
+    name = function.__qualname__
+
+    @wraps(function)
+    def find(owner: S, /, *key: P.args, **named: P.kwargs) -> R:
+        assert not named  # one key for one choice
+        known = owner.__dict__.get("_kept")
+        if known is None:
+            known = owner.__dict__.setdefault("_kept", {})
+        try:
+            return cast(R, known[name, key])
+        except KeyError:
+            return cast(R, known.setdefault((name, key), function(owner, *key, **named)))
+
+    return find
 
 
 class Cost(NamedTuple):
@@ -148,11 +175,13 @@ class Plan:
         )
 
 
+@kept
 @lru_cache(maxsize=4096)
 def _with_output(plan: Any, i: int) -> Any:
     return plan if i == plan.output else replace(plan, output=i)
 
 
+@kept
 @lru_cache(maxsize=4096)
 def _with_access(plan: Any, access: tuple[str, ...]) -> Any:
     operands = tuple(replace(operand, access=kind) for operand, kind in zip(plan.operands, access, strict=True))

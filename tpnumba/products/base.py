@@ -58,6 +58,8 @@ class Operator:
     weight_numel: int
     form: Contraction
     methods: Methods
+    _irreps: tuple[Irreps, ...]
+    _slots: tuple[int, ...]
 
     def _settle(
         self,
@@ -136,14 +138,6 @@ class Operator:
     def plan(self) -> Plan:
         """What is evaluated for float32 arrays of NumPy."""
         return self.methods.choose("cpu", "float32")[1]
-
-    @property
-    def _irreps(self) -> tuple[Irreps, ...]:
-        return self.__dict__["_irreps"]  # type: ignore[no-any-return]
-
-    @property
-    def _slots(self) -> tuple[int, ...]:
-        return self.__dict__["_slots"]  # type: ignore[no-any-return]
 
     def cost(self, batch: int = 1, dtype: Any = "float32") -> Cost:
         """Operations, least memory traffic and extra memory for ``batch`` samples, none of them shared.
@@ -254,17 +248,16 @@ class Operator:
         settle_backend(backend)
         threads = settle_threads(num_threads)
         full = self._samples(named)
-        _require_shape("cotangent", cotangent, (*full, self.irreps_out.dim))
+        _require_shape("cotangent", cotangent, (*full, self.form.sizes[self.form.output]))
         require_result((sum(prod(array.shape) for array in named.values()),), setting)
         output = self.form.output
+        arrays = {**dict(zip(self._slots, named.values(), strict=True)), output: cotangent}
         gradients = []
-        for slot, array in zip(self._slots, named.values(), strict=True):
-            others = {s: a for s, a in zip(self._slots, named.values(), strict=True) if s != slot}
-            target = tuple(array.shape[:-1])
+        for slot in self._slots:
+            others = arrays.copy()
+            target = tuple(others.pop(slot).shape[:-1])
             methods = self.methods.adjoint(slot)
-            gradients.append(
-                self._run(methods, {**others, output: cotangent}, full, target, setting, (backend, threads), None)
-            )
+            gradients.append(self._run(methods, others, full, target, setting, (backend, threads), None))
         return tuple(gradients)
 
     @one_step
@@ -303,7 +296,7 @@ class Operator:
         full = self._samples(named)
         for (name, tangent), (_, array) in zip(tangents.items(), named.items(), strict=False):
             _require_shape(name, tangent, tuple(array.shape))
-        require_result((*full, self.irreps_out.dim), setting)
+        require_result((*full, self.form.sizes[self.form.output]), setting)
         arrays = dict(zip(self._slots, named.values(), strict=True))
         total = None
         for slot, tangent in zip(self._slots, tangents.values(), strict=False):
@@ -323,19 +316,20 @@ class Operator:
 
     def _samples(self, named: Mapping[str, Array]) -> Shape:
         """The broadcast leading axes, after checking the last one."""
+        leading: list[Shape] = []
+        sizes = self.form.sizes
         for (name, array), slot in zip(named.items(), self._slots, strict=True):
-            size = self.form.sizes[slot]
-            if array.ndim == 0 or array.shape[-1] != size:
+            shape = tuple(array.shape)
+            if not shape or shape[-1] != sizes[slot]:
                 kind = "" if name == "weights" else f" for the irreps {self._irreps[slot]}"
-                raise ValueError(f"{name} must have shape (..., {size}){kind}, got {tuple(array.shape)}")
-        leading = {name: tuple(array.shape[:-1]) for name, array in named.items()}
-        first = leading["x1"]
-        if all(shape == first for shape in leading.values()):
-            return first
+                raise ValueError(f"{name} must have shape (..., {sizes[slot]}){kind}, got {shape}")
+            leading.append(shape[:-1])
+        if leading.count(leading[0]) == len(leading):
+            return leading[0]
         try:
-            return np.broadcast_shapes(*leading.values())
+            return np.broadcast_shapes(*leading)
         except ValueError:
-            shown = ", ".join(f"{name} {shape}" for name, shape in leading.items())
+            shown = ", ".join(f"{name} {shape}" for name, shape in zip(named, leading, strict=True))
             raise ValueError(f"the leading axes do not broadcast: {shown}") from None
 
     def _run(
@@ -351,14 +345,15 @@ class Operator:
         """Evaluate a plan, with arrays of one row for all samples told apart from batches."""
         backend, threads = how
         _, plan = methods.choose(likely_backend(backend, setting), setting.dtype_name)
-        if batch == full and all(tuple(array.shape[:-1]) == full for array in arrays.values()):
+        leading = [tuple(array.shape[:-1]) for array in arrays.values()]
+        if batch == full and leading.count(full) == len(leading):
             return run(plan, arrays, full, batch, setting, out=out, backend=backend, num_threads=threads)
         many = any(n != 1 for n in full)
 
-        def is_row(leading: Shape) -> bool:
-            return not leading or (many and prod(leading) == 1)
+        def is_row(shape: Shape) -> bool:
+            return not shape or (many and prod(shape) == 1)
 
-        rows = {i for i, array in arrays.items() if is_row(tuple(array.shape[:-1]))}
+        rows = {i for i, shape in zip(arrays, leading, strict=True) if is_row(shape)}
         shared_out = is_row(batch) and (batch != full or not full)
         access = ["shared" if i in rows else "batch" for i in range(len(plan.operands))]
         access[plan.output] = "shared" if shared_out else "batch"

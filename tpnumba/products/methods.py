@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
-from tpnumba.plans.base import ITEMSIZE, Plan
+from tpnumba.plans.base import ITEMSIZE, Plan, kept
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.speed import seconds
 
@@ -34,14 +33,19 @@ class Methods:
         direct = (("direct", form),) if method == "auto" else ()
         return cls((*direct, *((name, make()) for name, make in others.items() if method in (name, "auto"))))
 
+    @kept
     def choose(self, backend: str, dtype: str) -> tuple[str, Plan]:
         """The quickest for a backend and a dtype, by name; never does the batch play a part."""
-        return self.plans[0] if len(self.plans) == 1 else _quickest(self, backend, dtype)
+        if len(self.plans) == 1:
+            return self.plans[0]
+        return min(self.plans, key=lambda entry: seconds(entry[1], backend, dtype))
 
+    @kept
     def adjoint(self, i: int) -> Methods:
         """The same with operand ``i`` as the output."""
         return Methods(tuple((name, plan.adjoint(i)) for name, plan in self.plans))
 
+    @kept
     def linear_in(self, i: int) -> Methods:
         """The parts that are linear in operand ``i``."""
         return Methods(
@@ -56,8 +60,3 @@ class Methods:
         if len(self.plans) == 1:
             return next(iter(found))
         return "auto: " + ", ".join(f"{name} ({', '.join(where)})" for name, where in found.items())
-
-
-@lru_cache(maxsize=4096)
-def _quickest(methods: Methods, backend: str, dtype: str) -> tuple[str, Plan]:
-    return min(methods.plans, key=lambda entry: seconds(entry[1], backend, dtype))

@@ -9,8 +9,8 @@ import numpy as np
 from tpnumba.backends.cpu.builder import Builder
 from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
 from tpnumba.backends.cpu.paths import alike, compact_weights, scratch_size
-from tpnumba.backends.cpu.program import LINE, VECTORS, Program
-from tpnumba.plans.base import Plan
+from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS, Program
+from tpnumba.plans.base import Plan, kept
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
@@ -19,10 +19,9 @@ from tpnumba.plans.transform import Transform
 #: for more than the second one: L = 8, Clebsch-Gordan, 3.3 microseconds a sample with runs of 4 vectors in 2.2 MB, 4.6
 #: with runs of one in 0.9 MB; Gaunt at L = 32 on a grid, 20.4 in 3 MB and 24.2 in 1 MB.
 _TILE_BYTES = 2**22
-#: What the tiles of all threads may take together. A plan whose shortest tile is larger has no program.
-MOST_BYTES = 2**25
 
 
+@kept
 @lru_cache(maxsize=4096)
 def program_of(plan: Plan, dtype: str) -> Program | None:
     """The program of ``plan``; None if the kernel cannot run it.

@@ -18,6 +18,8 @@ Ints = npt.NDArray[np.int64]
 LINE = 64
 #: How many vectors a run may have.
 VECTORS = (4, 2, 1)
+#: What the tiles of all threads may take together. A plan whose shortest tile is larger has no program.
+MOST_BYTES = 2**25
 #: A piece of work takes about so many seconds: long enough to be worth a call, short enough to answer Ctrl-C.
 _PIECE_SECONDS = 1e-3
 _FLOPS_A_SECOND, _BYTES_A_SECOND = 2e10, 5e9
@@ -44,6 +46,11 @@ class Program:
     def tile_bytes(self) -> int:
         """The memory that a thread works in."""
         return self.tile_size * self.values.itemsize
+
+    @cached_property
+    def most_threads(self) -> int:
+        """How many threads may work at once, for the sake of their tiles."""
+        return max(1, MOST_BYTES // self.tile_bytes)
 
     @cached_property
     def seconds(self) -> float:

@@ -1,0 +1,62 @@
+"""What a call does besides its kernel: it finds what it needs without comparing plans, and addresses without asking."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from strategies import random_arguments
+
+import tpnumba as tp
+from tpnumba.backends.cpu import evaluate
+from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.transform import Transform
+
+SPHERICAL = tp.Irreps.spherical_harmonics(2)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tp.FullTensorProduct(SPHERICAL, SPHERICAL),
+        lambda: tp.FullyConnectedTensorProduct("2x0e + 1o", SPHERICAL, "2x0e + 1o"),
+        lambda: tp.GauntTensorProduct(2, 2),
+        lambda: tp.GauntTensorProduct(2, 2, method="grid"),
+    ],
+    ids=["full", "fully connected", "auto", "grid"],
+)
+def test_an_operator_equal_to_another_is_called_without_comparing_their_plans(make, monkeypatch):
+    def calls(p):
+        arguments = random_arguments(p, (3,), (3,))
+        named = {"weights": arguments[2][0]} if len(arguments) == 3 else {}
+        x1, x2 = arguments[:2]
+        result = p(*arguments)
+        return result, *p.vjp(x1, x2[0], result, **named), p.jvp(x1, x2, x1, x2, **named)
+
+    def refuse(*_):
+        raise AssertionError("two plans were compared")
+
+    one, other = make(), make()
+    expected = calls(one)
+    calls(other)
+    for kind in (Contraction, Transform):
+        monkeypatch.setattr(kind, "__eq__", refuse)
+    for left, right in zip(calls(other), expected, strict=True):
+        np.testing.assert_array_equal(left, right)
+    with pytest.raises(AssertionError, match="compared"):
+        _ = one.form == other.form
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(3),
+        np.zeros((2, 0), dtype=np.float32),
+        np.zeros((5, 7))[4:1:-2, ::3],
+        np.zeros(9, dtype=np.uint8)[1:].view(np.float64),
+        np.broadcast_to(np.float32(1), (4, 3)),
+        np.zeros(3).view(type("Subclass", (np.ndarray,), {})),
+    ],
+    ids=["plain", "empty", "strided", "unaligned", "broadcast", "subclass"],
+)
+def test_the_address_is_the_one_that_numpy_gives(array):
+    assert evaluate._address(array) == array.__array_interface__["data"][0]
