@@ -77,10 +77,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _warmup(_: argparse.Namespace) -> None:
+    from tpnumba.backends.cpu import evaluate, harmonics
     from tpnumba.backends.cpu.compiler import cache_folder
-    from tpnumba.backends.cpu.evaluate import compile_all
 
-    for done in compile_all(tpnumba.FullTensorProduct("1o", "1o").form):
+    for done in evaluate.compile_all(tpnumba.FullTensorProduct("1o", "1o").form):
+        print(done)
+    for done in harmonics.compile_all():
         print(done)
     print(f"kept in {cache_folder()}")
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from tpnumba.backends.blocks import blocks, clip
 from tpnumba.backends.compiled import run_as_one
+from tpnumba.backends.generic.powers import complex_powers
 from tpnumba.backends.lazy import map_samples
 from tpnumba.backends.namespaces import (
     FLOATS,
@@ -32,7 +33,6 @@ from tpnumba.backends.namespaces import (
 )
 from tpnumba.irreps import Irreps, IrrepsLike, check_degree
 from tpnumba.limits import require_memory
-from tpnumba.sphere.powers import complex_powers
 from tpnumba.tables.wigner_d import swap_matrix
 
 Array = Any

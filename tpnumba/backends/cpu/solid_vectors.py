@@ -1,0 +1,398 @@
+"""What solid harmonics take: directions, powers, recursions by degree, gradients; on whole runs of lanes.
+
+See :mod:`tpnumba.backends.cpu.vectors` for runs and ``width``. A point takes ``POINT_RUNS`` runs of the tile that follow
+each other: x, y, z; then ``|r|^2 - 1`` of a direction, ``|r|^2`` of a point; then two factors of ``1 / |r|``.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tpnumba.backends.cpu.vectors import _FLAGS as FLAGS
+from tpnumba.backends.cpu.vectors import _LINE as LINE
+from tpnumba.backends.cpu.vectors import _count as count_of
+from tpnumba.backends.cpu.vectors import _load as load
+from tpnumba.backends.cpu.vectors import _pointer as pointer
+from tpnumba.backends.cpu.vectors import _raw as raw
+from tpnumba.backends.cpu.vectors import _splat as splat
+from tpnumba.backends.cpu.vectors import _store as store
+
+POINT_RUNS = 6
+#: Columns of the ladder: terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z; among the
+#: weights, the degree follows.
+TERMS, DEGREE = 5, 5
+
+
+class _Runs:
+    """The runs of one tile in one intrinsic: loading, storing and arithmetic on them."""
+
+    def __init__(self, context, builder, width, kind, tile):
+        self.context, self.builder, self.kind, self.tile = context, builder, kind, tile
+        self.count = count_of(kind.dtype, len(width))
+
+    def _at(self, place):
+        return pointer(self.context, self.builder, self.kind, self.tile, place)
+
+    def load(self, place, run=0):
+        return load(self.builder, self._at(self.moved(place, run)), self.count, LINE)
+
+    def store(self, value, place, run=0):
+        store(self.builder, value, self._at(self.moved(place, run)), LINE)
+
+    def moved(self, place, run):
+        """The place so many runs further on."""
+        return self.builder.add(place, ir.Constant(place.type, run * self.count)) if run else place
+
+    def number(self, array_type, array, index):
+        """A number of a table in every lane."""
+        return splat(self.builder, self.item(array_type, array, index), self.count)
+
+    def item(self, array_type, array, index):
+        return self.builder.load(pointer(self.context, self.builder, array_type, array, index))
+
+    def times(self, *factors):
+        product = factors[0]
+        for factor in factors[1:]:
+            product = self.builder.fmul(product, factor, flags=FLAGS)
+        return product
+
+    def plus(self, *terms):
+        total = terms[0]
+        for term in terms[1:]:
+            total = self.builder.fadd(total, term, flags=FLAGS)
+        return total
+
+    def minus(self, one, other):
+        return self.builder.fsub(one, other, flags=FLAGS)
+
+    def over(self, one, other):
+        """The quotient itself: a product with the reciprocal, which may be infinite, will not do."""
+        return self.builder.fdiv(one, other)
+
+    def constant(self, value, like):
+        return ir.Constant(like.type, [value] * self.count)
+
+    def call(self, name, value):
+        """A function of the compiler's on every lane."""
+        scalar = "f32" if self.kind.dtype == types.float32 else "f64"
+        signature = ir.FunctionType(value.type, [value.type])
+        full = f"llvm.{name}.v{self.count}{scalar}"
+        function = self.builder.module.globals.get(full)
+        if function is None:
+            function = ir.Function(self.builder.module, signature, full)
+        return self.builder.call(function, [value])
+
+    def loop(self, begin, end, carried, body):
+        """``carried = body(n, *carried)`` for n from ``begin`` to ``end``; what is carried at last."""
+        builder = self.builder
+        entry = builder.block
+        head, inside, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        n = builder.phi(begin.type)
+        phis = [builder.phi(value.type) for value in carried]
+        n.add_incoming(begin, entry)
+        for phi, value in zip(phis, carried, strict=True):
+            phi.add_incoming(value, entry)
+        builder.cbranch(builder.icmp_signed("<", n, end), inside, done)
+        builder.position_at_end(inside)
+        after = body(n, *phis)
+        n.add_incoming(builder.add(n, ir.Constant(n.type, 1)), builder.block)
+        for phi, value in zip(phis, after, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(done)
+        return phis
+
+
+@intrinsic
+def split_points(typing_context, width, tile, to, address):
+    """Points that follow each other in memory, as many as a run has lanes, into runs of x, y and z."""
+    signature = types.void(width, tile, types.intp, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        width, kind = signature.args[:2]
+        runs = _Runs(context, builder, width, kind, arguments[1])
+        side = count_of(kind.dtype)
+        scalar = builder.load(raw(builder, arguments[3], kind.dtype)).type
+        for vector in range(len(width)):
+            place = builder.add(arguments[3], ir.Constant(arguments[3].type, vector * 3 * LINE))
+            three = load(builder, raw(builder, place, kind.dtype), 3 * side, kind.dtype.bitwidth // 8)
+            for axis in range(3):
+                mask = ir.Constant(ir.VectorType(ir.IntType(32), side), [3 * i + axis for i in range(side)])
+                part = builder.shuffle_vector(three, ir.Constant(ir.VectorType(scalar, 3 * side), ir.Undefined), mask)
+                at = runs.moved(arguments[2], axis)
+                at = builder.add(at, ir.Constant(at.type, vector * side))
+                store(builder, part, pointer(context, builder, kind, arguments[1], at), LINE)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _measured(unit, inverse):
+    def measure(typing_context, width, tile, at):
+        signature = types.void(width, tile, types.intp)
+
+        def generate(context, builder, signature, arguments):
+            width, kind = signature.args[:2]
+            runs, at = _Runs(context, builder, width, kind, arguments[1]), arguments[2]
+            x, y, z = (runs.load(at, axis) for axis in range(3))
+            one = runs.constant(1.0, x)
+            if unit:
+                zero = runs.constant(0.0, x)
+                largest = zero
+                for value in (x, y, z):
+                    size = runs.call("fabs", value)
+                    largest = builder.select(builder.fcmp_ordered(">", size, largest), size, largest)
+                at_zero = builder.fcmp_ordered("==", largest, zero)
+                scale = builder.select(at_zero, runs.constant(float("inf"), x), largest)
+                x, y, z = (runs.over(value, scale) for value in (x, y, z))
+                square = runs.plus(runs.times(x, x), runs.times(y, y), runs.times(z, z))
+                square = builder.select(builder.fcmp_ordered("==", square, zero), one, square)
+                shorter = runs.over(one, runs.call("sqrt", square))
+                x, y, z = (runs.times(value, shorter) for value in (x, y, z))
+                for axis, value in enumerate((x, y, z)):
+                    runs.store(value, at, axis)
+                if inverse:
+                    half = runs.over(one, runs.call("sqrt", scale))
+                    runs.store(runs.times(half, shorter), at, 4)
+                    runs.store(half, at, 5)
+                middle = runs.times(runs.minus(y, one), runs.plus(y, one))
+            else:
+                middle = runs.times(y, y)
+            runs.store(runs.plus(runs.times(x, x), middle, runs.times(z, z)), at, 3)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return measure
+
+
+#: Of a point, its square; of a point made a direction (zero at zero), ``|r|^2 - 1``, and with factors of ``1 / |r|``.
+#: Scaled by the largest component first, so that no square overflows; the factor that stands for the scale is the root
+#: of its reciprocal, to be taken twice, which is finite also where the reciprocal is not, and 0 at zero. A NaN or an
+#: infinity in any component makes the whole direction NaN.
+measure = intrinsic(_measured(False, False))
+measure_direction = intrinsic(_measured(True, False))
+measure_direction_and_length = intrinsic(_measured(True, True))
+
+
+@intrinsic
+def scaled_product(typing_context, width, tile, to, left, right, factor):
+    """``tile[to] = factor * tile[left] * tile[right]``."""
+    signature = types.void(width, tile, types.intp, types.intp, types.intp, tile.dtype)
+
+    def generate(context, builder, signature, arguments):
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        to, left, right = arguments[2:5]
+        factor = splat(builder, arguments[5], runs.count)
+        runs.store(runs.times(runs.times(factor, runs.load(left)), runs.load(right)), to)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def next_power(typing_context, width, tile, at, cosine, sine, to_cosine, to_sine, factor):
+    """``factor * (z + i x) * (cosine + i sine)`` of the point at ``at``."""
+    signature = types.void(width, tile, *(types.intp,) * 5, tile.dtype)
+
+    def generate(context, builder, signature, arguments):
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        at, cosine, sine, to_cosine, to_sine = arguments[2:7]
+        factor = splat(builder, arguments[7], runs.count)
+        x, z = (runs.times(factor, runs.load(at, axis)) for axis in (0, 2))
+        c, s = runs.load(cosine), runs.load(sine)
+        runs.store(runs.minus(runs.times(z, c), runs.times(x, s)), to_cosine)
+        runs.store(runs.plus(runs.times(z, s), runs.times(x, c)), to_sine)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def climb(typing_context, width, signs, tile, at, unit, place, order, degree, last, table, begin):
+    """Harmonics of one order and of the degrees from ``degree`` to ``last``, from those of the two degrees below.
+
+    ``S_l = a y S_{l-1} - b |r|^2 S_{l-2}``, the rows of ``table`` from ``begin`` on being (a, b). As many as ``signs``
+    is long: with two, also those of the order's negative. ``place`` is that of order 0 of the degree ``degree - 1``.
+    """
+    position = types.intp
+    signature = types.void(
+        width, signs, tile, position, types.boolean, position, position, position, position, table, position
+    )
+
+    def generate(context, builder, signature, arguments):
+        _, _, tile, at, unit, place, order, degree, last, table, begin = arguments
+        width, signs, kind, table_type = (signature.args[i] for i in (0, 1, 2, 9))
+        runs = _Runs(context, builder, width, kind, tile)
+        lanes = ir.Constant(place.type, runs.count)
+        two = ir.Constant(place.type, 2)
+        y, square = runs.load(at, 1), runs.load(at, 3)
+        zero = runs.constant(0.0, y)
+        shift = builder.mul(order, lanes)
+        shifts = [shift, builder.neg(shift)][: len(signs)]
+        # From order 0 of a degree l to that of the next are 2 l + 2 numbers of a sample.
+        before = builder.mul(builder.mul(two, builder.sub(degree, ir.Constant(degree.type, 1))), lanes)
+        lower = [runs.load(builder.add(builder.sub(place, before), s)) for s in shifts]
+        current = [runs.load(builder.add(place, s)) for s in shifts]
+
+        def step(n, place, row, *kept):
+            previous, current = kept[: len(shifts)], kept[len(shifts) :]
+            place = builder.add(place, builder.mul(builder.mul(two, n), lanes))
+            a, b = (
+                runs.number(table_type, table, index) for index in (row, builder.add(row, ir.Constant(row.type, 1)))
+            )
+            ay = runs.times(a, y)
+            raised = []
+            for s, one, other in zip(shifts, previous, current, strict=True):
+                # |r|^2 S, where a direction has |r|^2 - 1 in its place
+                over = runs.plus(runs.times(square, one), builder.select(unit, one, zero))
+                raised.append(runs.minus(runs.times(ay, other), runs.times(b, over)))
+                runs.store(raised[-1], builder.add(place, s))
+            return place, builder.add(row, two), *current, *raised
+
+        end = builder.add(last, ir.Constant(last.type, 1))
+        runs.loop(degree, end, (place, builder.mul(begin, two), *lower, *current), step)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+class _Ladder:
+    """Gradients of solid harmonics by the ladder, in one intrinsic."""
+
+    def __init__(self, runs, solid, places, weights):
+        self.runs, self.solid = runs, solid
+        self.places, self.weights = places, weights
+
+    def weight(self, k, column):
+        builder = self.runs.builder
+        index = builder.add(builder.mul(k, ir.Constant(k.type, DEGREE + 1)), ir.Constant(k.type, column))
+        return self.runs.number(*self.weights, index)
+
+    def gradient(self, k):
+        """Of the k-th harmonic, three vectors."""
+        runs, builder = self.runs, self.runs.builder
+        first = builder.mul(k, ir.Constant(k.type, TERMS))
+        terms = []
+        for column in range(TERMS):
+            index = builder.add(first, ir.Constant(k.type, column))
+            place = builder.sext(runs.item(*self.places, index), k.type)
+            terms.append(runs.times(self.weight(k, column), runs.load(builder.add(self.solid, place))))
+        return runs.plus(terms[0], terms[1]), terms[2], runs.plus(terms[3], terms[4])
+
+
+def _jacobian(unit):
+    def jacobian(typing_context, width, tile, at, solid, to, size, places, weights):
+        signature = types.void(width, tile, *(types.intp,) * 4, places, weights)
+
+        def generate(context, builder, signature, arguments):
+            _, tile, at, solid, to, size, places, weights = arguments
+            runs = _Runs(context, builder, signature.args[0], signature.args[1], tile)
+            ladder = _Ladder(runs, solid, (signature.args[6], places), (signature.args[7], weights))
+            lanes = ir.Constant(to.type, runs.count)
+            three = ir.Constant(to.type, 3 * runs.count)
+            if unit:
+                point = [runs.load(at, axis) for axis in range(3)]
+                inverse, half = runs.load(at, 4), runs.load(at, 5)
+
+            def step(k, to):
+                values = ladder.gradient(k)
+                if unit:  # less its radial part, which is l S by Euler's theorem
+                    radial = runs.times(ladder.weight(k, DEGREE), runs.load(builder.add(solid, builder.mul(k, lanes))))
+                    tangent = (
+                        runs.minus(value, runs.times(radial, axis)) for value, axis in zip(values, point, strict=True)
+                    )
+                    values = [runs.times(runs.times(value, inverse), half) for value in tangent]
+                for axis, value in enumerate(values):
+                    runs.store(value, to, axis)
+                return (builder.add(to, three),)
+
+            runs.loop(ir.Constant(size.type, 0), size, (to,), step)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return jacobian
+
+
+#: The gradients of ``size`` harmonics at ``solid``, three runs each, from ``to`` on: of solid ones, and of directions.
+jacobian = intrinsic(_jacobian(False))
+jacobian_of_direction = intrinsic(_jacobian(True))
+
+
+def _tangent(runs, at, vector):
+    """A vector without its part along the direction at ``at``."""
+    point = [runs.load(at, axis) for axis in range(3)]
+    radial = runs.plus(*(runs.times(a, b) for a, b in zip(vector, point, strict=True)))
+    return [runs.minus(a, runs.times(radial, b)) for a, b in zip(vector, point, strict=True)]
+
+
+def _over_length(runs, at, values):
+    inverse, half = runs.load(at, 4), runs.load(at, 5)
+    return [runs.times(runs.times(value, inverse), half) for value in values]
+
+
+@intrinsic
+def pull_back(typing_context, width, tile, at, unit, solid, cotangent, to, size, places, weights):
+    """The sum over ``size`` harmonics of cotangent times gradient, three runs at ``to``."""
+    signature = types.void(width, tile, types.intp, types.boolean, *(types.intp,) * 4, places, weights)
+
+    def generate(context, builder, signature, arguments):
+        _, tile, at, unit, solid, cotangent, to, size, places, weights = arguments
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], tile)
+        ladder = _Ladder(runs, solid, (signature.args[8], places), (signature.args[9], weights))
+        lanes = ir.Constant(to.type, runs.count)
+        zero = runs.constant(0.0, runs.load(at))
+
+        def step(k, place, *totals):
+            by = runs.load(place)
+            totals = [
+                runs.plus(total, runs.times(by, value)) for total, value in zip(totals, ladder.gradient(k), strict=True)
+            ]
+            return builder.add(place, lanes), *totals
+
+        _, *totals = runs.loop(ir.Constant(size.type, 0), size, (cotangent, zero, zero, zero), step)
+        for axis, value in enumerate(totals):
+            runs.store(value, to, axis)
+        with builder.if_then(unit):
+            values = _over_length(runs, at, _tangent(runs, at, totals))
+            for axis, value in enumerate(values):
+                runs.store(value, to, axis)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _pushed(unit):
+    def push_forward(typing_context, width, tile, at, solid, tangent, to, size, places, weights):
+        signature = types.void(width, tile, *(types.intp,) * 5, places, weights)
+
+        def generate(context, builder, signature, arguments):
+            _, tile, at, solid, tangent, to, size, places, weights = arguments
+            runs = _Runs(context, builder, signature.args[0], signature.args[1], tile)
+            ladder = _Ladder(runs, solid, (signature.args[7], places), (signature.args[8], weights))
+            lanes = ir.Constant(to.type, runs.count)
+            vector = [runs.load(tangent, axis) for axis in range(3)]
+            if unit:
+                vector = _tangent(runs, at, vector)
+
+            def step(k, to):
+                value = runs.plus(*(runs.times(a, b) for a, b in zip(ladder.gradient(k), vector, strict=True)))
+                runs.store(_over_length(runs, at, [value])[0] if unit else value, to)
+                return (builder.add(to, lanes),)
+
+            runs.loop(ir.Constant(size.type, 0), size, (to,), step)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return push_forward
+
+
+#: The derivatives of ``size`` harmonics along the vector in the three runs at ``tangent``, from ``to`` on.
+push_forward = intrinsic(_pushed(False))
+push_forward_of_direction = intrinsic(_pushed(True))
