@@ -190,8 +190,15 @@ class SphericalHarmonics:
         for n in range(1, self.lmax + 1):
             scale = harmonic_scale(self.normalization, n) / harmonic_scale(self.normalization, n - 1)
             instructions.append((n - 1, 0, n, "uuu", False, (scale * (2 * n + 1)) ** 2 * n))
-        normalizations = {"irrep_normalization": "none", "path_normalization": "none"}
-        return lower, TensorProduct(lower.irreps, "1o", self.irreps, instructions, **normalizations)
+        product = TensorProduct(
+            lower.irreps,
+            "1o",
+            self.irreps,
+            instructions,
+            irrep_normalization="none",
+            path_normalization="none",
+        )
+        return lower, product
 
     def _run(
         self,

@@ -158,8 +158,7 @@ def _recursion(lmax: int, normalization: str) -> tuple[npt.NDArray[np.float64], 
         a, b = recursion(degree)
         both[:degree, degree, 0] = a * scale[degree] / scale[degree - 1]
         both[:degree, degree, 1] = b * scale[degree] / scale[degree - 2]
-    order, degree = np.triu_indices(lmax + 1, 1)
-    return powers, both[order, degree].ravel()
+    return powers, both[np.triu_indices(lmax + 1, 1)].ravel()
 
 
 def _ladder(plan: Harmonics, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
@@ -168,7 +167,7 @@ def _ladder(plan: Harmonics, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDA
         return np.zeros(0, dtype=np.int32), np.zeros(0)
     degrees = np.arange(plan.lmax + 1)
     # From orthonormal harmonics of the degree below to those that the recursion makes.
-    below = np.array([harmonic_scale(plan.normalization, max(n - 1, 0)) for n in degrees])
+    below = np.array([harmonic_scale(plan.normalization, max(n - 1, 0)) for n in range(plan.lmax + 1)])
     degree = np.repeat(degrees, 2 * degrees + 1)
     ladder = gradient_ladder(plan.lmax, plan.normalization)
     weights = np.concatenate([ladder.weights / below[degree], degree[None, :]])

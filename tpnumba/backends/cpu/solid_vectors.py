@@ -1,7 +1,7 @@
 """What solid harmonics take: directions, powers, recursions by degree, gradients; on whole runs of lanes.
 
-See :mod:`tpnumba.backends.cpu.vectors` for runs and ``width``. A point takes ``POINT_RUNS`` runs of the tile that follow
-each other: x, y, z; then ``|r|^2 - 1`` of a direction, ``|r|^2`` of a point; then two factors of ``1 / |r|``.
+See :mod:`tpnumba.backends.cpu.vectors` for runs and ``width``. A point takes ``POINT_RUNS`` runs of the tile that
+follow each other: x, y, z; then ``|r|^2 - 1`` of a direction, ``|r|^2`` of a point; then two factors of ``1 / |r|``.
 """
 
 from __future__ import annotations
