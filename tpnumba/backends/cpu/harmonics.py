@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, rows_of
 from tpnumba.backends.cpu.evaluate import _COPY_BYTES, _STREAM_BYTES, _find, _Place, _workspace
-from tpnumba.backends.cpu.planning import MOST_BYTES
+from tpnumba.backends.cpu.planning import _TILE_BYTES, MOST_BYTES
 from tpnumba.backends.cpu.program import LINE, VECTORS
 from tpnumba.backends.cpu.solid import (
     ADDRESS,
@@ -25,6 +25,7 @@ from tpnumba.backends.cpu.solid import (
     PUSHED_FORWARD,
     SECOND,
     SIZE,
+    TOGETHER,
     VALUES,
     harmonics,
 )
@@ -40,8 +41,6 @@ from tpnumba.tables.spherical_harmonics import gradient_ladder, recursion, secto
 Array = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 
-#: A tile of at most so many bytes stays in the first cache, with the tables; runs are shortened to keep to it.
-_TILE_BYTES = 2**15
 #: A piece of work takes about so many seconds.
 _PIECE_SECONDS = 1e-3
 _BYTES_A_SECOND = 5e9
@@ -140,11 +139,14 @@ def _tile(plan: Harmonics, dtype: str, vectors: int) -> tuple[list[int], int]:
     line = LINE // np.dtype(dtype).itemsize
     solid = plan.size if VALUES in _results(plan) else max(1, plan.lmax**2)
     second = plan.inputs[1] if len(plan.inputs) > 1 else 0
-    derivative = prod(plan.outputs[-1]) if DERIVATIVE in _results(plan) else 0
+    jacobian = plan.kind == "value_and_jacobian"  # whose rows are made in the buffer
+    derivative = prod(plan.outputs[-1]) if DERIVATIVE in _results(plan) and not jacobian else 0
     ends = [int(end) for end in np.cumsum([POINT_RUNS, solid, second, derivative])]
-    longest = max(prod(core) for core in plan.outputs)
-    buffer = line * max(STRETCH * line, min(-(-longest // line) * line, LONGEST))
-    return ends, ends[3] * vectors * line + buffer
+    # whole rows that are put together; stretches of rows
+    buffer = [TOGETHER // np.dtype(dtype).itemsize, line * STRETCH * line, line * min(plan.size, LONGEST)]
+    if jacobian:
+        buffer.append(3 * line * max(plan.size, line))
+    return ends, ends[3] * vectors * line + max(buffer)
 
 
 def _recursion(lmax: int, normalization: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -170,8 +172,9 @@ def _ladder(plan: Harmonics, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDA
     below = np.array([harmonic_scale(plan.normalization, max(n - 1, 0)) for n in range(plan.lmax + 1)])
     degree = np.repeat(degrees, 2 * degrees + 1)
     ladder = gradient_ladder(plan.lmax, plan.normalization)
-    weights = np.concatenate([ladder.weights / below[degree], degree[None, :]])
-    return (ladder.places.T.ravel() * lanes).astype(np.int32), weights.T.ravel()
+    weights = np.concatenate([ladder.weights / below[degree], degree[None, :]]).T
+    missing = ((0, max(0, LINE - plan.size)), (0, 0))  # Jacobians are made of as many as a vector has lanes
+    return (np.pad(ladder.places.T, missing).ravel() * lanes).astype(np.int32), np.pad(weights, missing).ravel()
 
 
 def run(

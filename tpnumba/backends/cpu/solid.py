@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from tpnumba.backends.cpu.compiler import jit
 from tpnumba.backends.cpu.solid_vectors import (
+    address_of,
+    all_ones,
+    block_to_memory,
     climb,
     jacobian,
     jacobian_of_direction,
+    jacobian_of_extreme_direction,
     measure,
     measure_direction,
     measure_direction_and_length,
@@ -14,11 +18,12 @@ from tpnumba.backends.cpu.solid_vectors import (
     pull_back,
     push_forward,
     push_forward_of_direction,
+    scale_run,
     scaled_product,
     split_points,
 )
-from tpnumba.backends.cpu.tiles import load_rows, store_rows
-from tpnumba.backends.cpu.vectors import fence, fill
+from tpnumba.backends.cpu.tiles import LONGEST, load_rows, store_rows
+from tpnumba.backends.cpu.vectors import block_in_tile, fence, fill, stream_line, write, write_line
 
 #: Rows of ``arrays``: the points; the cotangent or tangent that comes with them; the results.
 POINTS, SECOND, VALUES, DERIVATIVE = range(4)
@@ -26,6 +31,8 @@ POINTS, SECOND, VALUES, DERIVATIVE = range(4)
 AT, SIZE, ADDRESS, ROW_STRIDE, COLUMN_STRIDE = range(5)
 #: What the second result is.
 NOTHING, JACOBIAN, PULLED_BACK, PUSHED_FORWARD = range(4)
+#: Rows of a result are put together in so many bytes, or in as many as a vector has lanes.
+TOGETHER = 2**15
 
 
 @jit
@@ -77,10 +84,12 @@ def harmonics(
         if derivative == NOTHING:
             continue
         if derivative == JACOBIAN:
+            usual = True
             if unit:
-                jacobian_of_direction(width, tile, at, solid, to, size, places, weights)
-            else:
-                jacobian(width, tile, at, solid, to, size, places, weights)
+                for place in range(solid, solid + size * lanes, lanes):
+                    scale_run(width, tile, place, at + 4 * lanes)
+                usual = all_ones(width, tile, at + 5 * lanes)
+            _jacobian(tile, at, lanes, unit, usual, solid, size, places, weights, arrays, first, count, buffer, stream)
         else:
             _load(width, tile, lanes, arrays, SECOND, first, count)
             if derivative == PULLED_BACK:
@@ -89,7 +98,7 @@ def harmonics(
                 push_forward_of_direction(width, tile, at, solid, second, to, size, places, weights)
             else:
                 push_forward(width, tile, at, solid, second, to, size, places, weights)
-        _store(tile, lanes, arrays, DERIVATIVE, first, count, buffer, stream)
+            _store(tile, lanes, arrays, DERIVATIVE, first, count, buffer, stream)
     if stream:
         fence()
 
@@ -107,9 +116,96 @@ def _load(width, tile, lanes, arrays, which, first, count):
 
 @jit
 def _store(tile, lanes, arrays, which, first, count, buffer, stream):
-    row, column = arrays[which, ROW_STRIDE], arrays[which, COLUMN_STRIDE]
-    address = arrays[which, ADDRESS] + first * row * tile.itemsize
-    store_rows(tile, arrays[which, AT], lanes, arrays[which, SIZE], count, address, row, column, buffer, stream)
+    """Runs into rows of an array: block by block, or past the caches by way of a buffer of many rows."""
+    row, column, item = arrays[which, ROW_STRIDE], arrays[which, COLUMN_STRIDE], tile.itemsize
+    address, size, at = arrays[which, ADDRESS] + first * row * item, arrays[which, SIZE], arrays[which, AT]
+    side = 64 // item
+    if not stream and column == 1 and size >= side and count == lanes:
+        for sample in range(0, lanes, side):
+            for begin in range(0, size, side):
+                place = min(begin, size - side)  # the last block overlaps the one before
+                block_to_memory(tile, at + place * lanes + sample, lanes, address + (sample * row + place) * item, row)
+        return
+    if column != 1 or row != size or size < side or size > LONGEST:
+        store_rows(tile, at, lanes, size, count, address, row, column, buffer, stream)
+        return
+    together = _together(lanes, side, size * item)
+    for start in range(0, count, together):
+        for sample in range(start, min(count, start + together), side):
+            to = buffer + (sample - start) * size
+            for begin in range(0, size, side):
+                place = min(begin, size - side)
+                block_in_tile(tile, to + place, size, at + place * lanes + sample, lanes)
+        _copy(tile, buffer, address + start * size * item, min(together, count - start) * size, side, stream)
+
+
+@jit
+def _together(lanes, side, row):
+    """How many rows of so many bytes are put together.
+
+    What is copied from the buffer must have been written there long before: a line that is read while its parts are on
+    their way to the cache waits for all that is written before them, results included. 30 MB of rows of 300 bytes took
+    1.9 ms so, past the caches, against 2.5 ms with 16 rows in the buffer.
+    """
+    return max(side, min(lanes, TOGETHER // row // side * side))
+
+
+@jit
+def _jacobian(tile, at, lanes, unit, usual, solid, size, places, weights, arrays, first, count, buffer, stream):
+    """Rows of the Jacobian, as they are made: into memory, or by way of the buffer as in :func:`_store`."""
+    row, column, item = arrays[DERIVATIVE, ROW_STRIDE], arrays[DERIVATIVE, COLUMN_STRIDE], tile.itemsize
+    address = arrays[DERIVATIVE, ADDRESS] + first * row * item
+    side = 64 // item
+    direct = not stream and column == 1 and size >= side and count == lanes
+    stride = row if direct else 3 * max(size, side)
+    together = lanes if direct else _together(lanes, side, stride * item)
+    for start in range(0, count, together):
+        rows = min(together, count - start)
+        for sample in range(start, start + rows, side):
+            to = address + sample * row * item if direct else address_of(tile, buffer + (sample - start) * stride)
+            done = 0
+            while done < size:
+                begin = max(0, min(done, size - side))  # the last ones again, if there are too few for a block
+                skip = 3 * (done - begin)
+                if not unit:
+                    jacobian(tile, at, lanes, sample, solid, begin, skip, places, weights, to, stride)
+                elif usual:
+                    jacobian_of_direction(tile, at, lanes, sample, solid, begin, skip, places, weights, to, stride)
+                else:
+                    jacobian_of_extreme_direction(
+                        tile, at, lanes, sample, solid, begin, skip, places, weights, to, stride
+                    )
+                done = begin + side
+        if direct:
+            continue
+        to = address + start * row * item
+        if column == 1 and size >= side and row == stride:
+            _copy(tile, buffer, to, rows * stride, side, stream)
+        else:
+            for sample in range(rows):
+                for place in range(3 * size):
+                    write(tile, to + (sample * row + place * column) * item, tile[buffer + sample * stride + place])
+
+
+@jit
+def _copy(tile, source, to, count, side, stream):
+    """Numbers of the buffer to memory: whole lines of it, and what is left before and after."""
+    item = tile.itemsize
+    done = (-(to // item)) % side
+    if stream:
+        for i in range(done):
+            write(tile, to + i * item, tile[source + i])
+        while done + side <= count:
+            stream_line(tile, to + done * item, source + done)
+            done += side
+        for i in range(done, count):
+            write(tile, to + i * item, tile[source + i])
+    else:
+        write_line(tile, to, source)
+        while done + side <= count:
+            write_line(tile, to + done * item, source + done)
+            done += side
+        write_line(tile, to + (count - side) * item, source + count - side)
 
 
 @jit

@@ -12,12 +12,14 @@ from numba.extending import intrinsic
 
 from tpnumba.backends.cpu.vectors import _FLAGS as FLAGS
 from tpnumba.backends.cpu.vectors import _LINE as LINE
+from tpnumba.backends.cpu.vectors import _block as block
 from tpnumba.backends.cpu.vectors import _count as count_of
 from tpnumba.backends.cpu.vectors import _load as load
 from tpnumba.backends.cpu.vectors import _pointer as pointer
 from tpnumba.backends.cpu.vectors import _raw as raw
 from tpnumba.backends.cpu.vectors import _splat as splat
 from tpnumba.backends.cpu.vectors import _store as store
+from tpnumba.backends.cpu.vectors import _transposed as transposed
 
 POINT_RUNS = 6
 #: Columns of the ladder: terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z; among the
@@ -131,6 +133,20 @@ def split_points(typing_context, width, tile, to, address):
     return signature, generate
 
 
+@intrinsic
+def block_to_memory(typing_context, tile, at, stride, address, row_stride):
+    """Turn a square block of the tile, whose runs are ``stride`` numbers apart, into rows of 64 bytes in memory."""
+    signature = types.void(tile, *(types.intp,) * 4)
+
+    def generate(context, builder, signature, arguments):
+        kind = signature.args[0]
+        at = pointer(context, builder, kind, arguments[0], arguments[1])
+        block(builder, at, arguments[2], raw(builder, arguments[3], kind.dtype), arguments[4], kind.dtype)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 def _measured(unit, inverse):
     def measure(typing_context, width, tile, at):
         signature = types.void(width, tile, types.intp)
@@ -156,9 +172,15 @@ def _measured(unit, inverse):
                 for axis, value in enumerate((x, y, z)):
                     runs.store(value, at, axis)
                 if inverse:
+                    far = 1e30 if kind.dtype == types.float32 else 1e300
+                    usual = builder.and_(
+                        builder.fcmp_ordered("<", scale, runs.constant(far, x)),
+                        builder.fcmp_ordered(">", scale, runs.constant(1 / far, x)),
+                    )
                     half = runs.over(one, runs.call("sqrt", scale))
-                    runs.store(runs.times(half, shorter), at, 4)
-                    runs.store(half, at, 5)
+                    first = builder.select(usual, runs.over(one, scale), half)
+                    runs.store(runs.times(first, shorter), at, 4)
+                    runs.store(builder.select(usual, one, half), at, 5)
                 middle = runs.times(runs.minus(y, one), runs.plus(y, one))
             else:
                 middle = runs.times(y, y)
@@ -171,12 +193,52 @@ def _measured(unit, inverse):
 
 
 #: Of a point, its square; of a point made a direction (zero at zero), ``|r|^2 - 1``, and with factors of ``1 / |r|``.
-#: Scaled by the largest component first, so that no square overflows; the factor that stands for the scale is the root
-#: of its reciprocal, to be taken twice, which is finite also where the reciprocal is not, and 0 at zero. A NaN or an
+#: Scaled by the largest component first, so that no square overflows. The second factor is 1, but for points so near or
+#: far that ``1 / |r|`` may be beyond all numbers: then half of its exponent is in each. At zero both are 0. A NaN or an
 #: infinity in any component makes the whole direction NaN.
 measure = intrinsic(_measured(False, False))
 measure_direction = intrinsic(_measured(True, False))
 measure_direction_and_length = intrinsic(_measured(True, True))
+
+
+@intrinsic
+def address_of(typing_context, tile, place):
+    """Where a number of the tile is in memory."""
+    signature = types.intp(tile, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        at = pointer(context, builder, signature.args[0], *arguments)
+        return builder.ptrtoint(at, arguments[1].type)
+
+    return signature, generate
+
+
+@intrinsic
+def all_ones(typing_context, width, tile, place):
+    """Whether every lane of a run is 1."""
+    signature = types.boolean(width, tile, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        value = runs.load(arguments[2])
+        other = builder.fcmp_unordered("!=", value, runs.constant(1.0, value))
+        bits = ir.IntType(runs.count)
+        return builder.icmp_unsigned("==", builder.bitcast(other, bits), ir.Constant(bits, 0))
+
+    return signature, generate
+
+
+@intrinsic
+def scale_run(typing_context, width, tile, place, factor):
+    """``tile[place] *= tile[factor]``."""
+    signature = types.void(width, tile, types.intp, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        runs.store(runs.times(runs.load(arguments[2]), runs.load(arguments[3])), arguments[2])
+        return context.get_dummy_value()
+
+    return signature, generate
 
 
 @intrinsic
@@ -273,45 +335,68 @@ class _Ladder:
         index = builder.add(builder.mul(k, ir.Constant(k.type, DEGREE + 1)), ir.Constant(k.type, column))
         return self.runs.number(*self.weights, index)
 
+    def _term(self, k, column):
+        runs, builder = self.runs, self.runs.builder
+        index = builder.add(builder.mul(k, ir.Constant(k.type, TERMS)), ir.Constant(k.type, column))
+        place = builder.sext(runs.item(*self.places, index), k.type)
+        return runs.times(self.weight(k, column), runs.load(builder.add(self.solid, place)))
+
+    def derivative(self, k, axis):
+        """Of the k-th harmonic by x, y or z."""
+        if axis == 1:
+            return self._term(k, 2)
+        first = 0 if axis == 0 else 3
+        return self.runs.plus(self._term(k, first), self._term(k, first + 1))
+
     def gradient(self, k):
         """Of the k-th harmonic, three vectors."""
-        runs, builder = self.runs, self.runs.builder
-        first = builder.mul(k, ir.Constant(k.type, TERMS))
-        terms = []
-        for column in range(TERMS):
-            index = builder.add(first, ir.Constant(k.type, column))
-            place = builder.sext(runs.item(*self.places, index), k.type)
-            terms.append(runs.times(self.weight(k, column), runs.load(builder.add(self.solid, place))))
-        return runs.plus(terms[0], terms[1]), terms[2], runs.plus(terms[3], terms[4])
+        return [self.derivative(k, axis) for axis in range(3)]
 
 
-def _jacobian(unit):
-    def jacobian(typing_context, width, tile, at, solid, to, size, places, weights):
-        signature = types.void(width, tile, *(types.intp,) * 4, places, weights)
+def _jacobian(unit, scaled):
+    """The Jacobian of ``side`` harmonics from ``first`` on, as rows in memory, one a lane.
+
+    ``side`` is how many lanes a vector has; of a run it is the one from ``sample`` on. The rows have ``3 side`` numbers,
+    made and turned in three blocks, of which those that end before the column ``skip`` are left out.
+    """
+
+    def jacobian(typing_context, tile, at, lanes, sample, solid, first, skip, places, weights, address, row_stride):
+        position = types.intp
+        signature = types.void(tile, *(position,) * 6, places, weights, position, position)
 
         def generate(context, builder, signature, arguments):
-            _, tile, at, solid, to, size, places, weights = arguments
-            runs = _Runs(context, builder, signature.args[0], signature.args[1], tile)
-            ladder = _Ladder(runs, solid, (signature.args[6], places), (signature.args[7], weights))
-            lanes = ir.Constant(to.type, runs.count)
-            three = ir.Constant(to.type, 3 * runs.count)
-            if unit:
-                point = [runs.load(at, axis) for axis in range(3)]
-                inverse, half = runs.load(at, 4), runs.load(at, 5)
+            tile, at, lanes, sample, solid, first, skip, places, weights, address, row_stride = arguments
+            kind = signature.args[0]
+            side = count_of(kind.dtype)
+            runs = _Runs(context, builder, (0,), kind, tile)
+            solid = builder.add(solid, sample)
+            ladder = _Ladder(runs, solid, (signature.args[7], places), (signature.args[8], weights))
+            at = builder.add(at, sample)
 
-            def step(k, to):
-                values = ladder.gradient(k)
-                if unit:  # less its radial part, which is l S by Euler's theorem
-                    radial = runs.times(ladder.weight(k, DEGREE), runs.load(builder.add(solid, builder.mul(k, lanes))))
-                    tangent = (
-                        runs.minus(value, runs.times(radial, axis)) for value, axis in zip(values, point, strict=True)
-                    )
-                    values = [runs.times(runs.times(value, inverse), half) for value in tangent]
-                for axis, value in enumerate(values):
-                    runs.store(value, to, axis)
-                return (builder.add(to, three),)
+            def beside(number):
+                return runs.load(builder.add(at, builder.mul(lanes, ir.Constant(lanes.type, number))))
 
-            runs.loop(ir.Constant(size.type, 0), size, (to,), step)
+            target = builder.gep(raw(builder, address, kind.dtype), [builder.mul(first, ir.Constant(first.type, 3))])
+            for part in range(3):
+                with builder.if_then(
+                    builder.icmp_signed("<", skip, ir.Constant(skip.type, (part + 1) * side)), likely=True
+                ):
+                    columns = []
+                    for column in range(part * side, (part + 1) * side):
+                        number, axis = divmod(column, 3)
+                        k = builder.add(first, ir.Constant(first.type, number))
+                        value = ladder.derivative(k, axis)
+                        if unit:  # less its radial part, which is l S by Euler's theorem
+                            own = runs.load(builder.add(solid, builder.mul(k, lanes)))
+                            radial = runs.times(ladder.weight(k, DEGREE), own)
+                            value = runs.minus(value, runs.times(radial, beside(axis)))
+                        columns.append(runs.times(value, beside(5)) if scaled else value)
+                    for lane, row in enumerate(transposed(builder, columns, side)):
+                        to = builder.add(
+                            builder.mul(row_stride, ir.Constant(row_stride.type, lane)),
+                            ir.Constant(row_stride.type, part * side),
+                        )
+                        store(builder, row, builder.gep(target, [to]), kind.dtype.bitwidth // 8)
             return context.get_dummy_value()
 
         return signature, generate
@@ -319,9 +404,11 @@ def _jacobian(unit):
     return jacobian
 
 
-#: The gradients of ``size`` harmonics at ``solid``, three runs each, from ``to`` on: of solid ones, and of directions.
-jacobian = intrinsic(_jacobian(False))
-jacobian_of_direction = intrinsic(_jacobian(True))
+#: Of solid harmonics; of directions, where the runs are of harmonics over ``|r|``; and of directions, where a second
+#: factor of ``1 / |r|`` is left.
+jacobian = intrinsic(_jacobian(False, False))
+jacobian_of_direction = intrinsic(_jacobian(True, False))
+jacobian_of_extreme_direction = intrinsic(_jacobian(True, True))
 
 
 def _tangent(runs, at, vector):
