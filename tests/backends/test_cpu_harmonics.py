@@ -210,13 +210,13 @@ def test_only_safe_fast_math(tmp_path: Path):
         (text,) = solid.harmonics.inspect_llvm().values()
         found = re.findall(r"= f(?:mul|add|sub|div|neg)((?: \\w+)*?) (?:<|float|double)", text)
         print(len(found), *sorted({word for words in found for word in words.split()}))
-        print({words for words in re.findall(r"= fdiv((?: \\w+)*?) <", text)})
+        print(text.count("= fdiv"))
         """
     lines = in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path)).stdout.splitlines()
     count, *flags = lines[0].split()
     assert int(count) > 10
     assert set(flags) == compiler.FAST_MATH
-    assert lines[1] == "{''}"
+    assert lines[1] == "0"  # those that there are go by another name, which Numba gives no flags
 
 
 def test_a_new_degree_compiles_nothing():

@@ -132,7 +132,8 @@ def test_axes_on_which_a_derivative_is_zero_have_no_nan(xp):
     """Also where ``1 / |r|`` is beyond all numbers."""
     if not xp.subnormal:
         pytest.skip("the points are taken as zero")
-    _, jacobian = tp.SphericalHarmonics(2).value_and_jacobian(xp.asarray(np.diag([5e-324, 1e-310, 1e-320])))
+    with np.errstate(over="ignore"):
+        _, jacobian = tp.SphericalHarmonics(2).value_and_jacobian(xp.asarray(np.diag([5e-324, 1e-310, 1e-320])))
     assert not np.any(np.isnan(xp.to_numpy(jacobian)))
 
 

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, rows_of
-from tpnumba.backends.cpu.evaluate import _COPY_BYTES, _STREAM_BYTES, _find, _Place, _workspace
+from tpnumba.backends.cpu.evaluate import _COPY_BYTES, _find, _Place, _workspace
 from tpnumba.backends.cpu.planning import _TILE_BYTES, MOST_BYTES
 from tpnumba.backends.cpu.program import LINE, VECTORS
 from tpnumba.backends.cpu.solid import (
     ADDRESS,
     AT,
-    COLUMN_STRIDE,
     DERIVATIVE,
     JACOBIAN,
     NOTHING,
@@ -25,6 +24,7 @@ from tpnumba.backends.cpu.solid import (
     PUSHED_FORWARD,
     SECOND,
     SIZE,
+    STREAM,
     TOGETHER,
     VALUES,
     harmonics,
@@ -41,6 +41,10 @@ from tpnumba.tables.spherical_harmonics import gradient_ladder, recursion, secto
 Array = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 
+#: Results of so many bytes are written past the caches, which they would only empty. Not those of more than the second
+#: number that are allocated here: their pages come from the system, which has just filled them with zeros, so that
+#: their lines are in a cache (100,000 points, degree 12, float32, one core: 10.5 ms so, 12.5 past the caches).
+_STREAM_BYTES, _FRESH_BYTES = 2**24, 2**25
 #: A piece of work takes about so many seconds.
 _PIECE_SECONDS = 1e-3
 _BYTES_A_SECOND = 5e9
@@ -103,7 +107,7 @@ def _program(plan: Harmonics, dtype: str, vectors: int | None) -> HarmonicsProgr
         vectors = next((v for v in VECTORS if _tile(plan, dtype, v)[1] * item <= _TILE_BYTES), VECTORS[-1])
     lanes = vectors * LINE // item
     ends, tile_size = _tile(plan, dtype, vectors)
-    arrays = np.zeros((4, COLUMN_STRIDE + 1), dtype=np.int64)
+    arrays = np.zeros((4, STREAM + 1), dtype=np.int64)
     arrays[[POINTS, VALUES, SECOND, DERIVATIVE], AT] = np.array([0, *ends[:3]]) * lanes
     arrays[VALUES, SIZE] = plan.size
     for row, size in zip((POINTS, SECOND), plan.inputs, strict=False):
@@ -193,7 +197,7 @@ def run(
         places = [_find(array, full, dtype) for array in (*arrays, *results)]
         found = [place for place in places if place is not None]
         if len(found) == len(places):
-            _fill(program, plan, found, count, threads)
+            _fill(program, plan, found, count, threads, fresh=out is None)
         else:
             _in_blocks(program, plan, arrays, results, full, threads)
     if out is not None:
@@ -220,36 +224,39 @@ def _in_blocks(
         places = [_find(array, (count,), dtype) for array in (*rows, *parts)]
         found = [place for place in places if place is not None]
         assert len(found) == len(places)
-        _fill(program, plan, found, count, threads)
+        _fill(program, plan, found, count, threads, fresh=True)
         for result, part in zip(results, parts, strict=True):
             result[block] = np.reshape(part, (*shape, part.shape[-1]))
 
 
-def _fill(program: HarmonicsProgram, plan: Harmonics, found: list[_Place], count: int, threads: int) -> None:
-    """Write the results of all points; ``found``: inputs, then results."""
+def _fill(
+    program: HarmonicsProgram, plan: Harmonics, found: list[_Place], count: int, threads: int, *, fresh: bool
+) -> None:
+    """Write the results of all points; ``found``: inputs, then results, which are ``fresh`` if allocated for this."""
     table = program.arrays.copy()
     used = (*(POINTS, SECOND)[: len(plan.inputs)], *_results(plan))
     for row, place in zip(used, found, strict=True):
-        table[row, ADDRESS:] = place[:3]
-    numbers = sum(prod(core) for core in plan.outputs)
-    stream = count * numbers * program.values.itemsize > _STREAM_BYTES
+        table[row, ADDRESS:STREAM] = place[:3]
+    for row in _results(plan):
+        written = count * int(table[row, SIZE]) * program.values.itemsize
+        table[row, STREAM] = written > _STREAM_BYTES and not (fresh and written > _FRESH_BYTES)
     samples = program.samples
     if program.seconds * count < WORTH_SHARING:
         threads = 1
     elif samples * threads > count:  # one piece for each thread, in whole tiles
         samples = -(-count // (threads * program.lanes)) * program.lanes
     if samples >= count:
-        _call(program, plan, table, 0, count, stream)
+        _call(program, plan, table, 0, count)
         return
 
     # A second Ctrl-C may end this call while a worker is at its piece: the work itself keeps all memory.
     def piece(i: int, _: object = found) -> None:
-        _call(program, plan, table, i * samples, min(count, (i + 1) * samples), stream)
+        _call(program, plan, table, i * samples, min(count, (i + 1) * samples))
 
     share(piece, -(-count // samples), threads)
 
 
-def _call(program: HarmonicsProgram, plan: Harmonics, table: Ints, start: int, stop: int, stream: bool) -> None:
+def _call(program: HarmonicsProgram, plan: Harmonics, table: Ints, start: int, stop: int) -> None:
     """Run the kernel in the memory of this thread."""
     kept: Any = program
     harmonics(
@@ -266,7 +273,6 @@ def _call(program: HarmonicsProgram, plan: Harmonics, table: Ints, start: int, s
         program.buffer,
         start,
         stop,
-        stream,
     )
 
 
@@ -281,5 +287,5 @@ def compile_all() -> Iterator[str]:
             program = _program(plan, dtype, vectors)
             arrays = [np.zeros((1, 3), dtype=dtype), np.zeros((1, 1), dtype=dtype)]
             places = [_find(array, (1,), array.dtype) for array in arrays]
-            _fill(program, plan, [place for place in places if place is not None], 1, 1)
+            _fill(program, plan, [place for place in places if place is not None], 1, 1, fresh=True)
             yield f"harmonics, {dtype}, runs of {program.lanes}"

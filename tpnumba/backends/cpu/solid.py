@@ -27,8 +27,8 @@ from tpnumba.backends.cpu.vectors import block_in_tile, fence, fill, stream_line
 
 #: Rows of ``arrays``: the points; the cotangent or tangent that comes with them; the results.
 POINTS, SECOND, VALUES, DERIVATIVE = range(4)
-#: Columns of ``arrays``; an address of zero stands for an array that is not there.
-AT, SIZE, ADDRESS, ROW_STRIDE, COLUMN_STRIDE = range(5)
+#: Columns of ``arrays``; an address of zero stands for an array that is not there. STREAM: written past the caches.
+AT, SIZE, ADDRESS, ROW_STRIDE, COLUMN_STRIDE, STREAM = range(6)
 #: What the second result is.
 NOTHING, JACOBIAN, PULLED_BACK, PUSHED_FORWARD = range(4)
 #: Rows of a result are put together in so many bytes, or in as many as a vector has lanes.
@@ -50,7 +50,6 @@ def harmonics(
     buffer,
     start,
     stop,
-    stream,
 ):
     """Evaluate harmonics, their derivatives or both at the points from ``start`` to ``stop``.
 
@@ -64,7 +63,6 @@ def harmonics(
         powers, recursion, places, weights: see :class:`tpnumba.backends.cpu.harmonics.HarmonicsProgram`.
         buffer: where rows of results are put together.
         start, stop: the points.
-        stream: write results past the caches.
     """
     lanes = len(width) * 64 // tile.itemsize
     at, solid, second = arrays[POINTS, AT], arrays[VALUES, AT], arrays[SECOND, AT]
@@ -80,7 +78,7 @@ def harmonics(
             measure_direction_and_length(width, tile, at)
         _solid(width, tile, at, lanes, unit, solid, lmax, lmax - (arrays[VALUES, ADDRESS] == 0), powers, recursion)
         if arrays[VALUES, ADDRESS] != 0:
-            _store(tile, lanes, arrays, VALUES, first, count, buffer, stream)
+            _store(tile, lanes, arrays, VALUES, first, count, buffer)
         if derivative == NOTHING:
             continue
         if derivative == JACOBIAN:
@@ -89,7 +87,7 @@ def harmonics(
                 for place in range(solid, solid + size * lanes, lanes):
                     scale_run(width, tile, place, at + 4 * lanes)
                 usual = all_ones(width, tile, at + 5 * lanes)
-            _jacobian(tile, at, lanes, unit, usual, solid, size, places, weights, arrays, first, count, buffer, stream)
+            _jacobian(tile, at, lanes, unit, usual, solid, size, places, weights, arrays, first, count, buffer)
         else:
             _load(width, tile, lanes, arrays, SECOND, first, count)
             if derivative == PULLED_BACK:
@@ -98,8 +96,8 @@ def harmonics(
                 push_forward_of_direction(width, tile, at, solid, second, to, size, places, weights)
             else:
                 push_forward(width, tile, at, solid, second, to, size, places, weights)
-            _store(tile, lanes, arrays, DERIVATIVE, first, count, buffer, stream)
-    if stream:
+            _store(tile, lanes, arrays, DERIVATIVE, first, count, buffer)
+    if arrays[VALUES, STREAM] or arrays[DERIVATIVE, STREAM]:
         fence()
 
 
@@ -115,11 +113,11 @@ def _load(width, tile, lanes, arrays, which, first, count):
 
 
 @jit
-def _store(tile, lanes, arrays, which, first, count, buffer, stream):
+def _store(tile, lanes, arrays, which, first, count, buffer):
     """Runs into rows of an array: block by block, or past the caches by way of a buffer of many rows."""
     row, column, item = arrays[which, ROW_STRIDE], arrays[which, COLUMN_STRIDE], tile.itemsize
     address, size, at = arrays[which, ADDRESS] + first * row * item, arrays[which, SIZE], arrays[which, AT]
-    side = 64 // item
+    side, stream = 64 // item, arrays[which, STREAM] != 0
     if not stream and column == 1 and size >= side and count == lanes:
         for sample in range(0, lanes, side):
             for begin in range(0, size, side):
@@ -151,11 +149,11 @@ def _together(lanes, side, row):
 
 
 @jit
-def _jacobian(tile, at, lanes, unit, usual, solid, size, places, weights, arrays, first, count, buffer, stream):
+def _jacobian(tile, at, lanes, unit, usual, solid, size, places, weights, arrays, first, count, buffer):
     """Rows of the Jacobian, as they are made: into memory, or by way of the buffer as in :func:`_store`."""
     row, column, item = arrays[DERIVATIVE, ROW_STRIDE], arrays[DERIVATIVE, COLUMN_STRIDE], tile.itemsize
     address = arrays[DERIVATIVE, ADDRESS] + first * row * item
-    side = 64 // item
+    side, stream = 64 // item, arrays[DERIVATIVE, STREAM] != 0
     direct = not stream and column == 1 and size >= side and count == lanes
     stride = row if direct else 3 * max(size, side)
     together = lanes if direct else _together(lanes, side, stride * item)

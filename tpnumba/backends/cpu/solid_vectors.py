@@ -70,21 +70,26 @@ class _Runs:
         return self.builder.fsub(one, other, flags=FLAGS)
 
     def over(self, one, other):
-        """The quotient itself: a product with the reciprocal, which may be infinite, will not do."""
-        return self.builder.fdiv(one, other)
+        """The quotient itself: a product with the reciprocal, which may be infinite, will not do.
+
+        A plain division would be given the flags of :mod:`tpnumba.backends.cpu.compiler` by Numba.
+        """
+        kind, text, module = one.type, ir.MetaDataType(), self.builder.module
+        signature = ir.FunctionType(kind, [kind, kind, text, text])
+        how = [ir.MetaDataString(module, word) for word in ("round.tonearest", "fpexcept.ignore")]
+        return self.builder.call(self._function("experimental.constrained.fdiv", signature), [one, other, *how])
 
     def constant(self, value, like):
         return ir.Constant(like.type, [value] * self.count)
 
     def call(self, name, value):
         """A function of the compiler's on every lane."""
-        scalar = "f32" if self.kind.dtype == types.float32 else "f64"
-        signature = ir.FunctionType(value.type, [value.type])
-        full = f"llvm.{name}.v{self.count}{scalar}"
-        function = self.builder.module.globals.get(full)
-        if function is None:
-            function = ir.Function(self.builder.module, signature, full)
-        return self.builder.call(function, [value])
+        return self.builder.call(self._function(name, ir.FunctionType(value.type, [value.type])), [value])
+
+    def _function(self, name, signature):
+        module = self.builder.module
+        full = f"llvm.{name}.v{self.count}{'f32' if self.kind.dtype == types.float32 else 'f64'}"
+        return module.globals.get(full) or ir.Function(module, signature, full)
 
     def loop(self, begin, end, carried, body):
         """``carried = body(n, *carried)`` for n from ``begin`` to ``end``; what is carried at last."""
@@ -356,8 +361,8 @@ class _Ladder:
 def _jacobian(unit, scaled):
     """The Jacobian of ``side`` harmonics from ``first`` on, as rows in memory, one a lane.
 
-    ``side`` is how many lanes a vector has; of a run it is the one from ``sample`` on. The rows have ``3 side`` numbers,
-    made and turned in three blocks, of which those that end before the column ``skip`` are left out.
+    ``side`` is how many lanes a vector has; of a run it is the one from ``sample`` on. The rows have ``3 side``
+    numbers, made and turned in three blocks, of which those that end before the column ``skip`` are left out.
     """
 
     def jacobian(typing_context, tile, at, lanes, sample, solid, first, skip, places, weights, address, row_stride):
@@ -373,8 +378,10 @@ def _jacobian(unit, scaled):
             ladder = _Ladder(runs, solid, (signature.args[7], places), (signature.args[8], weights))
             at = builder.add(at, sample)
 
-            def beside(number):
-                return runs.load(builder.add(at, builder.mul(lanes, ir.Constant(lanes.type, number))))
+            x, y, z, half = (
+                runs.load(builder.add(at, builder.mul(lanes, ir.Constant(lanes.type, number))))
+                for number in (0, 1, 2, 5)
+            )
 
             target = builder.gep(raw(builder, address, kind.dtype), [builder.mul(first, ir.Constant(first.type, 3))])
             for part in range(3):
@@ -389,8 +396,8 @@ def _jacobian(unit, scaled):
                         if unit:  # less its radial part, which is l S by Euler's theorem
                             own = runs.load(builder.add(solid, builder.mul(k, lanes)))
                             radial = runs.times(ladder.weight(k, DEGREE), own)
-                            value = runs.minus(value, runs.times(radial, beside(axis)))
-                        columns.append(runs.times(value, beside(5)) if scaled else value)
+                            value = runs.minus(value, runs.times(radial, (x, y, z)[axis]))
+                        columns.append(runs.times(value, half) if scaled else value)
                     for lane, row in enumerate(transposed(builder, columns, side)):
                         to = builder.add(
                             builder.mul(row_stride, ir.Constant(row_stride.type, lane)),
