@@ -170,10 +170,24 @@ MUTANTS = (
     ),
     Mutant(
         "harmonics with the order's sign exchanged",
-        "sphere/harmonics.py",
+        "backends/generic/harmonics.py",
         "xp.concat([ends[0], raised, ends[1]], axis=1)",
         "xp.concat([ends[1], raised, ends[0]], axis=1)",
         "sphere/test_harmonics.py",
+    ),
+    Mutant(
+        "a tile's gradients with their radial part",
+        "backends/cpu/solid_vectors.py",
+        "runs.minus(value, runs.times(radial, axis))",
+        "value",
+        "backends/test_cpu_harmonics.py",
+    ),
+    Mutant(
+        "a kernel's recursion one degree off",
+        "backends/cpu/harmonics.py",
+        "b * scale[degree] / scale[degree - 2]",
+        "b * scale[degree] / scale[degree - 1]",
+        "backends/test_cpu_harmonics.py",
     ),
     Mutant(
         "features rotated by the inverse",

@@ -99,6 +99,11 @@ def test_harmonics_and_rotations():
     close(harmonics(lazy(points)), harmonics(points))
     cotangent = np.random.default_rng(1).standard_normal((5, 16))
     close(harmonics.vjp(lazy(points), lazy(cotangent)), harmonics.vjp(points, cotangent))
+    close(harmonics.jvp(lazy(points), lazy(points)), harmonics.jvp(points, points))
+    for one, other in zip(
+        harmonics.value_and_jacobian(lazy(points)), harmonics.value_and_jacobian(points), strict=True
+    ):
+        close(one, other)
     R = np.linalg.qr(np.random.default_rng(2).standard_normal((5, 3, 3)))[0]
     rotation = da.from_array(R, chunks=(2, 3, 3))
     close(tp.wigner_d("1o + 2e", rotation), tp.wigner_d("1o + 2e", R))

@@ -150,13 +150,13 @@ def test_devices():
 
 WITHOUT_FLOAT64 = """
 import jax, jax.numpy as jnp, numpy as np, tpnumba as tp
-from tpnumba.sphere import harmonics
+from tpnumba.backends.generic import harmonics
 x = jnp.asarray(np.random.default_rng(0).standard_normal((3, 9)))
 for p in (tp.GauntTensorProduct(2, 2, method="fourier"), tp.MatrixTensorProduct(2, 2, split=True, method="matrix"),
           tp.FullTensorProduct("9x0e", "9x0e"), tp.TensorProduct("3x1o", "3x1o", "3x1e", [(0, 0, 0, "uvu<v", False)])):
     for f in (p, jax.jit(p), jax.grad(lambda x, y: p(x, y).sum())):
         assert f(x, x).dtype == jnp.float32
-harmonics._HIGHEST_SINGLE = 1  # above this degree points are worked in float64, where there is float64
+harmonics.HIGHEST_SINGLE = 1  # above this degree points are worked in float64, where there is float64
 assert tp.SphericalHarmonics(2)(x[:, :3]).dtype == jnp.float32
 assert tp.rotate("4x1o", jnp.eye(3), jnp.ones((2, 12))).dtype == jnp.float32
 assert tp.wigner_d("2e + 1o", jnp.eye(3)).dtype == jnp.float32
@@ -191,6 +191,14 @@ def test_harmonics_and_rotations():
     values, pull = jax.vjp(jax.jit(harmonics), jnp.asarray(points))
     close(values, harmonics(points))
     close(pull(jnp.asarray(cotangent))[0], harmonics.vjp(points, cotangent))
+    tangent = np.random.default_rng(3).standard_normal((4, 3))
+    pushed = jax.jit(harmonics.jvp)(jnp.asarray(points), jnp.asarray(tangent))
+    close(pushed, harmonics.jvp(points, tangent))
+    close(jax.jvp(harmonics, (jnp.asarray(points),), (jnp.asarray(tangent),))[1], harmonics.jvp(points, tangent))
+    for one, other in zip(
+        jax.jit(harmonics.value_and_jacobian)(jnp.asarray(points)), harmonics.value_and_jacobian(points), strict=True
+    ):
+        close(one, other)
     rotation = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))[0]
     turned = jax.jit(lambda R, x: tp.rotate(harmonics.irreps, R, x))(jnp.asarray(rotation), values)
     close(turned, tp.rotate(harmonics.irreps, rotation, np.asarray(values)))

@@ -9,15 +9,18 @@ from typing import Any
 
 from tpnumba.backends import cpu, generic, lazy
 from tpnumba.backends.compiled import run_as_one
+from tpnumba.backends.generic import harmonics
 from tpnumba.backends.namespaces import Setting, is_jax, is_lazy, is_numpy, short_name
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
+from tpnumba.plans.harmonics import Harmonics
 
 Array = Any
 
 BACKENDS = ("auto", "generic", "cpu", "gpu")
 
 _RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run}
+_RUN_HARMONICS: dict[str, Callable[..., tuple[Array, ...]]] = {"generic": harmonics.run, "cpu": cpu.run_harmonics}
 
 
 def settle_backend(backend: str) -> None:
@@ -42,7 +45,7 @@ def likely_backend(backend: str, setting: Setting) -> str:
     return "cpu" if is_numpy(setting.xp) else "generic"
 
 
-def choose_backend(backend: str, plan: Plan, setting: Setting) -> str:
+def choose_backend(backend: str, plan: Plan | Harmonics, setting: Setting) -> str:
     """The backend that runs a plan: the one asked for; for ``auto`` the fastest that has a kernel for it.
 
     Raises:
@@ -100,6 +103,21 @@ def run(
     if is_jax(setting.xp):
         return run_as_one(_run_arrays, setting, (chosen, plan, tuple(operands), full, batch), *operands.values())
     return _RUN[chosen](plan, operands, full, batch, setting, out, num_threads)
+
+
+def run_harmonics(
+    plan: Harmonics,
+    arrays: tuple[Array, ...],
+    setting: Setting,
+    *,
+    out: Array | None = None,
+    backend: str = "auto",
+    num_threads: int | None = None,
+) -> tuple[Array, ...]:
+    """Evaluate ``plan`` on checked arrays; see :func:`tpnumba.backends.generic.harmonics.run` for the arguments."""
+    if is_lazy(setting.xp):
+        return lazy.run_harmonics(partial(run_harmonics, backend=backend, num_threads=num_threads), plan, arrays)
+    return _RUN_HARMONICS[choose_backend(backend, plan, setting)](plan, arrays, setting, out, num_threads)
 
 
 def _run_arrays(

@@ -15,6 +15,7 @@ import numpy as np
 
 from tpnumba.backends.namespaces import common_setting
 from tpnumba.plans.base import Plan
+from tpnumba.plans.harmonics import Harmonics
 
 Array = Any
 Shape = tuple[int, ...]
@@ -48,6 +49,23 @@ def _run_block(
     shared = plan.operands[plan.output].access == "shared"
     result = function(plan, dict(zip(slots, blocks, strict=True)), full, () if shared else kept, setting)
     return setting.xp.reshape(result, (*kept, result.shape[-1]))
+
+
+def run_harmonics(function: Callable[..., Any], plan: Harmonics, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Evaluate ``plan``; ``function`` is the dispatch that runs it on one block, for each result by itself."""
+    return tuple(
+        map_samples(
+            partial(_harmonics_block, function, plan, number),
+            [(array, 1) for array in arrays],
+            arrays[0].ndim - 1,
+            core,
+        )
+        for number, core in enumerate(plan.outputs)
+    )
+
+
+def _harmonics_block(function: Callable[..., Any], plan: Harmonics, number: int, *blocks: Array) -> Array:
+    return function(plan, blocks, common_setting({f"array {i}": block for i, block in enumerate(blocks)}))[number]
 
 
 def map_samples(

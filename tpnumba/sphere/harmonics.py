@@ -1,41 +1,19 @@
-"""Real spherical harmonics of points, by recursion in x, y, z; gradients by the ladder of solid harmonics."""
+"""Real spherical harmonics of points, and their derivatives by the points."""
 
 from __future__ import annotations
 
-from functools import partial
-from math import prod, sqrt
 from typing import Any
 
-import numpy as np
-
-from tpnumba.backends import settle_backend, settle_threads
-from tpnumba.backends.compiled import enter, one_step, run_as_one
-from tpnumba.backends.lazy import map_samples
-from tpnumba.backends.namespaces import (
-    Setting,
-    check_out,
-    common_setting,
-    constant,
-    has_float64,
-    is_eager,
-    is_lazy,
-    require_result,
-)
+from tpnumba.backends import run_harmonics, settle_backend, settle_threads
+from tpnumba.backends.compiled import enter, one_step
+from tpnumba.backends.namespaces import Setting, check_out, common_setting, require_result
 from tpnumba.irreps import Irreps, check_degree
+from tpnumba.plans.harmonics import Harmonics
+from tpnumba.products.clebsch_gordan import TensorProduct
 from tpnumba.products.instructions import check_choice
-from tpnumba.sphere.powers import complex_powers
 from tpnumba.tables.couplings import NORMALIZATIONS, harmonic_scale
-from tpnumba.tables.spherical_harmonics import gradient_ladder, recursion, sectoral
 
 Array = Any
-
-#: Numbers of the points' harmonics worked at once (float64: 4 MB).
-_PIECE = 2**19
-
-#: Above this degree float32 points are worked in float64. A harmonic of degree l that is of order 1 rises from
-#: sin(beta)^m with m about l sin(beta), which is at least exp(-l / e): near the end of float32's range.
-#: (Without float64, jax stays in float32 there.)
-_HIGHEST_SINGLE = 192
 
 
 class SphericalHarmonics:
@@ -47,6 +25,10 @@ class SphericalHarmonics:
         normalize: if True, of the direction ``r / |r|``; if False, solid harmonics ``|r|^l Y(r / |r|)``, polynomials.
 
     At ``r = 0`` the normalised harmonics are their constant for l = 0, and zero above; their gradient is zero.
+
+    The gradient of a solid harmonic of degree l is a sum of at most two of degree ``l - 1`` for each of x, y, z; so
+    :meth:`vjp`, :meth:`jvp` and :meth:`value_and_jacobian` cost little more than the values, and :meth:`derivative`
+    gives derivatives of any order. (Tensors of torch and arrays of jax may be differentiated by these as well.)
 
     Raises:
         TypeError, ValueError: a degree or name that is malformed.
@@ -97,10 +79,6 @@ class SphericalHarmonics:
     def _key(self) -> tuple[int, str, bool]:
         return self.lmax, self.normalization, self.normalize
 
-    @property
-    def _dim(self) -> int:
-        return (self.lmax + 1) ** 2
-
     @one_step
     def __call__(
         self, xyz: Array, *, out: Array | None = None, backend: str = "auto", num_threads: int | None = None
@@ -110,7 +88,8 @@ class SphericalHarmonics:
         Args:
             xyz: shape ``(..., 3)``, float32 or float64.
             out: an array of the result's shape and dtype to write into; must not overlap ``xyz``.
-            backend, num_threads: as for products.
+            backend, num_threads: as for products. ``cpu`` has no kernel for float32 above degree 192, where float32 is
+                too narrow, nor where the harmonics of a few points take more than 32 MB: ``auto`` turns to ``generic``.
 
         Returns:
             Shape ``(..., (lmax + 1)**2)``: degree by degree, orders from -l to l.
@@ -118,35 +97,45 @@ class SphericalHarmonics:
         Raises:
             TypeError, ValueError, MemoryError, RuntimeError: as for products.
         """
-        setting = _check_points({"xyz": xyz}, backend, num_threads)
-        shape = (*xyz.shape[:-1], self._dim)
-        if out is not None:
-            check_out(out, shape, setting, {"xyz": xyz})
-        elif is_lazy(setting.xp):
-            return map_samples(partial(self, backend=backend), [(xyz, 1)], xyz.ndim - 1, shape[-1:])
-        else:
-            require_result(shape, setting)
-        rows = setting.xp.reshape(xyz, (-1, 3)) if prod(shape[:-1]) else setting.xp.reshape(xyz, (0, 3))
-        if not is_eager(setting.xp, (xyz,)):
-            return setting.xp.reshape(run_as_one(_values, setting, (self,), rows), shape)
-        result = setting.xp.empty((rows.shape[0], shape[-1]), dtype=setting.dtype, device=setting.device)
-        for cut in _cuts(rows.shape[0], shape[-1]):
-            result[cut, :] = _values(setting, self, rows[cut, :])
-        result = setting.xp.reshape(result, shape)
-        if out is None:
-            return result
-        out[...] = result
-        return out
+        (values,) = self._run("values", {"xyz": xyz}, backend, num_threads, out)
+        return values
+
+    @one_step
+    def value_and_jacobian(
+        self, xyz: Array, *, backend: str = "auto", num_threads: int | None = None
+    ) -> tuple[Array, Array]:
+        """The harmonics and their derivatives by x, y and z.
+
+        Args:
+            xyz: shape ``(..., 3)``, float32 or float64.
+            backend, num_threads: as for the call.
+
+        Returns:
+            Values ``(..., (lmax + 1)**2)`` and Jacobian ``(..., (lmax + 1)**2, 3)``; in units of one over those of
+            ``xyz``, if ``xyz`` has any.
+
+        Raises:
+            TypeError, ValueError, MemoryError, RuntimeError: as for products.
+
+        Example:
+            >>> import numpy as np
+            >>> values, jacobian = SphericalHarmonics(1, normalization="norm").value_and_jacobian(np.array([0.0, 0, 2]))
+            >>> jacobian[1:]
+            array([[0.5, 0. , 0. ],
+                   [0. , 0.5, 0. ],
+                   [0. , 0. , 0. ]])
+        """
+        values, jacobian = self._run("value_and_jacobian", {"xyz": xyz}, backend, num_threads)
+        return values, jacobian
 
     @one_step
     def vjp(self, xyz: Array, cotangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
         """The gradient of ``<cotangent, Y(xyz)>`` with respect to the points.
 
-        The gradient of a solid harmonic ``|r|^l Y_l`` is a sum of at most two of degree ``l - 1`` for each of x, y, z.
-
         Args:
             xyz: shape ``(..., 3)``.
             cotangent: shape ``(..., (lmax + 1)**2)``, with the same leading axes.
+            backend, num_threads: as for the call.
 
         Returns:
             Shape ``(..., 3)``.
@@ -154,124 +143,98 @@ class SphericalHarmonics:
         Raises:
             TypeError, ValueError, RuntimeError: as for products.
         """
-        setting = _check_points({"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
-        expected = (*xyz.shape[:-1], self._dim)
-        if tuple(cotangent.shape) != expected:
-            raise ValueError(f"cotangent must have shape {expected}, got {tuple(cotangent.shape)}")
-        xp = setting.xp
-        if is_lazy(xp):
-            block = partial(self.vjp, backend=backend)
-            return map_samples(block, [(xyz, 1), (cotangent, 1)], xyz.ndim - 1, (3,))
-        count = prod(expected[:-1])
-        rows = xp.astype(xp.reshape(xyz, (count, 3)), setting.dtype, copy=False)
-        cotangents = xp.reshape(cotangent, (count, expected[-1]))
-        cuts = _cuts(count, expected[-1]) if is_eager(xp, (xyz, cotangent)) else [slice(0, count)]
-        parts = [run_as_one(_gradient, setting, (self,), rows[cut, :], cotangents[cut, :]) for cut in cuts]
-        gradient = xp.concat(parts, axis=0) if parts else xp.zeros((0, 3), dtype=setting.dtype, device=setting.device)
-        return xp.reshape(gradient, tuple(xyz.shape))
+        (gradient,) = self._run("vjp", {"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
+        return gradient
+
+    @one_step
+    def jvp(self, xyz: Array, tangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
+        """The derivative of ``Y(xyz)`` along a tangent.
+
+        Args:
+            xyz: shape ``(..., 3)``.
+            tangent: of the shape of ``xyz``.
+            backend, num_threads: as for the call.
+
+        Returns:
+            Shape ``(..., (lmax + 1)**2)``.
+
+        Raises:
+            TypeError, ValueError, MemoryError, RuntimeError: as for products.
+        """
+        (derivative,) = self._run("jvp", {"xyz": xyz, "tangent": tangent}, backend, num_threads)
+        return derivative
+
+    def derivative(self) -> tuple[SphericalHarmonics, TensorProduct]:
+        """Solid harmonics ``S`` of one degree less, and a product ``p`` with ``jvp(xyz, t) = p(S(xyz), t)``.
+
+        As ``p`` is bilinear, with adjoints, and the derivative of ``S`` is known in the same way, derivatives of any
+        order follow by the product rule: along t and u, the second one is ``p(S.jvp(xyz, u), t)``.
+
+        ``dS_lm / dx_c = (2 l + 1) sqrt(l) sum over m' of C(l - 1, 1, l)[m', c, m] S_{l-1,m'}`` for orthonormal ones.
+
+        Raises:
+            ValueError: harmonics of directions, which are no polynomials: theirs are those of solid harmonics at
+                ``r / |r|``, by the chain rule.
+
+        Example:
+            >>> import numpy as np
+            >>> lower, p = SphericalHarmonics(2, normalize=False).derivative()
+            >>> r, t = np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.0, -0.1])
+            >>> bool(np.allclose(p(lower(r), t), SphericalHarmonics(2, normalize=False).jvp(r, t)))
+            True
+        """
+        if self.normalize:
+            raise ValueError("normalize must be False for an operator of the derivative, got harmonics of directions")
+        lower = SphericalHarmonics(max(self.lmax - 1, 0), normalization=self.normalization, normalize=False)
+        instructions = []
+        for n in range(1, self.lmax + 1):
+            scale = harmonic_scale(self.normalization, n) / harmonic_scale(self.normalization, n - 1)
+            instructions.append((n - 1, 0, n, "uuu", False, (scale * (2 * n + 1)) ** 2 * n))
+        product = TensorProduct(
+            lower.irreps,
+            "1o",
+            self.irreps,
+            instructions,
+            irrep_normalization="none",
+            path_normalization="none",
+        )
+        return lower, product
+
+    def _run(
+        self,
+        kind: str,
+        named: dict[str, Array],
+        backend: str,
+        num_threads: int | None,
+        out: Array | None = None,
+    ) -> tuple[Array, ...]:
+        setting, plan = common_setting(named), Harmonics(*self._key, kind)
+        settle_backend(backend)
+        threads = settle_threads(num_threads)
+        shapes = _check_shapes(plan, named)
+        if out is not None:
+            check_out(out, shapes[0], setting, named)
+        else:
+            _require_results(shapes, setting)
+        return run_harmonics(plan, tuple(named.values()), setting, out=out, backend=backend, num_threads=threads)
 
 
 def _rebuild(lmax: int, normalization: str, normalize: bool) -> SphericalHarmonics:
     return SphericalHarmonics(lmax, normalization=normalization, normalize=normalize)
 
 
-def _gradient(setting: Setting, harmonics: SphericalHarmonics, xyz: Array, cotangent: Array) -> Array:
-    xp = setting.xp
-    work = _working(setting, harmonics.lmax)
-    xyz, cotangent = (xp.astype(array, work.dtype, copy=False) for array in (xyz, cotangent))
-    points, *lengths = _directions(work, xyz) if harmonics.normalize else (xyz,)
-    values = _solid(work, points, max(harmonics.lmax - 1, 0), "integral", harmonics.normalize)
-    ladder = gradient_ladder(harmonics.lmax, harmonics.normalization)
-
-    def term(number: int) -> Array:
-        lower = xp.take(values, constant(work, ladder.places[number]), axis=1)
-        return lower * constant(work, ladder.weights[number])
-
-    derivatives = term(0) + term(1), term(2), term(3) + term(4)
-    gradient = xp.concat([xp.sum(d * cotangent, axis=-1, keepdims=True) for d in derivatives], axis=-1)
-    if lengths:
-        radial = xp.sum(gradient * points, axis=-1, keepdims=True)
-        tangent = (gradient - radial * points) / lengths[0] / lengths[1]
-        gradient = xp.where(xp.any(points != 0, axis=-1, keepdims=True), tangent, xp.zeros_like(tangent))
-    return xp.astype(gradient, setting.dtype, copy=False)
-
-
-def _values(setting: Setting, harmonics: SphericalHarmonics, xyz: Array) -> Array:
-    work = _working(setting, harmonics.lmax)
-    xyz = setting.xp.astype(xyz, work.dtype, copy=False)
-    points = _directions(work, xyz)[0] if harmonics.normalize else xyz
-    values = _solid(work, points, harmonics.lmax, harmonics.normalization, harmonics.normalize)
-    return setting.xp.astype(values, setting.dtype, copy=False)
-
-
-def _working(setting: Setting, lmax: int) -> Setting:
-    if lmax <= _HIGHEST_SINGLE or not has_float64(setting.xp):
-        return setting
-    return setting._replace(dtype=setting.xp.float64)
-
-
-def _check_points(named: dict[str, Array], backend: str, num_threads: int | None) -> Setting:
-    setting = common_setting(named)
-    settle_backend(backend)
-    settle_threads(num_threads)
+def _check_shapes(plan: Harmonics, named: dict[str, Array]) -> list[tuple[int, ...]]:
+    """The shapes of the results."""
     xyz = named["xyz"]
     if xyz.ndim == 0 or xyz.shape[-1] != 3:
         raise ValueError(f"xyz must have shape (..., 3), got {tuple(xyz.shape)}")
-    return setting
+    leading = tuple(xyz.shape[:-1])
+    for (name, array), size in zip(named.items(), plan.inputs, strict=True):
+        if tuple(array.shape) != (*leading, size):
+            raise ValueError(f"{name} must have shape {(*leading, size)}, got {tuple(array.shape)}")
+    return [(*leading, *core) for core in plan.outputs]
 
 
-def _cuts(count: int, size: int) -> list[slice]:
-    width = max(1, _PIECE // (3 * size))
-    return [slice(start, min(start + width, count)) for start in range(0, count, width)]
-
-
-def _directions(setting: Setting, xyz: Array) -> tuple[Array, Array, Array]:
-    """``r / |r|`` (zero at zero), and two factors of ``|r|``, one of which may be near the end of the range.
-
-    Scaled by the largest component first, so that no square overflows. At zero the scale is infinite and the other
-    factor 1, so that automatic differentiation, of any order, finds zero there as well.
-    """
-    xp = setting.xp
-    largest = xp.max(xp.abs(xyz), axis=-1, keepdims=True)
-    at_zero, one = largest == 0, xp.ones_like(largest)
-    scale = xp.where(at_zero, one * xp.inf, largest)
-    scaled = xyz / scale
-    length = xp.sqrt(xp.where(at_zero, one, xp.sum(scaled * scaled, axis=-1, keepdims=True)))
-    return scaled / length, length, scale
-
-
-def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str, unit: bool) -> Array:
-    """Solid harmonics of rows ``(n, 3)``, by the recursion of the Legendre functions: a degree a step, all its orders.
-
-    It starts from ``Re`` and ``Im`` of ``(z + i x)^m``, so nothing is divided by the distance from the polar axis, and
-    near the axis harmonics of high order become zero.
-
-    Near the axis a change e of ``|r|^2`` at the same y changes a harmonic by ``l (l + 1) e / 4`` of its largest value.
-    So of ``unit`` vectors what rounding left of ``|r|^2 - 1`` is taken in a form that does not cancel there: at l = 128
-    errors fall from 2.5e-12 to 8e-13.
-    """
-    xp = setting.xp
-    x, y, z = xyz[:, 0:1], xyz[:, 1:2], xyz[:, 2:3]
-    # |r|^2, or |r|^2 - 1
-    square = x * x + (y - 1) * (y + 1) + z * z if unit else x * x + y * y + z * z
-    cosine, sine = complex_powers(xp, z, x, lmax)
-    zero = xp.zeros_like(y)
-
-    # Run with |Y_l|^2 = 2 l + 1, so that Y_0 is exactly 1 before it is scaled.
-    sector = sectoral(lmax) / sectoral(lmax)[0] * sqrt(2)
-    previous: Array | None = None
-    current = xp.ones_like(y)
-    degrees = []
-    for degree in range(lmax + 1):
-        if degree:
-            a, b = (constant(setting, np.concatenate([table[:0:-1], table])) for table in recursion(degree))
-            raised = a * (y * current)
-            if previous is not None:
-                padded = xp.concat([zero, previous, zero], axis=1)
-                raised = raised - b * (padded + square * padded if unit else square * padded)
-            first = float(sector[degree])
-            ends = first * sine[:, degree : degree + 1], first * cosine[:, degree : degree + 1]
-            previous, current = current, xp.concat([ends[0], raised, ends[1]], axis=1)
-        factor = harmonic_scale(normalization, degree) / harmonic_scale("component", degree)
-        degrees.append(current * factor)
-    return xp.concat(degrees, axis=1)
+def _require_results(shapes: list[tuple[int, ...]], setting: Setting) -> None:
+    for shape in shapes:
+        require_result(shape, setting)

@@ -19,6 +19,7 @@ import numpy as np
 
 from tpnumba.backends.blocks import blocks, clip
 from tpnumba.backends.compiled import run_as_one
+from tpnumba.backends.generic.powers import complex_powers
 from tpnumba.backends.lazy import map_samples
 from tpnumba.backends.namespaces import (
     FLOATS,
@@ -32,12 +33,14 @@ from tpnumba.backends.namespaces import (
 )
 from tpnumba.irreps import Irreps, IrrepsLike, check_degree
 from tpnumba.limits import require_memory
-from tpnumba.sphere.powers import complex_powers
-from tpnumba.tables.wigner_d import swap_matrix
+from tpnumba.tables.wigner_d import swap_matrix, swapped_turns
 
 Array = Any
 
 _EPS = {"float32": 1.2e-7, "float64": 2.3e-16}
+
+#: Up to this degree the middle of the three turns is had as one matrix product with a table, of 0.3 MB at most.
+_TABULATED = 16
 
 #: Numbers of one temporary (float64: 4 MB).
 _PIECE = 2**19
@@ -92,7 +95,7 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
         for degree, found in places.items():
             matrix = _matrix(setting, turns, degree)
             for place, parity in found:
-                result[cut, place, place] = matrix * _sign(xp, signs[cut, :, :], parity)
+                result[cut, place, place] = matrix if parity == 1 else matrix * signs[cut, :, :]
     return xp.reshape(result, (*_leading(R), irreps.dim, irreps.dim))
 
 
@@ -342,7 +345,13 @@ def _matrix(setting: Setting, turns: _Turns, degree: int) -> Array:
         """``matrix Y``: every column m with the column -m."""
         return matrix * turn[0][..., None, :] + xp.flip(matrix, axis=-1) * turn[1][..., None, :]
 
-    matrix = columns(_times(xp, columns(swap, b), swap), c)
+    if degree <= _TABULATED:
+        known = xp.concat([b[1][..., degree + 1 :], b[0][..., degree:]], axis=-1)
+        middle = _times(xp, known, constant(setting, swapped_turns(degree)))
+        middle = xp.reshape(middle, (*middle.shape[:-1], 2 * degree + 1, 2 * degree + 1))
+    else:
+        middle = _times(xp, columns(swap, b), swap)
+    matrix = columns(middle, c)
     matrix = xp.where(turns.swapped[..., None], _times(xp, matrix, swap), matrix)
     return matrix * a[0][..., None] - xp.flip(matrix, axis=-2) * a[1][..., None]
 
@@ -363,4 +372,4 @@ def _turn_rows(setting: Setting, turns: _Turns, degree: int, rows: Array) -> Arr
 def _times(xp: Any, rows: Array, matrix: Array) -> Array:
     """``rows @ matrix`` as one product: a stack of small ones would be slow."""
     flat = xp.reshape(rows, (prod(rows.shape[:-1]), rows.shape[-1]))
-    return xp.reshape(flat @ matrix, tuple(rows.shape))
+    return xp.reshape(flat @ matrix, (*rows.shape[:-1], matrix.shape[-1]))

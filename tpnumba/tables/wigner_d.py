@@ -42,3 +42,22 @@ def swap_matrix(degree: int) -> Array:
     matrix[plus, minus] -= np.where(even, 0.0, imaginary)
     matrix.flags.writeable = False
     return matrix
+
+
+@cached_within(2**24)
+def swapped_turns(degree: int) -> Array:
+    """``P Y(b) P`` as a combination of ``sin(m b)``, m = 1..l, and ``cos(m b)``, m = 0..l: a row for each of them.
+
+    ``P`` is :func:`swap_matrix`; ``Y(b)`` turns orders m and -m into each other by ``cos(m b)`` and ``sin(m b)``.
+
+    Returns:
+        Read-only, shape ``(2 l + 1, (2 l + 1)^2)``.
+    """
+    swap = swap_matrix(degree)
+    plus, minus = swap[degree:], swap[degree::-1]  # rows of the orders m and -m; the matrix is symmetric
+    sines = minus[1:, :, None] * plus[1:, None, :] - plus[1:, :, None] * minus[1:, None, :]
+    cosines = plus[:, :, None] * plus[:, None, :] + minus[:, :, None] * minus[:, None, :]
+    cosines[0] /= 2
+    table: Array = np.concatenate([sines, cosines]).reshape(2 * degree + 1, -1)
+    table.flags.writeable = False
+    return table

@@ -9,10 +9,13 @@ from typing import Any
 
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.base import Plan
+from tpnumba.plans.harmonics import Harmonics
 
 
-def supports(plan: Plan, setting: Setting) -> bool:
+def supports(plan: Plan | Harmonics, setting: Setting) -> bool:
     """Whether there is a kernel for ``plan``."""
+    if isinstance(plan, Harmonics):
+        return _harmonics().program_of(plan, setting.dtype_name) is not None
     return _kernels().program_of(plan, setting.dtype_name) is not None
 
 
@@ -29,9 +32,24 @@ def run(
     return _kernels().run(plan, operands, full, batch, setting, out, num_threads)
 
 
+def run_harmonics(
+    plan: Harmonics, arrays: tuple[Any, ...], setting: Setting, out: Any, num_threads: int | None
+) -> tuple[Any, ...]:
+    """Evaluate ``plan``; see :func:`tpnumba.backends.generic.harmonics.run` for the arguments."""
+    return _harmonics().run(plan, arrays, setting, out, num_threads)  # type: ignore[no-any-return]
+
+
 @lru_cache(maxsize=1)
 def _kernels() -> ModuleType:
     """What needs Numba, whose import takes longer than that of all the rest."""
     from tpnumba.backends.cpu import evaluate
 
     return evaluate
+
+
+@lru_cache(maxsize=1)
+def _harmonics() -> ModuleType:
+    """Likewise."""
+    from tpnumba.backends.cpu import harmonics
+
+    return harmonics

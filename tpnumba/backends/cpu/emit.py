@@ -66,3 +66,32 @@ def when(builder, condition, make, otherwise):
     chosen.add_incoming(otherwise, before)
     chosen.add_incoming(made, after)
     return chosen
+
+
+def transposed(builder, rows, count):
+    """Square blocks turned by exchanging ever smaller halves between pairs of rows."""
+    mask = ir.VectorType(ir.IntType(32), count)
+    half = count // 2
+    while half:
+        for i in range(count):
+            if i & half:
+                continue
+            lower, upper = rows[i], rows[i + half]
+            keep = [p if not p & half else count + p - half for p in range(count)]
+            move = [p + half if not p & half else count + p for p in range(count)]
+            rows[i] = builder.shuffle_vector(lower, upper, ir.Constant(mask, keep))
+            rows[i + half] = builder.shuffle_vector(lower, upper, ir.Constant(mask, move))
+        half //= 2
+    return rows
+
+
+def turn_block(builder, source, source_stride, to, to_stride, dtype):
+    """Turn a square block, from rows at one place to rows at another."""
+    count, align = count_of(dtype), dtype.bitwidth // 8
+
+    def row(pointer, stride, i):
+        return builder.gep(pointer, [builder.mul(stride, ir.Constant(stride.type, i))])
+
+    rows = [load(builder, row(source, source_stride, i), count, align) for i in range(count)]
+    for i, value in enumerate(transposed(builder, rows, count)):
+        store(builder, value, row(to, to_stride, i), align)

@@ -6,35 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.emit import LINE, at_address, count_of, load, pointer, store
-
-
-def _transposed(builder, rows, count):
-    """Square blocks turned by exchanging ever smaller halves between pairs of rows."""
-    mask = ir.VectorType(ir.IntType(32), count)
-    half = count // 2
-    while half:
-        for i in range(count):
-            if i & half:
-                continue
-            lower, upper = rows[i], rows[i + half]
-            keep = [p if not p & half else count + p - half for p in range(count)]
-            move = [p + half if not p & half else count + p for p in range(count)]
-            rows[i] = builder.shuffle_vector(lower, upper, ir.Constant(mask, keep))
-            rows[i + half] = builder.shuffle_vector(lower, upper, ir.Constant(mask, move))
-        half //= 2
-    return rows
-
-
-def _block(builder, source, source_stride, to, to_stride, dtype):
-    count, align = count_of(dtype), dtype.bitwidth // 8
-
-    def row(pointer, stride, i):
-        return builder.gep(pointer, [builder.mul(stride, ir.Constant(stride.type, i))])
-
-    rows = [load(builder, row(source, source_stride, i), count, align) for i in range(count)]
-    for i, value in enumerate(_transposed(builder, rows, count)):
-        store(builder, value, row(to, to_stride, i), align)
+from tpnumba.backends.cpu.emit import LINE, at_address, count_of, load, pointer, store, turn_block
 
 
 @intrinsic
@@ -46,7 +18,7 @@ def block_from_memory(typing_context, tile, to, to_stride, address, stride):
         kind = signature.args[0]
         to = pointer(context, builder, kind, arguments[0], arguments[1])
         source = at_address(builder, arguments[3], kind.dtype)
-        _block(builder, source, arguments[4], to, arguments[2], kind.dtype)
+        turn_block(builder, source, arguments[4], to, arguments[2], kind.dtype)
         return context.get_dummy_value()
 
     return signature, generate
@@ -60,7 +32,7 @@ def block_in_tile(typing_context, tile, to, to_stride, source, source_stride):
     def generate(context, builder, signature, arguments):
         kind = signature.args[0]
         to, source = (pointer(context, builder, kind, arguments[0], place) for place in (arguments[1], arguments[3]))
-        _block(builder, source, arguments[4], to, arguments[2], kind.dtype)
+        turn_block(builder, source, arguments[4], to, arguments[2], kind.dtype)
         return context.get_dummy_value()
 
     return signature, generate

@@ -1,0 +1,496 @@
+"""What solid harmonics take: directions, powers, recursions by degree, gradients; on whole runs of lanes.
+
+See :mod:`tpnumba.backends.cpu.vectors` for runs and ``width``. A point takes ``POINT_RUNS`` runs of the tile that
+follow each other: x, y, z; then ``|r|^2 - 1`` of a direction, ``|r|^2`` of a point; then two factors of ``1 / |r|``.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tpnumba.backends.cpu.emit import (
+    FLAGS,
+    LINE,
+    at_address,
+    count_of,
+    load,
+    pointer,
+    splat,
+    store,
+    transposed,
+    turn_block,
+)
+
+POINT_RUNS = 6
+#: Columns of the ladder: terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z; among the
+#: weights, the degree follows.
+TERMS, DEGREE = 5, 5
+
+
+class _Runs:
+    """The runs of one tile in one intrinsic: loading, storing and arithmetic on them."""
+
+    def __init__(self, context, builder, width, kind, tile):
+        self.context, self.builder, self.kind, self.tile = context, builder, kind, tile
+        self.count = count_of(kind.dtype, len(width))
+
+    def _at(self, place):
+        return pointer(self.context, self.builder, self.kind, self.tile, place)
+
+    def load(self, place, run=0):
+        return load(self.builder, self._at(self.moved(place, run)), self.count, LINE)
+
+    def store(self, value, place, run=0):
+        store(self.builder, value, self._at(self.moved(place, run)), LINE)
+
+    def moved(self, place, run):
+        """The place so many runs further on."""
+        return self.builder.add(place, ir.Constant(place.type, run * self.count)) if run else place
+
+    def number(self, array_type, array, index):
+        """A number of a table in every lane."""
+        return splat(self.builder, self.item(array_type, array, index), self.count)
+
+    def item(self, array_type, array, index):
+        return self.builder.load(pointer(self.context, self.builder, array_type, array, index))
+
+    def times(self, *factors):
+        product = factors[0]
+        for factor in factors[1:]:
+            product = self.builder.fmul(product, factor, flags=FLAGS)
+        return product
+
+    def plus(self, *terms):
+        total = terms[0]
+        for term in terms[1:]:
+            total = self.builder.fadd(total, term, flags=FLAGS)
+        return total
+
+    def minus(self, one, other):
+        return self.builder.fsub(one, other, flags=FLAGS)
+
+    def over(self, one, other):
+        """The quotient itself: a product with the reciprocal, which may be infinite, will not do.
+
+        A plain division would be given the flags of :mod:`tpnumba.backends.cpu.compiler` by Numba.
+        """
+        kind, text, module = one.type, ir.MetaDataType(), self.builder.module
+        signature = ir.FunctionType(kind, [kind, kind, text, text])
+        how = [ir.MetaDataString(module, word) for word in ("round.tonearest", "fpexcept.ignore")]
+        return self.builder.call(self._function("experimental.constrained.fdiv", signature), [one, other, *how])
+
+    def constant(self, value, like):
+        return ir.Constant(like.type, [value] * self.count)
+
+    def call(self, name, value):
+        """A function of the compiler's on every lane."""
+        return self.builder.call(self._function(name, ir.FunctionType(value.type, [value.type])), [value])
+
+    def _function(self, name, signature):
+        module = self.builder.module
+        full = f"llvm.{name}.v{self.count}{'f32' if self.kind.dtype == types.float32 else 'f64'}"
+        return module.globals.get(full) or ir.Function(module, signature, full)
+
+    def loop(self, begin, end, carried, body):
+        """``carried = body(n, *carried)`` for n from ``begin`` to ``end``; what is carried at last."""
+        builder = self.builder
+        entry = builder.block
+        head, inside, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        n = builder.phi(begin.type)
+        phis = [builder.phi(value.type) for value in carried]
+        n.add_incoming(begin, entry)
+        for phi, value in zip(phis, carried, strict=True):
+            phi.add_incoming(value, entry)
+        builder.cbranch(builder.icmp_signed("<", n, end), inside, done)
+        builder.position_at_end(inside)
+        after = body(n, *phis)
+        n.add_incoming(builder.add(n, ir.Constant(n.type, 1)), builder.block)
+        for phi, value in zip(phis, after, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(done)
+        return phis
+
+
+@intrinsic
+def split_points(typing_context, width, tile, to, address):
+    """Points that follow each other in memory, as many as a run has lanes, into runs of x, y and z."""
+    signature = types.void(width, tile, types.intp, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        width, kind = signature.args[:2]
+        runs = _Runs(context, builder, width, kind, arguments[1])
+        side = count_of(kind.dtype)
+        scalar = builder.load(at_address(builder, arguments[3], kind.dtype)).type
+        for vector in range(len(width)):
+            place = builder.add(arguments[3], ir.Constant(arguments[3].type, vector * 3 * LINE))
+            three = load(builder, at_address(builder, place, kind.dtype), 3 * side, kind.dtype.bitwidth // 8)
+            for axis in range(3):
+                mask = ir.Constant(ir.VectorType(ir.IntType(32), side), [3 * i + axis for i in range(side)])
+                part = builder.shuffle_vector(three, ir.Constant(ir.VectorType(scalar, 3 * side), ir.Undefined), mask)
+                at = runs.moved(arguments[2], axis)
+                at = builder.add(at, ir.Constant(at.type, vector * side))
+                store(builder, part, pointer(context, builder, kind, arguments[1], at), LINE)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def block_to_memory(typing_context, tile, at, stride, address, row_stride):
+    """Turn a square block of the tile, whose runs are ``stride`` numbers apart, into rows of 64 bytes in memory."""
+    signature = types.void(tile, *(types.intp,) * 4)
+
+    def generate(context, builder, signature, arguments):
+        kind = signature.args[0]
+        at = pointer(context, builder, kind, arguments[0], arguments[1])
+        turn_block(builder, at, arguments[2], at_address(builder, arguments[3], kind.dtype), arguments[4], kind.dtype)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _measured(unit, inverse):
+    def measure(typing_context, width, tile, at):
+        signature = types.void(width, tile, types.intp)
+
+        def generate(context, builder, signature, arguments):
+            width, kind = signature.args[:2]
+            runs, at = _Runs(context, builder, width, kind, arguments[1]), arguments[2]
+            x, y, z = (runs.load(at, axis) for axis in range(3))
+            one = runs.constant(1.0, x)
+            if unit:
+                zero = runs.constant(0.0, x)
+                largest = zero
+                for value in (x, y, z):
+                    size = runs.call("fabs", value)
+                    largest = builder.select(builder.fcmp_ordered(">", size, largest), size, largest)
+                at_zero = builder.fcmp_ordered("==", largest, zero)
+                scale = builder.select(at_zero, runs.constant(float("inf"), x), largest)
+                x, y, z = (runs.over(value, scale) for value in (x, y, z))
+                square = runs.plus(runs.times(x, x), runs.times(y, y), runs.times(z, z))
+                square = builder.select(builder.fcmp_ordered("==", square, zero), one, square)
+                shorter = runs.over(one, runs.call("sqrt", square))
+                x, y, z = (runs.times(value, shorter) for value in (x, y, z))
+                for axis, value in enumerate((x, y, z)):
+                    runs.store(value, at, axis)
+                if inverse:
+                    far = 1e30 if kind.dtype == types.float32 else 1e300
+                    usual = builder.and_(
+                        builder.fcmp_ordered("<", scale, runs.constant(far, x)),
+                        builder.fcmp_ordered(">", scale, runs.constant(1 / far, x)),
+                    )
+                    half = runs.over(one, runs.call("sqrt", scale))
+                    first = builder.select(usual, runs.over(one, scale), half)
+                    runs.store(runs.times(first, shorter), at, 4)
+                    runs.store(builder.select(usual, one, half), at, 5)
+                middle = runs.times(runs.minus(y, one), runs.plus(y, one))
+            else:
+                middle = runs.times(y, y)
+            runs.store(runs.plus(runs.times(x, x), middle, runs.times(z, z)), at, 3)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return measure
+
+
+#: Of a point, its square; of a point made a direction (zero at zero), ``|r|^2 - 1``, and with factors of ``1 / |r|``.
+#: Scaled by the largest component first, so that no square overflows. The second factor is 1, but for points so near or
+#: far that ``1 / |r|`` may be beyond all numbers: then half of its exponent is in each. At zero both are 0. A NaN or an
+#: infinity in any component makes the whole direction NaN.
+measure = intrinsic(_measured(False, False))
+measure_direction = intrinsic(_measured(True, False))
+measure_direction_and_length = intrinsic(_measured(True, True))
+
+
+@intrinsic
+def address_of(typing_context, tile, place):
+    """Where a number of the tile is in memory."""
+    signature = types.intp(tile, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        at = pointer(context, builder, signature.args[0], *arguments)
+        return builder.ptrtoint(at, arguments[1].type)
+
+    return signature, generate
+
+
+@intrinsic
+def all_ones(typing_context, width, tile, place):
+    """Whether every lane of a run is 1."""
+    signature = types.boolean(width, tile, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        value = runs.load(arguments[2])
+        other = builder.fcmp_unordered("!=", value, runs.constant(1.0, value))
+        bits = ir.IntType(runs.count)
+        return builder.icmp_unsigned("==", builder.bitcast(other, bits), ir.Constant(bits, 0))
+
+    return signature, generate
+
+
+@intrinsic
+def scale_run(typing_context, width, tile, place, factor):
+    """``tile[place] *= tile[factor]``."""
+    signature = types.void(width, tile, types.intp, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        runs.store(runs.times(runs.load(arguments[2]), runs.load(arguments[3])), arguments[2])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def scaled_product(typing_context, width, tile, to, left, right, factor):
+    """``tile[to] = factor * tile[left] * tile[right]``."""
+    signature = types.void(width, tile, types.intp, types.intp, types.intp, tile.dtype)
+
+    def generate(context, builder, signature, arguments):
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        to, left, right = arguments[2:5]
+        factor = splat(builder, arguments[5], runs.count)
+        runs.store(runs.times(runs.times(factor, runs.load(left)), runs.load(right)), to)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def next_power(typing_context, width, tile, at, cosine, sine, to_cosine, to_sine, factor):
+    """``factor * (z + i x) * (cosine + i sine)`` of the point at ``at``."""
+    signature = types.void(width, tile, *(types.intp,) * 5, tile.dtype)
+
+    def generate(context, builder, signature, arguments):
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        at, cosine, sine, to_cosine, to_sine = arguments[2:7]
+        factor = splat(builder, arguments[7], runs.count)
+        x, z = (runs.times(factor, runs.load(at, axis)) for axis in (0, 2))
+        c, s = runs.load(cosine), runs.load(sine)
+        runs.store(runs.minus(runs.times(z, c), runs.times(x, s)), to_cosine)
+        runs.store(runs.plus(runs.times(z, s), runs.times(x, c)), to_sine)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def climb(typing_context, width, signs, tile, at, unit, place, order, degree, last, table, begin):
+    """Harmonics of one order and of the degrees from ``degree`` to ``last``, from those of the two degrees below.
+
+    ``S_l = a y S_{l-1} - b |r|^2 S_{l-2}``, the rows of ``table`` from ``begin`` on being (a, b). As many as ``signs``
+    is long: with two, also those of the order's negative. ``place`` is that of order 0 of the degree ``degree - 1``.
+    """
+    position = types.intp
+    signature = types.void(
+        width, signs, tile, position, types.boolean, position, position, position, position, table, position
+    )
+
+    def generate(context, builder, signature, arguments):
+        _, _, tile, at, unit, place, order, degree, last, table, begin = arguments
+        width, signs, kind, table_type = (signature.args[i] for i in (0, 1, 2, 9))
+        runs = _Runs(context, builder, width, kind, tile)
+        lanes = ir.Constant(place.type, runs.count)
+        two = ir.Constant(place.type, 2)
+        y, square = runs.load(at, 1), runs.load(at, 3)
+        zero = runs.constant(0.0, y)
+        shift = builder.mul(order, lanes)
+        shifts = [shift, builder.neg(shift)][: len(signs)]
+        # From order 0 of a degree l to that of the next are 2 l + 2 numbers of a sample.
+        before = builder.mul(builder.mul(two, builder.sub(degree, ir.Constant(degree.type, 1))), lanes)
+        lower = [runs.load(builder.add(builder.sub(place, before), s)) for s in shifts]
+        current = [runs.load(builder.add(place, s)) for s in shifts]
+
+        def step(n, place, row, *kept):
+            previous, current = kept[: len(shifts)], kept[len(shifts) :]
+            place = builder.add(place, builder.mul(builder.mul(two, n), lanes))
+            a, b = (
+                runs.number(table_type, table, index) for index in (row, builder.add(row, ir.Constant(row.type, 1)))
+            )
+            ay = runs.times(a, y)
+            raised = []
+            for s, one, other in zip(shifts, previous, current, strict=True):
+                # |r|^2 S, where a direction has |r|^2 - 1 in its place
+                over = runs.plus(runs.times(square, one), builder.select(unit, one, zero))
+                raised.append(runs.minus(runs.times(ay, other), runs.times(b, over)))
+                runs.store(raised[-1], builder.add(place, s))
+            return place, builder.add(row, two), *current, *raised
+
+        end = builder.add(last, ir.Constant(last.type, 1))
+        runs.loop(degree, end, (place, builder.mul(begin, two), *lower, *current), step)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+class _Ladder:
+    """Gradients of solid harmonics by the ladder, in one intrinsic."""
+
+    def __init__(self, runs, solid, places, weights):
+        self.runs, self.solid = runs, solid
+        self.places, self.weights = places, weights
+
+    def weight(self, k, column):
+        builder = self.runs.builder
+        index = builder.add(builder.mul(k, ir.Constant(k.type, DEGREE + 1)), ir.Constant(k.type, column))
+        return self.runs.number(*self.weights, index)
+
+    def _term(self, k, column):
+        runs, builder = self.runs, self.runs.builder
+        index = builder.add(builder.mul(k, ir.Constant(k.type, TERMS)), ir.Constant(k.type, column))
+        place = builder.sext(runs.item(*self.places, index), k.type)
+        return runs.times(self.weight(k, column), runs.load(builder.add(self.solid, place)))
+
+    def derivative(self, k, axis):
+        """Of the k-th harmonic by x, y or z."""
+        if axis == 1:
+            return self._term(k, 2)
+        first = 0 if axis == 0 else 3
+        return self.runs.plus(self._term(k, first), self._term(k, first + 1))
+
+    def gradient(self, k):
+        """Of the k-th harmonic, three vectors."""
+        return [self.derivative(k, axis) for axis in range(3)]
+
+
+def _jacobian(unit, scaled):
+    """The Jacobian of ``side`` harmonics from ``first`` on, as rows in memory, one a lane.
+
+    ``side`` is how many lanes a vector has; of a run it is the one from ``sample`` on. The rows have ``3 side``
+    numbers, made and turned in three blocks, of which those that end before the column ``skip`` are left out.
+    """
+
+    def jacobian(typing_context, tile, at, lanes, sample, solid, first, skip, places, weights, address, row_stride):
+        position = types.intp
+        signature = types.void(tile, *(position,) * 6, places, weights, position, position)
+
+        def generate(context, builder, signature, arguments):
+            tile, at, lanes, sample, solid, first, skip, places, weights, address, row_stride = arguments
+            kind = signature.args[0]
+            side = count_of(kind.dtype)
+            runs = _Runs(context, builder, (0,), kind, tile)
+            solid = builder.add(solid, sample)
+            ladder = _Ladder(runs, solid, (signature.args[7], places), (signature.args[8], weights))
+            at = builder.add(at, sample)
+
+            x, y, z, half = (
+                runs.load(builder.add(at, builder.mul(lanes, ir.Constant(lanes.type, number))))
+                for number in (0, 1, 2, 5)
+            )
+
+            target = builder.gep(
+                at_address(builder, address, kind.dtype), [builder.mul(first, ir.Constant(first.type, 3))]
+            )
+            for part in range(3):
+                with builder.if_then(
+                    builder.icmp_signed("<", skip, ir.Constant(skip.type, (part + 1) * side)), likely=True
+                ):
+                    columns = []
+                    for column in range(part * side, (part + 1) * side):
+                        number, axis = divmod(column, 3)
+                        k = builder.add(first, ir.Constant(first.type, number))
+                        value = ladder.derivative(k, axis)
+                        if unit:  # less its radial part, which is l S by Euler's theorem
+                            own = runs.load(builder.add(solid, builder.mul(k, lanes)))
+                            radial = runs.times(ladder.weight(k, DEGREE), own)
+                            value = runs.minus(value, runs.times(radial, (x, y, z)[axis]))
+                        columns.append(runs.times(value, half) if scaled else value)
+                    for lane, row in enumerate(transposed(builder, columns, side)):
+                        to = builder.add(
+                            builder.mul(row_stride, ir.Constant(row_stride.type, lane)),
+                            ir.Constant(row_stride.type, part * side),
+                        )
+                        store(builder, row, builder.gep(target, [to]), kind.dtype.bitwidth // 8)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return jacobian
+
+
+#: Of solid harmonics; of directions, where the runs are of harmonics over ``|r|``; and of directions, where a second
+#: factor of ``1 / |r|`` is left.
+jacobian = intrinsic(_jacobian(False, False))
+jacobian_of_direction = intrinsic(_jacobian(True, False))
+jacobian_of_extreme_direction = intrinsic(_jacobian(True, True))
+
+
+def _tangent(runs, at, vector):
+    """A vector without its part along the direction at ``at``."""
+    point = [runs.load(at, axis) for axis in range(3)]
+    radial = runs.plus(*(runs.times(a, b) for a, b in zip(vector, point, strict=True)))
+    return [runs.minus(a, runs.times(radial, b)) for a, b in zip(vector, point, strict=True)]
+
+
+def _over_length(runs, at, values):
+    inverse, half = runs.load(at, 4), runs.load(at, 5)
+    return [runs.times(runs.times(value, inverse), half) for value in values]
+
+
+@intrinsic
+def pull_back(typing_context, width, tile, at, unit, solid, cotangent, to, size, places, weights):
+    """The sum over ``size`` harmonics of cotangent times gradient, three runs at ``to``."""
+    signature = types.void(width, tile, types.intp, types.boolean, *(types.intp,) * 4, places, weights)
+
+    def generate(context, builder, signature, arguments):
+        _, tile, at, unit, solid, cotangent, to, size, places, weights = arguments
+        runs = _Runs(context, builder, signature.args[0], signature.args[1], tile)
+        ladder = _Ladder(runs, solid, (signature.args[8], places), (signature.args[9], weights))
+        lanes = ir.Constant(to.type, runs.count)
+        zero = runs.constant(0.0, runs.load(at))
+
+        def step(k, place, *totals):
+            by = runs.load(place)
+            totals = [
+                runs.plus(total, runs.times(by, value)) for total, value in zip(totals, ladder.gradient(k), strict=True)
+            ]
+            return builder.add(place, lanes), *totals
+
+        _, *totals = runs.loop(ir.Constant(size.type, 0), size, (cotangent, zero, zero, zero), step)
+        for axis, value in enumerate(totals):
+            runs.store(value, to, axis)
+        with builder.if_then(unit):
+            values = _over_length(runs, at, _tangent(runs, at, totals))
+            for axis, value in enumerate(values):
+                runs.store(value, to, axis)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _pushed(unit):
+    def push_forward(typing_context, width, tile, at, solid, tangent, to, size, places, weights):
+        signature = types.void(width, tile, *(types.intp,) * 5, places, weights)
+
+        def generate(context, builder, signature, arguments):
+            _, tile, at, solid, tangent, to, size, places, weights = arguments
+            runs = _Runs(context, builder, signature.args[0], signature.args[1], tile)
+            ladder = _Ladder(runs, solid, (signature.args[7], places), (signature.args[8], weights))
+            lanes = ir.Constant(to.type, runs.count)
+            vector = [runs.load(tangent, axis) for axis in range(3)]
+            if unit:
+                vector = _tangent(runs, at, vector)
+
+            def step(k, to):
+                value = runs.plus(*(runs.times(a, b) for a, b in zip(ladder.gradient(k), vector, strict=True)))
+                runs.store(_over_length(runs, at, [value])[0] if unit else value, to)
+                return (builder.add(to, lanes),)
+
+            runs.loop(ir.Constant(size.type, 0), size, (to,), step)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return push_forward
+
+
+#: The derivatives of ``size`` harmonics along the vector in the three runs at ``tangent``, from ``to`` on.
+push_forward = intrinsic(_pushed(False))
+push_forward_of_direction = intrinsic(_pushed(True))

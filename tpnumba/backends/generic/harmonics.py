@@ -1,0 +1,172 @@
+"""Spherical harmonics on any namespace, by recursion in x, y, z; derivatives by the ladder of solid harmonics."""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from tpnumba.backends.compiled import run_as_one
+from tpnumba.backends.generic.powers import complex_powers
+from tpnumba.backends.namespaces import Setting, constant, has_float64, is_eager
+from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
+from tpnumba.tables.couplings import harmonic_scale
+from tpnumba.tables.spherical_harmonics import gradient_ladder, recursion, sectoral
+
+Array = Any
+
+#: Numbers of the points' harmonics worked at once (float64: 4 MB).
+_PIECE = 2**19
+
+
+def run(
+    plan: Harmonics,
+    arrays: tuple[Array, ...],
+    setting: Setting,
+    out: Array | None,
+    num_threads: int | None = None,  # noqa: ARG001
+) -> tuple[Array, ...]:
+    """Evaluate ``plan``.
+
+    Args:
+        plan: what is computed.
+        arrays: one for each of its inputs, with the same leading axes.
+        setting: namespace, device and dtype of the results.
+        out: an array of the (only) result's shape and dtype to write into, or None.
+        num_threads: not used here: threads are those of the array library.
+
+    Returns:
+        One array for each of its outputs.
+    """
+    xp, device, dtype = setting
+    leading = tuple(arrays[0].shape[:-1])
+    count = prod(leading)
+    rows = tuple(
+        xp.reshape(xp.astype(array, dtype, copy=False), (count, size))
+        for array, size in zip(arrays, plan.inputs, strict=True)
+    )
+    if is_eager(xp, arrays):
+        results = tuple(xp.empty((count, *core), dtype=dtype, device=device) for core in plan.outputs)
+        for cut in _cuts(count, plan):
+            parts = _evaluate(setting, plan, *(array[cut, :] for array in rows))
+            for result, part in zip(results, parts, strict=True):
+                result[cut, ...] = part
+    else:
+        results = run_as_one(_evaluate, setting, (plan,), *rows)
+    results = tuple(xp.reshape(result, (*leading, *core)) for result, core in zip(results, plan.outputs, strict=True))
+    if out is None:
+        return results
+    out[...] = results[0]
+    return (out,)
+
+
+def _cuts(count: int, plan: Harmonics) -> list[slice]:
+    width = max(1, _PIECE // (3 * max(plan.size, sum(prod(core) for core in plan.outputs))))
+    return [slice(start, min(start + width, count)) for start in range(0, count, width)]
+
+
+def _evaluate(setting: Setting, plan: Harmonics, xyz: Array, *second: Array) -> tuple[Array, ...]:
+    """Rows of the results, of rows of the points and perhaps of a cotangent or tangent."""
+    work = setting
+    if plan.lmax > HIGHEST_SINGLE and has_float64(setting.xp):
+        work = setting._replace(dtype=setting.xp.float64)
+    xp = work.xp
+    xyz, *second = (xp.astype(array, work.dtype, copy=False) for array in (xyz, *second))  # type: ignore[assignment]
+    points, *lengths = _directions(work, xyz) if plan.normalize else (xyz,)
+    results = []
+    if plan.kind in ("values", "value_and_jacobian"):
+        results.append(_solid(work, points, plan.lmax, plan.normalization, plan.normalize))
+    if plan.kind == "value_and_jacobian":
+        gradient = xp.stack(_gradient(work, plan, points), axis=-1)
+        if lengths:
+            gradient = _tangent(xp, gradient, points[:, None, :])
+        results.append(_over_length(xp, gradient, points[:, None, :], [part[:, None, :] for part in lengths]))
+    elif plan.kind == "vjp":
+        parts = [xp.sum(d * second[0], axis=-1, keepdims=True) for d in _gradient(work, plan, points)]
+        gradient = xp.concat(parts, axis=-1)
+        if lengths:
+            gradient = _tangent(xp, gradient, points)
+        results.append(_over_length(xp, gradient, points, lengths))
+    elif plan.kind == "jvp":
+        tangent = _tangent(xp, second[0], points) if lengths else second[0]
+        along = [d * tangent[:, c : c + 1] for c, d in enumerate(_gradient(work, plan, points))]
+        results.append(_over_length(xp, along[0] + along[1] + along[2], points, lengths))
+    return tuple(xp.astype(result, setting.dtype, copy=False) for result in results)
+
+
+def _gradient(setting: Setting, plan: Harmonics, points: Array) -> tuple[Array, Array, Array]:
+    """The derivatives of solid harmonics by x, y and z, each of shape ``(n, size)``."""
+    values = _solid(setting, points, max(plan.lmax - 1, 0), "integral", plan.normalize)
+    ladder = gradient_ladder(plan.lmax, plan.normalization)
+
+    def term(number: int) -> Array:
+        lower = setting.xp.take(values, constant(setting, ladder.places[number]), axis=1)
+        return lower * constant(setting, ladder.weights[number])
+
+    return term(0) + term(1), term(2), term(3) + term(4)
+
+
+def _tangent(xp: Any, vectors: Array, points: Array) -> Array:
+    """Vectors without their part along the directions ``points``."""
+    return vectors - xp.sum(vectors * points, axis=-1, keepdims=True) * points
+
+
+def _over_length(xp: Any, values: Array, points: Array, lengths: list[Array]) -> Array:
+    """Values over ``|r|``, zero at zero; as they are, if there are no ``lengths``."""
+    if not lengths:
+        return values
+    divided = values / lengths[0] / lengths[1]
+    return xp.where(xp.any(points != 0, axis=-1, keepdims=True), divided, xp.zeros_like(divided))
+
+
+def _directions(setting: Setting, xyz: Array) -> tuple[Array, Array, Array]:
+    """``r / |r|`` (zero at zero), and two factors of ``|r|``, one of which may be near the end of the range.
+
+    Scaled by the largest component first, so that no square overflows. At zero the scale is infinite and the other
+    factor 1, so that automatic differentiation, of any order, finds zero there as well.
+    """
+    xp = setting.xp
+    largest = xp.max(xp.abs(xyz), axis=-1, keepdims=True)
+    at_zero, one = largest == 0, xp.ones_like(largest)
+    scale = xp.where(at_zero, one * xp.inf, largest)
+    scaled = xyz / scale
+    length = xp.sqrt(xp.where(at_zero, one, xp.sum(scaled * scaled, axis=-1, keepdims=True)))
+    return scaled / length, length, scale
+
+
+def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str, unit: bool) -> Array:
+    """Solid harmonics of rows ``(n, 3)``, by the recursion of the Legendre functions: a degree a step, all its orders.
+
+    It starts from ``Re`` and ``Im`` of ``(z + i x)^m``, so nothing is divided by the distance from the polar axis, and
+    near the axis harmonics of high order become zero.
+
+    Near the axis a change e of ``|r|^2`` at the same y changes a harmonic by ``l (l + 1) e / 4`` of its largest value.
+    So of ``unit`` vectors what rounding left of ``|r|^2 - 1`` is taken in a form that does not cancel there: at l = 128
+    errors fall from 2.5e-12 to 8e-13.
+    """
+    xp = setting.xp
+    x, y, z = xyz[:, 0:1], xyz[:, 1:2], xyz[:, 2:3]
+    # |r|^2, or |r|^2 - 1
+    square = x * x + (y - 1) * (y + 1) + z * z if unit else x * x + y * y + z * z
+    cosine, sine = complex_powers(xp, z, x, lmax)
+    zero = xp.zeros_like(y)
+
+    # Run with |Y_l|^2 = 2 l + 1, so that Y_0 is exactly 1 before it is scaled.
+    sector = sectoral(lmax) / sectoral(lmax)[0] * sqrt(2)
+    previous: Array | None = None
+    current = xp.ones_like(y)
+    degrees = []
+    for degree in range(lmax + 1):
+        if degree:
+            a, b = (constant(setting, np.concatenate([table[:0:-1], table])) for table in recursion(degree))
+            raised = a * (y * current)
+            if previous is not None:
+                padded = xp.concat([zero, previous, zero], axis=1)
+                raised = raised - b * (padded + square * padded if unit else square * padded)
+            first = float(sector[degree])
+            ends = first * sine[:, degree : degree + 1], first * cosine[:, degree : degree + 1]
+            previous, current = current, xp.concat([ends[0], raised, ends[1]], axis=1)
+        factor = harmonic_scale(normalization, degree) / harmonic_scale("component", degree)
+        degrees.append(current * factor)
+    return xp.concat(degrees, axis=1)

@@ -1,0 +1,55 @@
+"""Spherical harmonics of points: what is computed, values or a derivative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: What is computed: the values; these and the Jacobian; the gradient of ``<cotangent, values>``; the values' derivative
+#: along a tangent.
+KINDS = ("values", "value_and_jacobian", "vjp", "jvp")
+
+#: Above this degree float32 points are worked in float64. A harmonic of degree l that is of order 1 rises from
+#: sin(beta)^m with m about l sin(beta), which is at least exp(-l / e): near the end of float32's range.
+#: (Without float64, jax stays in float32 there.)
+HIGHEST_SINGLE = 192
+
+
+@dataclass(frozen=True)
+class Harmonics:
+    """Harmonics of degrees 0 to ``lmax`` at points, or a derivative by the points.
+
+    Not a form, as it is not linear in the points. But the gradient of a solid harmonic of degree l is a linear map of
+    those of degree l - 1, so that every derivative is Harmonics of lower degree and a contraction, see
+    :meth:`tpnumba.SphericalHarmonics.derivative`.
+
+    Attributes:
+        lmax: the largest degree.
+        normalization: ``integral``, ``component`` or ``norm``.
+        normalize: of the direction of a point; otherwise solid harmonics.
+        kind: one of ``KINDS``.
+    """
+
+    lmax: int
+    normalization: str = "integral"
+    normalize: bool = True
+    kind: str = "values"
+
+    @property
+    def size(self) -> int:
+        """How many harmonics there are."""
+        return (self.lmax + 1) ** 2
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The length of the last axis of each array that is given: points; then a cotangent or a tangent."""
+        return {"vjp": (3, self.size), "jvp": (3, 3)}.get(self.kind, (3,))
+
+    @property
+    def outputs(self) -> tuple[tuple[int, ...], ...]:
+        """The last axes of each result."""
+        match self.kind:
+            case "value_and_jacobian":
+                return (self.size,), (self.size, 3)
+            case "vjp":
+                return ((3,),)
+        return ((self.size,),)
