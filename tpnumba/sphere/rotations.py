@@ -313,6 +313,9 @@ def _split(setting: Setting, proper: Array, highest: int) -> _Turns:
     def element(i: int, j: int) -> Array:
         return proper[..., i, j][..., None]
 
+    if highest <= 1:  # the matrices are 1 and the rotations themselves
+        zero = xp.zeros_like(element(1, 1))
+        return _Turns(proper, 0, (zero, zero), (zero, zero), (zero, zero), zero)
     swapped = xp.abs(element(1, 1)) > 0.7
     # R P has the columns of R in the order y, x, -z.
     x, y, z = (xp.where(swapped, element(i, 0), element(i, 1)) for i in range(3))
