@@ -73,14 +73,51 @@ def _parser() -> argparse.ArgumentParser:
         "cache is TPNUMBA_CACHE_DIR, else the user's cache folder.",
     )
     warmup.set_defaults(run=_warmup)
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="measure what method='auto' chooses by",
+        description="Time the plans of every product on this machine, and fit the model by which method='auto' "
+        "compares methods. Takes some minutes on a machine with nothing else to do.",
+    )
+    calibrate.add_argument(
+        "--lmax", type=_whole_number(2), default=10, metavar="L", help="largest degree timed (default: 10)"
+    )
+    calibrate.add_argument(
+        "--output", metavar="FILE", help="where to write the coefficients (default: into the installed package)"
+    )
+    calibrate.set_defaults(run=_calibrate)
     return parser
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from importlib.resources import files
+
+    from tpnumba.plans.speed import COEFFICIENTS
+    from tpnumba.studies.calibrate import calibrate
+    from tpnumba.studies.machine import describe_machine
+    from tpnumba.studies.outputs import check_writable, write_whole
+    from tpnumba.studies.report import progress_bar
+
+    path = options.output or str(files("tpnumba.plans").joinpath(COEFFICIENTS))
+    check_writable("--output", path)
+    with progress_bar("plans") as report:
+        coefficients, deviations = calibrate(lmax=options.lmax, on_progress=report)
+    document = {"machine": describe_machine(), "lmax": options.lmax, "coefficients": coefficients}
+    write_whole(path, lambda stream: stream.write((json.dumps(document, indent=1) + "\n").encode()))
+    for name, deviation in deviations.items():
+        print(f"{name}: half of the plans within {deviation:.0%} of the model")
+    print(f"written to {path}")
 
 
 def _warmup(_: argparse.Namespace) -> None:
     from tpnumba.backends.cpu.compiler import cache_folder
     from tpnumba.backends.cpu.evaluate import compile_all
 
-    for done in compile_all(tpnumba.FullTensorProduct("1o", "1o").form):
+    plans = {
+        "contraction": tpnumba.FullTensorProduct("1o", "1o").plan,
+        "fields": tpnumba.GauntTensorProduct(1, 1, method="grid").plan,
+    }
+    for done in compile_all(plans):
         print(done)
     print(f"kept in {cache_folder()}")
 

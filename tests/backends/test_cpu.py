@@ -20,12 +20,11 @@ from hypothesis import strategies as st
 from strategies import leading_pairs, products, random_arguments, tolerance
 
 import tpnumba as tp
-from tpnumba.backends import cpu
-from tpnumba.backends.cpu import compiler, lanes, threads
-from tpnumba.plans.contraction import Contraction
+from tpnumba.backends.cpu import compiler, fields, lanes, program, threads
 
 SPHERICAL = tp.Irreps.spherical_harmonics(3)
 FULL = tp.FullTensorProduct(SPHERICAL, SPHERICAL)
+FIELDS = tp.VectorSphericalTensorProduct(2, 2, method="grid")
 WEIGHTED = tp.ChannelwiseTensorProduct("4x0e + 4x1o", SPHERICAL)
 
 
@@ -40,10 +39,6 @@ def in_process(code: str, **environment: str) -> subprocess.CompletedProcess[str
 @given(p=products(), leading=leading_pairs, seed=st.integers(0, 1000))
 def test_agrees_with_the_reference(p, leading, seed):
     arguments = random_arguments(p, *leading, seed=seed)
-    if not isinstance(p.plan, Contraction):
-        with pytest.raises(RuntimeError, match="backend 'cpu' has no kernel for Transform"):
-            p(*arguments, backend="cpu")
-        return
     expected, found = (p(*arguments, backend=backend) for backend in ("generic", "cpu"))
     size = 1 + float(np.max(np.abs(expected), initial=0.0))
     np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance("float64", 4, 100))
@@ -86,8 +81,7 @@ def test_many_channels_agree_with_the_reference(p, shared, dtype):
 
 def test_numpy_goes_to_the_kernels_by_default(monkeypatch):
     called = []
-    evaluate = cpu._kernels()
-    monkeypatch.setattr(evaluate, "contract", lambda *arguments: called.append(len(arguments)))
+    monkeypatch.setattr(program, "contract", lambda *arguments: called.append(len(arguments)))
     FULL(np.ones((2, 16)), np.ones((2, 16)))
     assert called
     called.clear()
@@ -105,23 +99,28 @@ def test_only_safe_fast_math(tmp_path: Path):
     """In what the compiler was given; code from the cache does not show it, so a new one is made."""
     assert {"contract", "nsz", "arcp"} == compiler.FAST_MATH
     assert lanes.contract.targetoptions["fastmath"] == compiler.FAST_MATH
+    assert fields.transform.targetoptions["fastmath"] == compiler.FAST_MATH
     code = """
         import re
         import numpy as np, tpnumba as tp
-        from tpnumba.backends.cpu import lanes
+        from tpnumba.backends.cpu import fields, lanes
 
         tp.FullTensorProduct("1o", "1o")(np.ones((2, 3)), np.ones((2, 3)))
-        (text,) = lanes.contract.inspect_llvm().values()
-        found = re.findall(r"= f(?:mul|add|sub|div|neg)((?: \\w+)*?) (?:<|float|double)", text)
-        print(len(found), *sorted({word for words in found for word in words.split()}))
+        tp.GauntTensorProduct(1, 1, method="grid")(np.ones((2, 4)), np.ones((2, 4)))
+        for kernel in (lanes.contract, fields.transform):
+            (text,) = kernel.inspect_llvm().values()
+            found = re.findall(r"= f(?:mul|add|sub|div|neg)((?: \\w+)*?) (?:<|float|double)", text)
+            print(len(found), *sorted({word for words in found for word in words.split()}))
         """
-    count, *flags = in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path)).stdout.split()
-    assert int(count) > 10
-    assert set(flags) == {"contract", "nsz", "arcp"}
+    lines = in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path)).stdout.splitlines()
+    assert len(lines) == 2
+    for count, *flags in map(str.split, lines):
+        assert int(count) > 10
+        assert set(flags) == {"contract", "nsz", "arcp"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("p", [FULL, WEIGHTED], ids=["full", "channelwise"])
+@pytest.mark.parametrize("p", [FULL, WEIGHTED, FIELDS], ids=["full", "channelwise", "fields"])
 def test_any_number_of_threads_gives_the_same_bits(p, dtype):
     arguments = random_arguments(p, (5000,), (5000,), dtype=dtype)
     shared = [*arguments[:2], *(w[0] for w in arguments[2:])]
@@ -138,7 +137,7 @@ def test_any_number_of_threads_gives_the_same_bits(p, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_any_split_of_the_batch_gives_the_same_bits(dtype):
-    for p in (FULL, WEIGHTED):
+    for p in (FULL, WEIGHTED, FIELDS):
         arguments = random_arguments(p, (300,), (300,), dtype=dtype)
         together = p(*arguments)
         for cut in (1, 7, 63, 64, 65, 299):
@@ -149,12 +148,12 @@ def test_any_split_of_the_batch_gives_the_same_bits(dtype):
 
 def test_many_python_threads_at_once():
     cases = []
-    for p in (FULL, WEIGHTED):
+    for p in (FULL, WEIGHTED, FIELDS):
         arguments = random_arguments(p, (2000,), (2000,))
         cases.append((p, arguments, p(*arguments, num_threads=1)))
 
     def work(i: int) -> bool:
-        p, arguments, expected = cases[i % 2]
+        p, arguments, expected = cases[i % 3]
         return bool(np.array_equal(p(*arguments, num_threads=1 + i % 3), expected))
 
     with ThreadPoolExecutor(8) as pool:
@@ -242,11 +241,14 @@ def test_pieces_are_each_done_once():
 
 def test_a_new_irreps_string_compiles_nothing():
     FULL(np.ones((2, 16)), np.ones((2, 16)))
-    before = len(lanes.contract.signatures)
+    FIELDS(np.ones((2, 27)), np.ones((2, 27)))
+    before = len(lanes.contract.signatures), len(fields.transform.signatures)
     for text in ("5x0e + 2x3o", "1e", "0e + 6e"):
         p = tp.FullTensorProduct(text, "1o + 2x2e")
         p(np.ones((3, p.irreps_in1.dim)), np.ones((3, p.irreps_in2.dim)))
-    assert len(lanes.contract.signatures) == before
+    for q in (tp.GauntTensorProduct(3, 5, method="fourier"), tp.BracketTensorProduct(4, 1, method="grid")):
+        q(np.ones((3, q.irreps_in1.dim)), np.ones((3, q.irreps_in2.dim)))
+    assert (len(lanes.contract.signatures), len(fields.transform.signatures)) == before
 
 
 QUICK = """
@@ -323,7 +325,7 @@ def test_warmup_leaves_nothing_to_compile(tmp_path: Path):
         text=True,
         check=True,
     )
-    assert done.stdout.count("contraction, float") == 6
+    assert done.stdout.count("contraction, float") == done.stdout.count("fields, float") == 6
     (folder,) = tmp_path.iterdir()
     kept = sorted(path.name for path in folder.iterdir())
     code = """
@@ -332,6 +334,9 @@ def test_warmup_leaves_nothing_to_compile(tmp_path: Path):
             for mul in (1, 30, 300):  # tiles of every width
                 p = tp.ChannelwiseTensorProduct(f"{mul}x0e + {mul}x1o", "0e + 1o + 2e")
                 p(np.ones(p.irreps_in1.dim, dtype), np.ones(9, dtype), np.ones(p.weight_numel, dtype))
+            for L in (2, 40):
+                x = np.ones((L + 1) ** 2, dtype)
+                tp.GauntTensorProduct(L, L, method="grid")(x, x)
         """
     assert in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
     assert sorted(path.name for path in folder.iterdir()) == kept

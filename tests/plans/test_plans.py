@@ -62,7 +62,7 @@ def test_repr_tells_operands_paths_and_grid():
     assert repr(p.form) == "Contraction(in1: 3 batch, in2: 3 batch -> out: 9 batch | 3 paths, 20 non-zeros)"
     q = tp.GauntTensorProduct(2, 2, method="grid")
     assert repr(q.plan.adjoint(0)) == (
-        "Transform(in2: 9 batch, out: 25 batch -> in1: 9 batch | 5 x 9 grid, 1+1+1 transforms)"
+        "Transform(in2: 9 batch, out: 25 batch -> in1: 9 batch | 5 x 10 grid, 1+1+1 transforms)"
     )
 
 

@@ -9,6 +9,8 @@ import pytest
 from strategies import random_arguments, tolerance
 
 import tpnumba as tp
+from tpnumba import backends
+from tpnumba.plans.speed import seconds
 
 METHODS = ["direct", "grid", "fourier"]
 
@@ -98,14 +100,32 @@ def test_growth_of_the_operation_count(method, exponent):
     assert exponent - 1 < log(flops[1] / flops[0], 2) < exponent + 0.2
 
 
-def test_auto_takes_the_cheaper_and_says_so():
-    for L in range(7):
-        costs = {method: tp.GauntTensorProduct(L, L, method=method).cost().flops for method in METHODS}
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("backend", ["cpu", "generic"])
+def test_auto_takes_the_quickest_by_the_model_and_says_so(backend, dtype):
+    for L in range(9):
         p = tp.GauntTensorProduct(L, L)
-        assert p.cost().flops == min(costs.values())
-        assert f"method {p.method}" in repr(p)
-    assert tp.GauntTensorProduct(0, 0).method == "direct"
-    assert tp.GauntTensorProduct(16, 16).method == "fourier"
+        name, plan = p.methods.choose(backend, dtype)
+        times = {m: seconds(tp.GauntTensorProduct(L, L, method=m).plan, backend, dtype) for m in METHODS}
+        assert times[name] == min(times.values())
+        assert plan == tp.GauntTensorProduct(L, L, method=name).plan
+        assert f"{name} (" in repr(p)
+        assert f"{backend} {dtype}" in repr(p)
+    assert tp.GauntTensorProduct(0, 0).methods.choose(backend, dtype)[0] == "direct"
+    assert tp.GauntTensorProduct(16, 16).methods.choose(backend, dtype)[0] == "grid"
+
+
+def test_what_auto_takes_is_what_runs(monkeypatch):
+    p = tp.GauntTensorProduct(3, 3)
+    ran = []
+    monkeypatch.setattr(backends, "_RUN", {name: lambda plan, *_: ran.append(plan) for name in ("cpu", "generic")})
+    for dtype in ("float32", "float64"):
+        for backend in ("cpu", "generic"):
+            p(np.ones((2, 16), dtype), np.ones((2, 16), dtype), backend=backend)
+            assert ran.pop() == p.methods.choose(backend, dtype)[1]
+            adjoint = p.adjoint(0)
+            adjoint(np.ones((2, 49), dtype), np.ones((2, 16), dtype), backend=backend)
+            assert ran.pop() == adjoint.methods.choose(backend, dtype)[1]
 
 
 @pytest.mark.parametrize("L", [1, 2, 4, 7, 10])

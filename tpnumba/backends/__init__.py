@@ -35,6 +35,13 @@ def settle_backend(backend: str) -> None:
         )
 
 
+def likely_backend(backend: str, setting: Setting) -> str:
+    """The backend that runs most plans: the one asked for; for ``auto`` by the kind of arrays alone."""
+    if backend != "auto":
+        return backend
+    return "cpu" if is_numpy(setting.xp) else "generic"
+
+
 def choose_backend(backend: str, plan: Plan, setting: Setting) -> str:
     """The backend that runs a plan: the one asked for; for ``auto`` the fastest that has a kernel for it.
 

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tpnumba.backends import run, settle_backend, settle_threads
+from tpnumba.backends import likely_backend, run, settle_backend, settle_threads
 from tpnumba.backends.compiled import enter, one_step
 from tpnumba.backends.namespaces import Setting, check_out, common_setting, require_result
 from tpnumba.irreps import Irrep, Irreps, check_degree
 from tpnumba.plans.base import ITEMSIZE, Cost, Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.products.entries import Coefficients, entries
+from tpnumba.products.methods import Methods
 
 Array = Any
 Shape = tuple[int, ...]
@@ -47,48 +48,43 @@ class Operator:
     Attributes:
         irreps_in1, irreps_in2, irreps_out: the irreps of the inputs and of the result.
         weight_numel: the number of weights a sample; 0 if there are none.
-        method: the algorithm that was settled on.
         form: the mathematics, as a :class:`Contraction` with every coefficient.
-        plan: what is evaluated; the form itself, or a quicker way to the same numbers.
+        methods: what can be evaluated: the form itself, or quicker ways to the same numbers.
     """
 
     irreps_in1: Irreps
     irreps_in2: Irreps
     irreps_out: Irreps
     weight_numel: int
-    method: str
     form: Contraction
-    plan: Plan
+    methods: Methods
 
     def _settle(
         self,
         arguments: Mapping[str, Any],
         form: Contraction,
-        plan: Plan,
+        methods: Methods,
         irreps: tuple[Irreps, ...],
         slots: tuple[int, ...],
-        method: str,
     ) -> None:
         """Fill in the operator.
 
         Args:
             arguments: what the constructor needs to make an equal operator.
-            form, plan: with the output that this operator has.
+            form, methods: with the output that this operator has.
             irreps: of every operand of the form.
             slots: the operand of the form that each positional argument stands for.
-            method: the name of the algorithm.
         """
         fields = {
             "_arguments": tuple(arguments.items()),
             "_irreps": irreps,
             "_slots": slots,
             "form": form,
-            "plan": plan,
+            "methods": methods,
             "irreps_in1": irreps[slots[0]],
             "irreps_in2": irreps[slots[1]],
             "irreps_out": irreps[form.output],
             "weight_numel": irreps[slots[2]].dim if len(slots) > 2 else 0,
-            "method": method,
             "_number": enter(self),
         }
         self.__dict__.update(fields)
@@ -113,7 +109,7 @@ class Operator:
         in1, in2, out = (irreps.simplify() for irreps in (self.irreps_in1, self.irreps_in2, self.irreps_out))
         return (
             f"{type(self).__name__}({in1} x {in2} -> {out})\n"
-            f"  method {self.method}, {self.weight_numel} weights, {len(self.paths)} paths: {listed}{more}\n"
+            f"  method {self.methods}, {self.weight_numel} weights, {len(self.paths)} paths: {listed}{more}\n"
             f"  one float32 sample: {self.cost()}"
         )
 
@@ -130,6 +126,16 @@ class Operator:
             irreps = in1[i1].ir, in2[i2].ir, out[i_out].ir
             infos.append(PathInfo(i1, i2, i_out, *irreps, path.channels, path.scale))
         return tuple(infos)
+
+    @property
+    def method(self) -> str:
+        """The algorithm for float32 arrays of NumPy; ``repr`` shows what ``auto`` takes for others."""
+        return self.methods.choose("cpu", "float32")[0]
+
+    @property
+    def plan(self) -> Plan:
+        """What is evaluated for float32 arrays of NumPy."""
+        return self.methods.choose("cpu", "float32")[1]
 
     @property
     def _irreps(self) -> tuple[Irreps, ...]:
@@ -218,9 +224,8 @@ class Operator:
             check_out(out, shape, setting, named)
         else:
             require_result(shape, setting)
-        return self._run(
-            self.plan, dict(zip(self._slots, named.values(), strict=True)), full, full, setting, (backend, threads), out
-        )
+        arrays = dict(zip(self._slots, named.values(), strict=True))
+        return self._run(self.methods, arrays, full, full, setting, (backend, threads), out)
 
     @one_step
     def vjp(
@@ -256,9 +261,9 @@ class Operator:
         for slot, array in zip(self._slots, named.values(), strict=True):
             others = {s: a for s, a in zip(self._slots, named.values(), strict=True) if s != slot}
             target = tuple(array.shape[:-1])
-            plan = self.plan.adjoint(slot)
+            methods = self.methods.adjoint(slot)
             gradients.append(
-                self._run(plan, {**others, output: cotangent}, full, target, setting, (backend, threads), None)
+                self._run(methods, {**others, output: cotangent}, full, target, setting, (backend, threads), None)
             )
         return tuple(gradients)
 
@@ -302,8 +307,8 @@ class Operator:
         arrays = dict(zip(self._slots, named.values(), strict=True))
         total = None
         for slot, tangent in zip(self._slots, tangents.values(), strict=False):
-            plan = self.plan.linear_in(slot) if isinstance(self.plan, Contraction) else self.plan
-            part = self._run(plan, {**arrays, slot: tangent}, full, full, setting, (backend, threads), None)
+            methods = self.methods.linear_in(slot)
+            part = self._run(methods, {**arrays, slot: tangent}, full, full, setting, (backend, threads), None)
             total = part if total is None else total + part
         return total
 
@@ -335,7 +340,7 @@ class Operator:
 
     def _run(
         self,
-        plan: Plan,
+        methods: Methods,
         arrays: Mapping[int, Array],
         full: Shape,
         batch: Shape,
@@ -343,8 +348,9 @@ class Operator:
         how: tuple[str, int | None],
         out: Array | None,
     ) -> Array:
-        """Evaluate ``plan``, with arrays of one row for all samples told apart from batches."""
+        """Evaluate a plan, with arrays of one row for all samples told apart from batches."""
         backend, threads = how
+        _, plan = methods.choose(likely_backend(backend, setting), setting.dtype_name)
         if batch == full and all(tuple(array.shape[:-1]) == full for array in arrays.values()):
             return run(plan, arrays, full, batch, setting, out=out, backend=backend, num_threads=threads)
         many = any(n != 1 for n in full)
@@ -370,13 +376,12 @@ class Adjoint(Operator):
     """An operator whose result is the gradient of another one's argument; made by :meth:`Operator.adjoint`."""
 
     def __init__(self, base: Operator, slots: tuple[int, ...], linear_in: tuple[int, ...]) -> None:
-        form, plan = base.form, base.plan
+        form, methods = base.form, base.methods
         for operand in linear_in:
-            form = form.linear_in(operand)
-            plan = plan.linear_in(operand) if isinstance(plan, Contraction) else plan
+            form, methods = form.linear_in(operand), methods.linear_in(operand)
         (output,) = set(range(len(form.operands))) - set(slots)
         arguments = {"base": base, "slots": slots, "linear_in": linear_in}
-        self._settle(arguments, form.adjoint(output), plan.adjoint(output), base._irreps, slots, base.method)
+        self._settle(arguments, form.adjoint(output), methods.adjoint(output), base._irreps, slots)
 
     @classmethod
     def of(cls, operator: Operator, i: int) -> Operator:

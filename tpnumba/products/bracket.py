@@ -12,14 +12,15 @@ from tpnumba.products.degrees import (
     make_form,
     make_operands,
     normalised,
+    product_grid,
     read_degrees,
-    settle_method,
     synthesis,
 )
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice
+from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import NORMALIZATIONS, bracket_coupling, gaunt_coupling
-from tpnumba.tables.quadrature import Grid, fast_length
+from tpnumba.tables.quadrature import Grid
 
 METHODS = ("auto", "direct", "grid")
 
@@ -40,7 +41,7 @@ class BracketTensorProduct(Operator):
         lmax_out: likewise for the output, with parity ``-(-1)^l``; by default ``lmax1 + lmax2 - 1``, the last degree
             that is not zero. The component of degree 0 is there, and zero.
         method: ``direct`` (sparse coefficients, O(L^5)), ``grid`` (gradients on a Gauss-Legendre grid, separable,
-            O(L^3)) or ``auto`` (the one with fewer operations). Both give the same numbers to rounding.
+            O(L^3)) or ``auto`` (the quicker one, see ``repr``). Both give the same numbers to rounding.
         normalization: of the harmonics that both inputs and the output are expanded in: ``integral``, ``component`` or
             ``norm``.
 
@@ -75,9 +76,9 @@ class BracketTensorProduct(Operator):
         degrees1, degrees2, degrees_out = (degrees_of(block) for block in irreps)
         coupling = normalised(bracket_coupling, normalization)
         form = make_form(irreps, lambda i, j, k: coupling(degrees1[i], degrees2[j], degrees_out[k]))
-        plan, settled = settle_method(method, form, {"grid": lambda: _grid_plan(irreps, normalization)})
+        methods = Methods.of(method, form, {"grid": lambda: _grid_plan(irreps, normalization)})
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": out, "method": method, "normalization": normalization}
-        self._settle(arguments, form, plan, irreps, (0, 1), settled)
+        self._settle(arguments, form, methods, irreps, (0, 1))
 
 
 def _gradient(degrees: tuple[int, ...], highest: int, grid: Grid, normalization: str) -> tuple[LinearMap, LinearMap]:
@@ -92,7 +93,7 @@ def _grid_plan(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Tra
     """Gradients on the smallest grid that integrates the bracket with the output's harmonics without error."""
     highest = highest_degrees(irreps, slack=1)
     total = sum(highest)
-    grid = Grid((total + 1) // 2, fast_length(total))
+    grid = product_grid(total - 1, (total + 1) // 2)
     in1, in2, out = (degrees_of(block) for block in irreps)
     maps = (
         _gradient(in1, highest[0], grid, normalization),
@@ -146,15 +147,15 @@ class GauntBracketTensorProduct(Operator):
         halves = normalised(gaunt_coupling, normalization), normalised(bracket_coupling, normalization)
         form = make_form(irreps, lambda i, j, k: halves[k >= len(natural)](degrees1[i], degrees2[j], degrees_out[k]))
         others = {"grid": lambda: _both_on_grid(irreps, natural, normalization)}
-        plan, settled = settle_method(method, form, others)
+        methods = Methods.of(method, form, others)
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": natural, "method": method, "normalization": normalization}
-        self._settle(arguments, form, plan, irreps, (0, 1), settled)
+        self._settle(arguments, form, methods, irreps, (0, 1))
 
 
 def _both_on_grid(irreps: tuple[Irreps, Irreps, Irreps], natural: Irreps, normalization: str) -> Transform:
     """Values and gradients on the grid of the Gaunt product, which is exact for the bracket too."""
     highest = highest_degrees((irreps[0], irreps[1], natural))
-    grid = Grid.exact(sum(highest))
+    grid = product_grid(sum(highest))
     in1, in2, out = degrees_of(irreps[0]), degrees_of(irreps[1]), degrees_of(natural)
     size = natural.dim
     analysis = synthesis(out, highest[2], grid, normalization, output=True)

@@ -19,6 +19,7 @@ from tpnumba.products.instructions import (
     read_instructions,
     read_variances,
 )
+from tpnumba.products.methods import Methods
 
 
 class TensorProduct(Operator):
@@ -88,7 +89,7 @@ class TensorProduct(Operator):
             "layout": layout,
         }
         operands = (irreps[0], irreps[1], *([Irreps([(weight_numel, "0e")])] if weighted else []), irreps[2])
-        self._settle(arguments, form, form, operands, (0, 1, 2) if weighted else (0, 1), "direct")
+        self._settle(arguments, form, Methods.of("direct", form, {}), operands, (0, 1, 2) if weighted else (0, 1))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The special products differ in how they choose instructions; what they chose is enough to restore them.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tpnumba.irreps import Irrep, Irreps, check_degree
-from tpnumba.plans.base import Operand, Plan
+from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import Contraction, Coupling, Path
 from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage
 from tpnumba.tables.couplings import harmonic_scale
@@ -75,21 +75,13 @@ def normalised(coupling: Callable[[int, int, int], float], normalization: str) -
     return scaled
 
 
-def settle_method(method: str, form: Contraction, others: Mapping[str, Callable[[], Plan | None]]) -> tuple[Plan, str]:
-    """The plan of a method, and its name; ``auto`` takes the one with the fewest operations.
+def product_grid(degree: int, n_beta: int | None = None) -> Grid:
+    """The smallest grid for integrals up to a degree, with an even number of longitudes.
 
-    Args:
-        method: ``auto``, ``direct`` or a key of ``others``.
-        form: what ``direct`` evaluates; also what is evaluated where another method has nothing to do (None).
-        others: makes the plan of each other method.
+    Half a turn then leads from point to point, so that even and odd orders can be told apart and each worked on half of
+    the longitudes. ``n_beta``: rings, if fewer are known to do.
     """
-    plans: dict[str, Plan] = {"direct": form}
-    if form.paths:
-        for name, make in others.items():
-            if method in (name, "auto") and (plan := make()) is not None:
-                plans[name] = plan
-    chosen = min(plans, key=lambda name: sum(plans[name].flops)) if method == "auto" else method
-    return (plans[chosen], chosen) if chosen in plans else (form, "direct")
+    return Grid(degree // 2 + 1 if n_beta is None else n_beta, degree + 1 + (degree + 1) % 2)
 
 
 def synthesis(

@@ -11,13 +11,14 @@ from tpnumba.products.degrees import (
     make_form,
     make_operands,
     normalised,
+    product_grid,
     read_degrees,
-    settle_method,
     synthesis,
 )
 from tpnumba.products.instructions import check_choice
+from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import NORMALIZATIONS, gaunt_coupling
-from tpnumba.tables.quadrature import Grid, Torus, fast_length
+from tpnumba.tables.quadrature import Torus, fast_length
 
 METHODS = ("auto", "direct", "grid", "fourier")
 
@@ -34,7 +35,7 @@ class GauntTensorProduct(Operator):
         lmax_out: likewise for the output; by default ``lmax1 + lmax2``, where nothing is cut off.
         method: ``direct`` (sparse Gaunt coefficients, O(L^5)), ``grid`` (Gauss-Legendre grid, separable, O(L^3)),
             ``fourier`` (Fourier series on the torus of the doubled polar angle, multiplied by fast Fourier transforms,
-            O(L^3)) or ``auto`` (the one with the fewest operations). All give the same numbers to rounding.
+            O(L^3)) or ``auto`` (the quickest, see ``repr``). All give the same numbers to rounding.
         normalization: of the harmonics that both inputs and the output are expanded in: ``integral`` (orthonormal),
             ``component`` or ``norm``.
 
@@ -73,9 +74,9 @@ class GauntTensorProduct(Operator):
             "grid": lambda: _grid_plan(irreps, normalization),
             "fourier": lambda: _fourier_plan(irreps, normalization),
         }
-        plan, settled = settle_method(method, form, others)
+        methods = Methods.of(method, form, others)
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": out, "method": method, "normalization": normalization}
-        self._settle(arguments, form, plan, irreps, (0, 1), settled)
+        self._settle(arguments, form, methods, irreps, (0, 1))
 
 
 def highest_degrees(irreps: tuple[Irreps, Irreps, Irreps], slack: int = 0) -> list[int]:
@@ -92,7 +93,7 @@ def highest_degrees(irreps: tuple[Irreps, Irreps, Irreps], slack: int = 0) -> li
 def _grid_plan(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Transform:
     """Synthesis on the smallest grid that integrates the triple product without error, product, analysis."""
     highest = highest_degrees(irreps)
-    grid = Grid.exact(sum(highest))
+    grid = product_grid(sum(highest))
     maps = tuple(
         (synthesis(degrees_of(block), highest[i], grid, normalization, output=i == 2),)
         for i, block in enumerate(irreps)

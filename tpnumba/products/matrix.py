@@ -6,8 +6,9 @@ from tpnumba.irreps import Irrep, Irreps, IrrepsLike, check_degree
 from tpnumba.plans.stages import LinearMap, SparseStage
 from tpnumba.plans.transform import Matrices, Transform
 from tpnumba.products.base import Operator
-from tpnumba.products.degrees import EVEN, NATURAL, degrees_of, make_form, make_operands, read_degrees, settle_method
+from tpnumba.products.degrees import EVEN, NATURAL, degrees_of, make_form, make_operands, read_degrees
 from tpnumba.products.instructions import check_choice
+from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import matrix_coupling
 
 METHODS = ("auto", "direct", "matrix")
@@ -32,7 +33,7 @@ class MatrixTensorProduct(Operator):
             ``(X Y - Y X) / 2`` (parity ``-(-1)^l``) stand side by side, each with the degrees of ``lmax_out``:
             O(3)-equivariant.
         method: ``direct`` (sparse coefficients, O(L^5)), ``matrix`` (sparse changes of basis around a matrix product,
-            O(L^3)) or ``auto`` (the one with fewer operations). Both give the same numbers to rounding.
+            O(L^3)) or ``auto`` (the quicker one, see ``repr``). Both give the same numbers to rounding.
 
     Raises:
         TypeError, ValueError: degrees, irreps, parities or names that are malformed or do not fit.
@@ -91,9 +92,9 @@ class MatrixTensorProduct(Operator):
             return value
 
         form = make_form(irreps, coupling)
-        plan, settled = settle_method(method, form, {"matrix": lambda: _matrix_plan(irreps, a, split=split)})
+        methods = Methods.of(method, form, {"matrix": lambda: _matrix_plan(irreps, a, split=split)})
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": kept, "degree": a, "split": split, "method": method}
-        self._settle(arguments, form, plan, irreps, (0, 1), settled)
+        self._settle(arguments, form, methods, irreps, (0, 1))
         self.__dict__.update(degree=a, split=split, lost=tuple(sorted(set(lost))))
 
     def __repr__(self) -> str:

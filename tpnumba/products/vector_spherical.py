@@ -10,11 +10,18 @@ from tpnumba.irreps import Irrep, Irreps, IrrepsLike, check_degree
 from tpnumba.plans.stages import LinearMap, SparseStage
 from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
-from tpnumba.products.degrees import degrees_of, make_form, make_operands, read_degrees, settle_method, synthesis
+from tpnumba.products.degrees import (
+    degrees_of,
+    make_form,
+    make_operands,
+    product_grid,
+    read_degrees,
+    synthesis,
+)
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice
+from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import cross_coupling, dot_coupling
-from tpnumba.tables.quadrature import Grid
 
 KINDS = ("cross", "dot")
 METHODS = ("auto", "direct", "grid")
@@ -41,7 +48,7 @@ class VectorSphericalTensorProduct(Operator):
         kind: ``cross``: the result is a pseudovector field, ``spherical_harmonics(lmax_out) x 1e``; ``dot``: it is a
             function, ``spherical_harmonics(lmax_out)``.
         method: ``direct`` (sparse coefficients, O(L^5)), ``grid`` (Cartesian components on a Gauss-Legendre grid,
-            separable, O(L^3)) or ``auto`` (the one with fewer operations). Both give the same numbers to rounding.
+            separable, O(L^3)) or ``auto`` (the quicker one, see ``repr``). Both give the same numbers to rounding.
         j1, j2, j_out: keep only the blocks with these j; by default all.
 
     Raises:
@@ -89,7 +96,7 @@ class VectorSphericalTensorProduct(Operator):
             return cross_coupling(l1, j1, l2, j2, l3, j3)
 
         form = make_form(irreps, coupling)
-        plan, settled = settle_method(method, form, {"grid": lambda: _grid_plan(scalars, fields, kind)})
+        methods = Methods.of(method, form, {"grid": lambda: _grid_plan(scalars, fields, kind)})
         arguments: dict[str, Any] = {
             "lmax1": scalars1,
             "lmax2": scalars2,
@@ -100,7 +107,7 @@ class VectorSphericalTensorProduct(Operator):
             "j2": chosen[1],
             "j_out": chosen[2],
         }
-        self._settle(arguments, form, plan, irreps, (0, 1), settled)
+        self._settle(arguments, form, methods, irreps, (0, 1))
         self.__dict__["kind"] = kind
 
 
@@ -121,7 +128,7 @@ def _field(scalars: Irreps, vector: Irrep, kept: tuple[int, ...] | None) -> _Fie
 def _grid_plan(scalars: tuple[Irreps, Irreps, Irreps], fields: tuple[_Field, ...], kind: str) -> Transform:
     """Cartesian components, each a function of degree l, on the grid of the Gaunt product of the three."""
     highest = highest_degrees(scalars)
-    grid = Grid.exact(sum(highest))
+    grid = product_grid(sum(highest))
     maps: list[tuple[LinearMap, ...]] = []
     for i, (irreps, field) in enumerate(zip(scalars, fields, strict=True)):
         if i == 2 and kind == "dot":

@@ -1,4 +1,4 @@
-"""The processor's backend: compiled kernels for contractions of NumPy arrays."""
+"""The processor's backend: compiled kernels for NumPy arrays."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import Any
 
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.base import Plan
-from tpnumba.plans.contraction import Contraction
 
 
 def supports(plan: Plan, setting: Setting) -> bool:
     """Whether there is a kernel for ``plan``."""
-    if not isinstance(plan, Contraction):
-        return False
     return _kernels().program_of(plan, setting.dtype_name) is not None
 
 

@@ -11,14 +11,11 @@ import numpy.typing as npt
 from tpnumba.backends.cpu.lanes import (
     ADD,
     AFTER,
-    AT,
     BEFORE,
     BEGIN,
     C_RESULT,
     CHANNELS_BEGIN,
     CHANNELS_END,
-    COLUMN_STRIDE,
-    COMPACT,
     END,
     FIRST,
     FIRST_CHANNEL,
@@ -37,20 +34,18 @@ from tpnumba.backends.cpu.lanes import (
     MOVING_SIZE,
     MOVING_STEP,
     OUTER,
-    OUTPUT,
     RESULT,
     RESULT_CHANNEL,
     ROWS_BEGIN,
     ROWS_END,
     SECOND,
     SECOND_CHANNEL,
-    SHARED,
-    SIZE,
     TO_FIXED,
     TO_MOVING,
 )
+from tpnumba.backends.cpu.operands import AT, COLUMN_STRIDE, COMPACT, OUTPUT, SHARED, SIZE
 from tpnumba.backends.cpu.paths import components_of, leg_of, mixes, weights_of
-from tpnumba.backends.cpu.program import Program
+from tpnumba.backends.cpu.program import ContractionProgram
 from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 
@@ -334,7 +329,7 @@ class Builder:
         channel = channels[group[CHANNELS_BEGIN] : group[CHANNELS_END], C_RESULT]
         return (mine[:, RESULT, None] + channel * mine[:, RESULT_CHANNEL, None] - start) // lanes, none
 
-    def finish(self, dtype: str, vectors: int) -> Program:
+    def finish(self, dtype: str, vectors: int) -> ContractionProgram:
         """Put the tables together, and find out which results are added to and which must be zero before."""
         plan, lanes = self.plan, self.lanes
         groups = np.array(self.groups, dtype=np.int64).reshape(-1, GROUP_COLUMNS)
@@ -368,7 +363,7 @@ class Builder:
         zeros = np.ascontiguousarray(start + edges * lanes)
         for table in (operands, groups, channels, rows, zeros):
             table.flags.writeable = False
-        return Program(
+        return ContractionProgram(
             vectors=vectors,
             lanes=lanes,
             tile_size=totals + size,

@@ -1,9 +1,10 @@
-"""A contraction of NumPy arrays: rows found in memory, work cut into pieces, pieces given to threads."""
+"""A plan on NumPy arrays: rows found in memory, work cut into pieces, pieces given to threads."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -11,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, clip, fold, rows_of
-from tpnumba.backends.cpu.lanes import ADDRESS, OUTPUT, SHARED, contract
+from tpnumba.backends.cpu.operands import ADDRESS, OUTPUT, SHARED
 from tpnumba.backends.cpu.planning import MOST_BYTES, make_program, program_of
 from tpnumba.backends.cpu.program import LINE, VECTORS, Program
 from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
 from tpnumba.backends.namespaces import Setting
-from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.base import Plan
 
 Array = npt.NDArray[np.floating]
 
@@ -36,7 +37,7 @@ _Place = tuple[int, int, int, Array]
 
 
 def run(
-    plan: Contraction,
+    plan: Plan,
     operands: Mapping[int, Array],
     full: Shape,
     batch: Shape,
@@ -101,7 +102,7 @@ def _find(array: Array, full: Shape, dtype: npt.DTypeLike) -> _Place | None:
 
 def _in_blocks(
     program: Program,
-    plan: Contraction,
+    plan: Plan,
     operands: Mapping[int, Array],
     full: Shape,
     padded: Shape,
@@ -148,9 +149,7 @@ def _in_blocks(
     return result
 
 
-def _fill(
-    program: Program, plan: Contraction, found: Mapping[int, _Place], target: _Place, count: int, threads: int
-) -> None:
+def _fill(program: Program, plan: Plan, found: Mapping[int, _Place], target: _Place, count: int, threads: int) -> None:
     """Write the result of every sample."""
     table = _addressed(program, plan, found, count)
     table[plan.output, ADDRESS:] = target[:3]
@@ -173,7 +172,7 @@ def _fill(
     share(piece, -(-count // samples), threads)
 
 
-def _sum(program: Program, plan: Contraction, found: Mapping[int, _Place], count: int, threads: int) -> Array:
+def _sum(program: Program, plan: Plan, found: Mapping[int, _Place], count: int, threads: int) -> Array:
     """The sum of the results of all samples: pieces that the count of samples alone decides, added in their order."""
     size = plan.sizes[plan.output]
     table = _addressed(program, plan, found, count)
@@ -195,7 +194,7 @@ def _sum(program: Program, plan: Contraction, found: Mapping[int, _Place], count
     return total
 
 
-def _addressed(program: Program, plan: Contraction, found: Mapping[int, _Place], count: int) -> npt.NDArray[np.int64]:
+def _addressed(program: Program, plan: Plan, found: Mapping[int, _Place], count: int) -> npt.NDArray[np.int64]:
     """The program's table of operands with their places; of a single sample nothing is shared."""
     table = program.operands.copy()
     for i, place in found.items():
@@ -207,45 +206,27 @@ def _addressed(program: Program, plan: Contraction, found: Mapping[int, _Place],
 
 def _call(program: Program, table: npt.NDArray[np.int64], start: int, stop: int, stream: bool) -> None:
     """Run the kernel in the memory of this thread."""
-    contract(
-        _WIDTHS[program.vectors],
-        _workspace(program),
-        table,
-        program.groups,
-        program.channels,
-        program.rows,
-        program.places,
-        program.values,
-        program.zeros,
-        program.products,
-        program.buffer,
-        start,
-        stop,
-        stream,
-    )
+    program.call(_workspace(program), table, start, stop, stream)
 
 
-def compile_all(plan: Contraction) -> Iterator[str]:
-    """Compile the kernel in every form it has, or take it from the cache; yields what was made ready.
+def compile_all(plans: Mapping[str, Plan]) -> Iterator[str]:
+    """Compile the kernels in every form they have, or take them from the cache; yields what was made ready.
 
-    ``plan`` is what it is tried on; which one does not matter.
+    ``plans``: one of each kind, by its name, to try them on; which one does not matter.
     """
-    for dtype in ("float32", "float64"):
-        for vectors in VECTORS:
-            program = make_program(plan, dtype, vectors)
-            assert program is not None
-            table = program.operands.copy()
-            arrays = [np.zeros((1, size), dtype=dtype) for size in plan.sizes]
-            for i, array in enumerate(arrays):
-                place = _find(array, (1,), array.dtype)
-                assert place is not None
-                table[i, ADDRESS:] = place[:3]
-            table[plan.output, OUTPUT] = 1
-            _call(program, table, 0, 1, False)
-            yield f"contraction, {dtype}, runs of {program.lanes}"
-
-
-_WIDTHS = {vectors: (0,) * vectors for vectors in VECTORS}
+    for kind, dtype, vectors in product(plans, ("float32", "float64"), VECTORS):
+        plan = plans[kind]
+        program = make_program(plan, dtype, vectors)
+        assert program is not None
+        table = program.operands.copy()
+        arrays = [np.zeros((1, size), dtype=dtype) for size in plan.sizes]
+        for i, array in enumerate(arrays):
+            place = _find(array, (1,), array.dtype)
+            assert place is not None
+            table[i, ADDRESS:] = place[:3]
+        table[plan.output, OUTPUT] = 1
+        _call(program, table, 0, 1, False)
+        yield f"{kind}, {dtype}, runs of {program.lanes}"
 
 
 def _workspace(program: Program) -> Any:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from tpnumba.backends.cpu.compiler import jit
-from tpnumba.backends.cpu.tiles import load_numbers, load_rows, load_shared, store_rows
-from tpnumba.backends.cpu.vectors import combine, fence, fill, lane_sum, mix_numbers, mix_runs, multiply
+from tpnumba.backends.cpu.memory import fence
+from tpnumba.backends.cpu.operands import load_operands, load_shared_operands, store_operands
+from tpnumba.backends.cpu.vectors import combine, fill, mix_numbers, mix_runs, multiply
 
-#: Columns of ``operands``; OUTPUT is the place of the totals of a result that is shared, or 1.
-AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE = range(7)
 #: Columns of ``groups``. A factor starts at a place, moves by a step a channel and by one a component. A group without
 #: a right factor (size -1) sums the components of the left one itself, not products.
 LEFT, LEFT_CHANNEL, LEFT_STEP, LEFT_SIZE, RIGHT, RIGHT_CHANNEL, RIGHT_STEP, RIGHT_SIZE = range(8)
@@ -25,8 +24,6 @@ AFTER, BEFORE, OUTER = 1, 2, 3
 MOVING, MOVING_CHANNEL, MOVING_STEP, MOVING_SIZE = range(23, 27)
 TO_MOVING, TO_FIXED = 4, 5
 GROUP_COLUMNS = 27
-#: Of SHARED: a row that stays as it is, a number and not a run each.
-COMPACT = 2
 #: Columns of ``channels``: for one combination, the channel of each factor and of the result.
 C_LEFT, C_RIGHT, C_FIRST, C_SECOND, C_RESULT = range(5)
 #: Columns of ``rows``: terms from BEGIN to END, times two factors (-1: none), to a result.
@@ -53,45 +50,16 @@ def contract(
     A result with one row for all samples is not written but added up, into the operand's row.
     """
     lanes = len(width) * 64 // tile.itemsize
-    item = tile.itemsize
-    for i in range(operands.shape[0]):
-        if operands[i, SHARED] and not operands[i, OUTPUT]:
-            at, size = operands[i, AT], operands[i, SIZE]
-            if operands[i, SHARED] == COMPACT:
-                load_numbers(tile, at, size, operands[i, ADDRESS], operands[i, COLUMN_STRIDE])
-            else:
-                load_shared(width, tile, at, lanes, size, operands[i, ADDRESS], operands[i, COLUMN_STRIDE])
+    load_shared_operands(width, tile, lanes, operands)
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)
-        for i in range(operands.shape[0]):
-            if not operands[i, SHARED] and not operands[i, OUTPUT]:
-                address = operands[i, ADDRESS] + first * operands[i, ROW_STRIDE] * item
-                at, size = operands[i, AT], operands[i, SIZE]
-                load_rows(tile, at, lanes, size, count, address, operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE])
+        load_operands(tile, lanes, operands, first, count, stop - first - count, buffer)
         for i in range(zeros.shape[0]):
             for place in range(zeros[i, 0], zeros[i, 1], lanes):
                 fill(width, tile, place, 0.0)
         for g in range(groups.shape[0]):
             _group(width, tile, lanes, groups[g], channels, rows, places, values, products)
-        for i in range(operands.shape[0]):
-            if operands[i, OUTPUT]:
-                at, size = operands[i, AT], operands[i, SIZE]
-                if operands[i, SHARED]:
-                    _add_up(width, tile, at, lanes, size, count, operands[i, OUTPUT])
-                else:
-                    address = operands[i, ADDRESS] + first * operands[i, ROW_STRIDE] * item
-                    store_rows(
-                        tile,
-                        at,
-                        lanes,
-                        size,
-                        count,
-                        address,
-                        operands[i, ROW_STRIDE],
-                        operands[i, COLUMN_STRIDE],
-                        buffer,
-                        stream,
-                    )
+        store_operands(width, tile, lanes, operands, first, count, buffer, stream)
     if stream:
         fence()
 
@@ -217,13 +185,3 @@ def _sums(width, tile, results, to, to_step, source, step, factor, by, next_by, 
         else:
             mix_runs(width, _ONE, tile, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
             j += 1
-
-
-@jit
-def _add_up(width, tile, at, lanes, size, count, total):
-    """Add the sum over the first ``count`` lanes of each run to the numbers from ``total`` on."""
-    for column in range(size):
-        place = at + column * lanes
-        for sample in range(count, lanes):
-            tile[place + sample] = 0.0
-        tile[total + column] += lane_sum(width, tile, place)

@@ -1,14 +1,17 @@
-"""What the kernel reads: the tables of one contraction."""
+"""What a kernel reads: the tables of one plan in one dtype."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.lanes import SIZE
+from tpnumba.backends.cpu.fields import transform
+from tpnumba.backends.cpu.lanes import contract
+from tpnumba.backends.cpu.operands import SIZE
 
 Ints = npt.NDArray[np.int64]
 #: Bytes of a vector, and of a line of the caches.
@@ -18,25 +21,29 @@ VECTORS = (4, 2, 1)
 #: A piece of work takes about so many seconds: long enough to be worth a call, short enough to answer Ctrl-C.
 _PIECE_SECONDS = 1e-3
 _FLOPS_A_SECOND, _BYTES_A_SECOND = 2e10, 5e9
+_WIDTHS = {vectors: (0,) * vectors for vectors in VECTORS}
 
 
 @dataclass(frozen=True)
 class Program:
-    """The tables of one contraction in one dtype. Read-only; positions in numbers from the start of the tile."""
+    """Read-only; positions in numbers from the start of the tile."""
 
     vectors: int
     lanes: int
     tile_size: int
     operands: Ints
-    groups: Ints
-    channels: Ints
-    rows: Ints
-    places: npt.NDArray[np.int32]
-    values: npt.NDArray[np.floating]
-    zeros: Ints
-    products: int
     buffer: int
     flops: int
+    values: npt.NDArray[np.floating]
+
+    def call(self, tile: Any, operands: Ints, start: int, stop: int, stream: bool) -> None:
+        """Run the kernel for some samples, in memory of this thread; ``operands``: with their addresses."""
+        raise NotImplementedError
+
+    @property
+    def tile_bytes(self) -> int:
+        """The memory that a thread works in."""
+        return self.tile_size * self.values.itemsize
 
     @cached_property
     def seconds(self) -> float:
@@ -48,3 +55,47 @@ class Program:
     def samples(self) -> int:
         """How many samples make a piece of work, in whole tiles."""
         return max(1, int(_PIECE_SECONDS / self.seconds) // self.lanes) * self.lanes
+
+
+@dataclass(frozen=True)
+class ContractionProgram(Program):
+    """Sums of products, group by group."""
+
+    groups: Ints
+    channels: Ints
+    rows: Ints
+    places: npt.NDArray[np.int32]
+    zeros: Ints
+    products: int
+
+    def call(self, tile: Any, operands: Ints, start: int, stop: int, stream: bool) -> None:
+        """See :class:`Program`."""
+        contract(
+            _WIDTHS[self.vectors],
+            tile,
+            operands,
+            self.groups,
+            self.channels,
+            self.rows,
+            self.places,
+            self.values,
+            self.zeros,
+            self.products,
+            self.buffer,
+            start,
+            stop,
+            stream,
+        )
+
+
+@dataclass(frozen=True)
+class FieldProgram(Program):
+    """Linear maps to where the operands meet, step by step."""
+
+    steps: Ints
+    places: npt.NDArray[np.int32]
+
+    def call(self, tile: Any, operands: Ints, start: int, stop: int, stream: bool) -> None:
+        """See :class:`Program`."""
+        width = _WIDTHS[self.vectors]
+        transform(width, tile, operands, self.steps, self.places, self.values, self.buffer, start, stop, stream)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from tpnumba.backends.cpu.compiler import jit
-from tpnumba.backends.cpu.vectors import (
+from tpnumba.backends.cpu.memory import (
     block_from_memory,
     block_in_tile,
-    fill,
+    copy_line,
     read,
     stream_line,
     write,
     write_line,
 )
+from tpnumba.backends.cpu.vectors import fill
 
 #: Columns of the buffer that rows of the result are put together in, in units of 64 bytes.
 STRETCH = 64
@@ -20,21 +21,32 @@ LONGEST = 16384
 
 
 @jit
-def load_rows(tile, at, lanes, size, count, address, row_stride, column_stride):
-    """Put ``count`` rows of ``size`` numbers into runs; lanes beyond ``count`` become zero. Strides in numbers."""
+def load_rows(tile, at, lanes, size, count, address, row_stride, column_stride, after, buffer):
+    """Put ``count`` rows of ``size`` numbers into runs; lanes beyond ``count`` become zero. Strides in numbers.
+
+    ``after``: how many more rows follow them in memory.
+    """
     item = tile.itemsize
     side = 64 // item
-    if count == lanes and column_stride == 1 and size >= side:
-        for sample in range(0, lanes, side):
-            row = address + sample * row_stride * item
-            for start in range(0, size, side):
-                column = min(start, size - side)  # the last block overlaps the one before
-                block_from_memory(tile, at + column * lanes + sample, lanes, row + column * item, row_stride)
-        return
+    done = 0
+    if count == lanes and column_stride == 1:
+        if size >= side:
+            for sample in range(0, lanes, side):
+                row = address + sample * row_stride * item
+                for start in range(0, size, side):
+                    column = min(start, size - side)  # the last block overlaps the one before
+                    block_from_memory(tile, at + column * lanes + sample, lanes, row + column * item, row_stride)
+            return
+        # Rows narrower than a block are read together with what follows them, as far as there is something.
+        while row_stride >= size and done < lanes and (lanes - done - side + after) * row_stride + size >= side:
+            block_from_memory(tile, buffer, side, address + done * row_stride * item, row_stride)
+            for column in range(size):
+                copy_line(tile, at + column * lanes + done, buffer + column * side)
+            done += side
     for column in range(size):
         to = at + column * lanes
         source = address + column * column_stride * item
-        for sample in range(count):
+        for sample in range(done, count):
             tile[to + sample] = read(tile, source + sample * row_stride * item)
         for sample in range(count, lanes):
             tile[to + sample] = 0.0
@@ -83,15 +95,14 @@ def store_rows(tile, at, lanes, size, count, address, row_stride, column_stride,
 
 @jit
 def _turn(tile, at, lanes, size, side, to, stride):
-    """Put ``side`` lanes of ``size`` runs as rows of the given stride."""
-    if size >= side:
-        for start in range(0, size, side):
-            column = min(start, size - side)  # the last block overlaps the one before
-            block_in_tile(tile, to + column, stride, at + column * lanes, lanes)
-    else:
-        for sample in range(side):
-            for column in range(size):
-                tile[to + sample * stride + column] = tile[at + column * lanes + sample]
+    """Put ``side`` lanes of ``size`` runs as rows of the given stride.
+
+    Of narrow rows each is written with what follows it in the block, which the next row then covers; only behind the
+    last one something is left.
+    """
+    for start in range(0, size, side):
+        column = max(0, min(start, size - side))  # the last block overlaps the one before
+        block_in_tile(tile, to + column, stride, at + column * lanes, lanes)
 
 
 @jit

@@ -9,62 +9,8 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numba.np import arrayobj
 
-from tpnumba.backends.cpu.compiler import FAST_MATH
-
-_FLAGS = tuple(sorted(FAST_MATH))
-_LINE = 64
-
-
-def _pointer(context, builder, array_type, array, index):
-    data = arrayobj.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [index], inbounds=True)
-
-
-def _raw(builder, address, dtype):
-    kind = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
-    return builder.inttoptr(address, kind.as_pointer())
-
-
-def _count(dtype, vectors=1):
-    return vectors * _LINE * 8 // dtype.bitwidth
-
-
-def _load(builder, pointer, count, align):
-    vector = ir.VectorType(pointer.type.pointee, count)
-    loaded = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    loaded.align = align
-    return loaded
-
-
-def _store(builder, value, pointer, align):
-    stored = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
-    stored.align = align
-    return stored
-
-
-def _splat(builder, scalar, count):
-    vector = ir.VectorType(scalar.type, count)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
-
-
-def _when(builder, condition, make, otherwise):
-    """``make()`` where the condition holds; a branch, so that no memory is touched where it does not."""
-    before = builder.block
-    then, join = builder.append_basic_block("then"), builder.append_basic_block("join")
-    builder.cbranch(condition, then, join)
-    builder.position_at_end(then)
-    made = make()
-    after = builder.block
-    builder.branch(join)
-    builder.position_at_end(join)
-    chosen = builder.phi(otherwise.type)
-    chosen.add_incoming(otherwise, before)
-    chosen.add_incoming(made, after)
-    return chosen
+from tpnumba.backends.cpu.emit import FLAGS, LINE, count_of, load, pointer, splat, store, when
 
 
 @intrinsic
@@ -74,10 +20,10 @@ def multiply(typing_context, width, tile, to, left, right):
 
     def generate(context, builder, signature, arguments):
         kind = signature.args[1]
-        count = _count(kind.dtype, len(signature.args[0]))
-        to, left, right = (_pointer(context, builder, kind, arguments[1], place) for place in arguments[2:])
-        product = builder.fmul(_load(builder, left, count, _LINE), _load(builder, right, count, _LINE), flags=_FLAGS)
-        _store(builder, product, to, _LINE)
+        count = count_of(kind.dtype, len(signature.args[0]))
+        to, left, right = (pointer(context, builder, kind, arguments[1], place) for place in arguments[2:])
+        product = builder.fmul(load(builder, left, count, LINE), load(builder, right, count, LINE), flags=FLAGS)
+        store(builder, product, to, LINE)
         return context.get_dummy_value()
 
     return signature, generate
@@ -90,9 +36,9 @@ def fill(typing_context, width, tile, to, value):
 
     def generate(context, builder, signature, arguments):
         kind = signature.args[1]
-        count = _count(kind.dtype, len(signature.args[0]))
-        to = _pointer(context, builder, kind, arguments[1], arguments[2])
-        _store(builder, _splat(builder, arguments[3], count), to, _LINE)
+        count = count_of(kind.dtype, len(signature.args[0]))
+        to = pointer(context, builder, kind, arguments[1], arguments[2])
+        store(builder, splat(builder, arguments[3], count), to, LINE)
         return context.get_dummy_value()
 
     return signature, generate
@@ -112,10 +58,10 @@ def combine(typing_context, width, tile, to, source, places, values, begin, end,
     def generate(context, builder, signature, arguments):
         _, tile, to, source, places, values, begin, end, first, second, add = arguments
         kind = signature.args[1]
-        count = _count(kind.dtype, len(signature.args[0]))
+        count = count_of(kind.dtype, len(signature.args[0]))
 
         def at(place):
-            return _pointer(context, builder, kind, tile, place)
+            return pointer(context, builder, kind, tile, place)
 
         base = at(source)
         vector = ir.VectorType(base.type.pointee, count)
@@ -129,11 +75,11 @@ def combine(typing_context, width, tile, to, source, places, values, begin, end,
         total.add_incoming(zero, entry)
         builder.cbranch(builder.icmp_signed("<", n, end), body, done)
         builder.position_at_end(body)
-        place = builder.sext(builder.load(_pointer(context, builder, signature.args[4], places, n)), begin.type)
-        value = builder.load(_pointer(context, builder, signature.args[5], values, n))
-        term = _load(builder, builder.gep(base, [place]), count, _LINE)
-        product = builder.fmul(_splat(builder, value, count), term, flags=_FLAGS)
-        total.add_incoming(builder.fadd(total, product, flags=_FLAGS), body)
+        place = builder.sext(builder.load(pointer(context, builder, signature.args[4], places, n)), begin.type)
+        value = builder.load(pointer(context, builder, signature.args[5], values, n))
+        term = load(builder, builder.gep(base, [place]), count, LINE)
+        product = builder.fmul(splat(builder, value, count), term, flags=FLAGS)
+        total.add_incoming(builder.fadd(total, product, flags=FLAGS), body)
         n.add_incoming(builder.add(n, ir.Constant(n.type, 1)), body)
         builder.branch(head)
         builder.position_at_end(done)
@@ -141,19 +87,19 @@ def combine(typing_context, width, tile, to, source, places, values, begin, end,
         none = ir.Constant(first.type, 0)
         result = total
         for factor in (first, second):
-            result = _when(
+            result = when(
                 builder,
                 builder.icmp_signed(">=", factor, none),
                 lambda factor=factor, result=result: builder.fmul(
-                    result, _load(builder, at(factor), count, _LINE), flags=_FLAGS
+                    result, load(builder, at(factor), count, LINE), flags=FLAGS
                 ),
                 result,
             )
         target = at(to)
-        result = _when(
-            builder, add, lambda: builder.fadd(result, _load(builder, target, count, _LINE), flags=_FLAGS), result
+        result = when(
+            builder, add, lambda: builder.fadd(result, load(builder, target, count, LINE), flags=FLAGS), result
         )
-        _store(builder, result, target, _LINE)
+        store(builder, result, target, LINE)
         return context.get_dummy_value()
 
     return signature, generate
@@ -190,10 +136,10 @@ def _mixing(numbers):
             _, _, tile, to, to_step, source, step, factor, factor_step, result_step, terms = arguments[:11]
             scale, scale_step, add = arguments[11:]
             kind = signature.args[2]
-            count, results = _count(kind.dtype, len(signature.args[0])), len(signature.args[1])
+            count, results = count_of(kind.dtype, len(signature.args[0])), len(signature.args[1])
 
             def at(place):
-                return _pointer(context, builder, kind, tile, place)
+                return pointer(context, builder, kind, tile, place)
 
             def moved(place, times, by):
                 return builder.add(place, builder.mul(times, by))
@@ -212,13 +158,13 @@ def _mixing(numbers):
                 total.add_incoming(zero, entry)
             builder.cbranch(builder.icmp_signed("<", n, terms), body, done)
             builder.position_at_end(body)
-            value = _load(builder, at(moved(source, n, step)), count, _LINE)
+            value = load(builder, at(moved(source, n, step)), count, LINE)
             if not numbers:
-                value = _when(
+                value = when(
                     builder,
                     builder.icmp_signed(">=", scale, ir.Constant(scale.type, 0)),
                     lambda value=value: builder.fmul(
-                        value, _load(builder, at(moved(scale, n, scale_step)), count, _LINE), flags=_FLAGS
+                        value, load(builder, at(moved(scale, n, scale_step)), count, LINE), flags=FLAGS
                     ),
                     value,
                 )
@@ -226,9 +172,9 @@ def _mixing(numbers):
             base = moved(factor, n, factor_step)
             for j, total in enumerate(totals):
                 place = at(moved(base, ir.Constant(n.type, j), result_step))
-                by = _splat(builder, builder.load(place), count) if numbers else _load(builder, place, count, _LINE)
-                product = builder.fmul(by, value, flags=_FLAGS)
-                total.add_incoming(builder.fadd(total, product, flags=_FLAGS), last)
+                by = splat(builder, builder.load(place), count) if numbers else load(builder, place, count, LINE)
+                product = builder.fmul(by, value, flags=FLAGS)
+                total.add_incoming(builder.fadd(total, product, flags=FLAGS), last)
             n.add_incoming(builder.add(n, ir.Constant(n.type, 1)), last)
             builder.branch(head)
             builder.position_at_end(done)
@@ -236,12 +182,12 @@ def _mixing(numbers):
             builder.cbranch(add, then, otherwise)
             builder.position_at_end(then)
             for total, place in zip(totals, places, strict=True):
-                kept = _load(builder, at(place), count, _LINE)
-                _store(builder, builder.fadd(total, kept, flags=_FLAGS), at(place), _LINE)
+                kept = load(builder, at(place), count, LINE)
+                store(builder, builder.fadd(total, kept, flags=FLAGS), at(place), LINE)
             builder.branch(join)
             builder.position_at_end(otherwise)
             for total, place in zip(totals, places, strict=True):
-                _store(builder, total, at(place), _LINE)
+                store(builder, total, at(place), LINE)
             builder.branch(join)
             builder.position_at_end(join)
             return context.get_dummy_value()
@@ -262,8 +208,8 @@ def lane_sum(typing_context, width, tile, place):
 
     def generate(context, builder, signature, arguments):
         kind = signature.args[1]
-        count = _count(kind.dtype, len(signature.args[0]))
-        value = _load(builder, _pointer(context, builder, kind, arguments[1], arguments[2]), count, _LINE)
+        count = count_of(kind.dtype, len(signature.args[0]))
+        value = load(builder, pointer(context, builder, kind, arguments[1], arguments[2]), count, LINE)
         index = ir.IntType(32)
         while count > 1:
             count //= 2
@@ -275,132 +221,5 @@ def lane_sum(typing_context, width, tile, place):
             ]
             value = builder.fadd(*halves)
         return builder.extract_element(value, ir.Constant(index, 0))
-
-    return signature, generate
-
-
-def _transposed(builder, rows, count):
-    """Square blocks turned by exchanging ever smaller halves between pairs of rows."""
-    mask = ir.VectorType(ir.IntType(32), count)
-    half = count // 2
-    while half:
-        for i in range(count):
-            if i & half:
-                continue
-            lower, upper = rows[i], rows[i + half]
-            keep = [p if not p & half else count + p - half for p in range(count)]
-            move = [p + half if not p & half else count + p for p in range(count)]
-            rows[i] = builder.shuffle_vector(lower, upper, ir.Constant(mask, keep))
-            rows[i + half] = builder.shuffle_vector(lower, upper, ir.Constant(mask, move))
-        half //= 2
-    return rows
-
-
-def _block(builder, source, source_stride, to, to_stride, dtype):
-    count, align = _count(dtype), dtype.bitwidth // 8
-
-    def row(pointer, stride, i):
-        return builder.gep(pointer, [builder.mul(stride, ir.Constant(stride.type, i))])
-
-    rows = [_load(builder, row(source, source_stride, i), count, align) for i in range(count)]
-    for i, value in enumerate(_transposed(builder, rows, count)):
-        _store(builder, value, row(to, to_stride, i), align)
-
-
-@intrinsic
-def block_from_memory(typing_context, tile, to, to_stride, address, stride):
-    """Turn a square block of rows of 64 bytes at ``address`` (stride in numbers) into runs of the tile."""
-    signature = types.void(tile, types.intp, types.intp, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        to = _pointer(context, builder, kind, arguments[0], arguments[1])
-        source = _raw(builder, arguments[3], kind.dtype)
-        _block(builder, source, arguments[4], to, arguments[2], kind.dtype)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def block_in_tile(typing_context, tile, to, to_stride, source, source_stride):
-    """Turn a square block of the tile into rows elsewhere in it."""
-    signature = types.void(tile, types.intp, types.intp, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        to, source = (_pointer(context, builder, kind, arguments[0], place) for place in (arguments[1], arguments[3]))
-        _block(builder, source, arguments[4], to, arguments[2], kind.dtype)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def read(typing_context, tile, address):
-    """The number at ``address``, of the tile's dtype."""
-    signature = tile.dtype(tile, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        return builder.load(_raw(builder, arguments[1], signature.args[0].dtype))
-
-    return signature, generate
-
-
-@intrinsic
-def write(typing_context, tile, address, value):
-    """Put a number to ``address``."""
-    signature = types.void(tile, types.intp, tile.dtype)
-
-    def generate(context, builder, signature, arguments):
-        builder.store(arguments[2], _raw(builder, arguments[1], signature.args[0].dtype))
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def write_line(typing_context, tile, address, source):
-    """Copy 64 bytes of the tile to ``address``, at any alignment."""
-    signature = types.void(tile, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        align = kind.dtype.bitwidth // 8
-        value = _load(builder, _pointer(context, builder, kind, arguments[0], arguments[2]), _count(kind.dtype), align)
-        _store(builder, value, _raw(builder, arguments[1], kind.dtype), align)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def stream_line(typing_context, tile, address, source):
-    """Copy 64 bytes of the tile to ``address``, a multiple of 64, past the caches."""
-    signature = types.void(tile, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        value = _load(
-            builder,
-            _pointer(context, builder, kind, arguments[0], arguments[2]),
-            _count(kind.dtype),
-            kind.dtype.bitwidth // 8,
-        )
-        stored = _store(builder, value, _raw(builder, arguments[1], kind.dtype), _LINE)
-        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def fence(typing_context):
-    """Make streamed lines visible before anything that follows."""
-    signature = types.void()
-
-    def generate(context, builder, signature, arguments):
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
 
     return signature, generate

@@ -1,0 +1,57 @@
+"""The model by which ``auto`` compares methods: it knows every kind of plan, and grows as the work does."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import pytest
+
+import tpnumba as tp
+from tpnumba.plans.speed import COEFFICIENTS, amounts, seconds
+from tpnumba.studies.calibrate import calibrate
+
+PLANS = {
+    "contraction": lambda L: tp.GauntTensorProduct(L, L, method="direct").plan,
+    "grid": lambda L: tp.BracketTensorProduct(L, L, method="grid").plan,
+    "torus": lambda L: tp.GauntTensorProduct(L, L, method="fourier").plan,
+    "matrices": lambda L: tp.MatrixTensorProduct(L, L, method="matrix").plan,
+}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "generic"])
+@pytest.mark.parametrize("kind", PLANS)
+def test_every_kind_takes_longer_as_it_grows(kind, backend):
+    for dtype in ("float32", "float64"):
+        times = [seconds(PLANS[kind](L), backend, dtype) for L in (1, 3, 9, 16)]
+        assert times == sorted(times)
+        assert 0 < times[0] < times[3] / 10
+
+
+def test_an_adjoint_does_about_as_much():
+    for make in PLANS.values():
+        kind, done = amounts(make(4))
+        assert amounts(make(4).adjoint(0)) == (kind, done)
+
+
+def test_a_backend_that_was_not_measured_is_judged_by_operations():
+    plan = PLANS["grid"](3)
+    assert seconds(plan, "gpu", "float32") == sum(plan.flops)
+
+
+def test_the_package_says_where_its_coefficients_come_from():
+    document = json.loads(files("tpnumba.plans").joinpath(COEFFICIENTS).read_text(encoding="utf-8"))
+    assert document["machine"]["processor"]
+    for backend in ("cpu", "generic"):
+        for dtype in ("float32", "float64"):
+            assert sorted(document["coefficients"][backend][dtype]) == sorted(PLANS)
+
+
+def test_calibration_gives_coefficients_of_this_shape():
+    found, deviations = calibrate(lmax=2)
+    assert set(found) == {"cpu", "generic"}
+    for kind, make in PLANS.items():
+        coefficients = found["cpu"]["float64"][kind]
+        assert len(coefficients) == len(amounts(make(1))[1])
+        assert min(coefficients) >= 0 < max(coefficients)
+    assert all(0 <= deviation < 10 for deviation in deviations.values())

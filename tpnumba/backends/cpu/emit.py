@@ -1,0 +1,68 @@
+"""What the intrinsics are written with: places, loads and stores of whole vectors, branches."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.np import arrayobj
+
+from tpnumba.backends.cpu.compiler import FAST_MATH
+
+FLAGS = tuple(sorted(FAST_MATH))
+LINE = 64
+
+
+def pointer(context, builder, array_type, array, index):
+    """The place ``index`` of an array."""
+    data = arrayobj.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [index], inbounds=True)
+
+
+def at_address(builder, address, dtype):
+    """A pointer to numbers at an address."""
+    kind = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+def count_of(dtype, vectors=1):
+    """How many numbers so many 64-byte vectors hold."""
+    return vectors * LINE * 8 // dtype.bitwidth
+
+
+def load(builder, pointer, count, align):
+    """So many numbers as one vector."""
+    vector = ir.VectorType(pointer.type.pointee, count)
+    loaded = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+    loaded.align = align
+    return loaded
+
+
+def store(builder, value, pointer, align):
+    """Put a vector somewhere."""
+    stored = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
+    stored.align = align
+    return stored
+
+
+def splat(builder, scalar, count):
+    """A vector of one number."""
+    vector = ir.VectorType(scalar.type, count)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def when(builder, condition, make, otherwise):
+    """``make()`` where the condition holds; a branch, so that no memory is touched where it does not."""
+    before = builder.block
+    then, join = builder.append_basic_block("then"), builder.append_basic_block("join")
+    builder.cbranch(condition, then, join)
+    builder.position_at_end(then)
+    made = make()
+    after = builder.block
+    builder.branch(join)
+    builder.position_at_end(join)
+    chosen = builder.phi(otherwise.type)
+    chosen.add_incoming(otherwise, before)
+    chosen.add_incoming(made, after)
+    return chosen

@@ -1,0 +1,119 @@
+"""The kernel of products on the sphere and of matrices: a list of steps, each worked for a tile of samples."""
+
+from __future__ import annotations
+
+from tpnumba.backends.cpu.compiler import jit
+from tpnumba.backends.cpu.memory import fence
+from tpnumba.backends.cpu.operands import load_operands, load_shared_operands, store_operands
+from tpnumba.backends.cpu.small_products import dense, meet, multiply_into, reflect
+from tpnumba.backends.cpu.vectors import fill, mix_runs
+
+#: Columns of ``steps``; what is meant by A to H depends on the kind. Positions in numbers.
+KIND, COUNT, TO, SOURCE, OTHER, A, B, C, D, E, F, G, H = range(13)
+STEP_COLUMNS = 13
+#: Zero COUNT runs from TO on.
+FILL = 0
+#: COUNT products with a matrix, TO and SOURCE moving on by A and B: C results by D terms, whose places start at E and
+#: F, the matrix at G; H adds to what is there.
+DENSE = 1
+#: COUNT orbits of A times 4 or 2 parities, C apart, 2 of them (the rings' parities) D apart, from SOURCE to points and
+#: back; B is the number of orbits that follow each other, E the distance to the next such row.
+REFLECT = 2
+#: The same for the product of SOURCE and OTHER, written to TO.
+MEET = 3
+#: COUNT runs of the product of SOURCE and OTHER to TO; A as of ``multiply_into``.
+MULTIPLY = 4
+#: Copies of COUNT runs, between places from A and from B on.
+COPY = 5
+#: The product of two matrices of COUNT rows: steps of a row and a column of SOURCE in A and B, of OTHER in C and D.
+MATRICES = 6
+
+_ONE, _TWO, _FOUR, _EIGHT = (0,), (0, 0), (0, 0, 0, 0), (0,) * 8
+
+
+@jit
+def transform(width, tile, operands, steps, places, numbers, buffer, start, stop, stream):
+    """Evaluate the steps for the samples from ``start`` to ``stop``; the arguments are as those of ``contract``."""
+    lanes = len(width) * 64 // tile.itemsize
+    load_shared_operands(width, tile, lanes, operands)
+    for first in range(start, stop, lanes):
+        count = min(lanes, stop - first)
+        load_operands(tile, lanes, operands, first, count, stop - first - count, buffer)
+        for s in range(steps.shape[0]):
+            _step(width, tile, lanes, steps[s], places, numbers)
+        store_operands(width, tile, lanes, operands, first, count, buffer, stream)
+    if stream:
+        fence()
+
+
+@jit
+def _step(width, tile, lanes, step, places, numbers):
+    kind, count = step[KIND], step[COUNT]
+    side = 64 // tile.itemsize
+    if kind == DENSE:
+        for i in range(count):
+            to, source = step[TO] + i * step[A], step[SOURCE] + i * step[B]
+            _dense(width, tile, to, source, places, step[E], step[F], step[C], step[D], numbers, step[G], step[H] != 0)
+    elif kind in (MEET, REFLECT):
+        for row in range(count):
+            for i in range(step[B]):
+                away = row * step[E] + i * step[A] * step[C]
+                for v in range(0, lanes, side):
+                    at = away + v
+                    if kind == REFLECT and step[A] == 4:
+                        reflect(_EIGHT, tile, step[SOURCE] + at, step[C], step[D])
+                    elif kind == REFLECT:
+                        reflect(_FOUR, tile, step[SOURCE] + at, step[C], step[D])
+                    elif step[A] == 4:
+                        meet(_EIGHT, tile, step[TO] + at, step[SOURCE] + at, step[OTHER] + at, step[C], step[D])
+                    else:
+                        meet(_FOUR, tile, step[TO] + at, step[SOURCE] + at, step[OTHER] + at, step[C], step[D])
+    elif kind == MULTIPLY:
+        for at in range(0, count * lanes, side):
+            multiply_into(tile, step[TO] + at, step[SOURCE] + at, step[OTHER] + at, step[A])
+    elif kind == COPY:
+        for i in range(count):
+            to, source = step[TO] + places[step[A] + i], step[SOURCE] + places[step[B] + i]
+            for v in range(lanes):
+                tile[to + v] = tile[source + v]
+    elif kind == MATRICES:
+        for i in range(count):
+            to, source = step[TO] + i * count * lanes, step[SOURCE] + i * step[A]
+            k = 0
+            while k < count:
+                other = step[OTHER] + k * step[D]
+                if count - k >= 4:
+                    mix_runs(
+                        *(width, _FOUR, tile, to + k * lanes, lanes, source, step[B], other, step[C], step[D], count),
+                        *(-1, 0, False),
+                    )
+                    k += 4
+                else:
+                    mix_runs(
+                        *(width, _ONE, tile, to + k * lanes, lanes, source, step[B], other, step[C], step[D], count),
+                        *(-1, 0, False),
+                    )
+                    k += 1
+    else:
+        for i in range(count):
+            fill(width, tile, step[TO] + i * lanes, 0.0)
+
+
+@jit
+def _dense(width, tile, to, source, places, results, sources, count, terms, numbers, first, add):
+    """A matrix product in blocks of results, as many as registers hold."""
+    j = 0
+    while j < count:
+        at, one, left = results + j, first + j, count - j
+        if left >= 8 and len(width) <= 2:
+            dense(width, _EIGHT, tile, to, source, places, at, sources, terms, numbers, one, count, add)
+            j += 8
+        elif left >= 4:
+            dense(width, _FOUR, tile, to, source, places, at, sources, terms, numbers, one, count, add)
+            j += 4
+        elif left >= 2:
+            dense(width, _TWO, tile, to, source, places, at, sources, terms, numbers, one, count, add)
+            j += 2
+        else:
+            dense(width, _ONE, tile, to, source, places, at, sources, terms, numbers, one, count, add)
+            j += 1

@@ -1,0 +1,155 @@
+"""Grids up to reflections: one point of every orbit, and linear maps as matrices between parities at those points.
+
+Every stage of a map keeps the parity of a function under reflections: of the rings (north and south), of the longitude
+(``alpha -> -alpha``), and, where there is an even number of longitudes, under half a turn. So each parity is carried
+from the components to one point of each orbit alone, with an eighth of the work; at the points the parities are added
+with the signs of each reflection, which is a matrix of plus and minus ones, and its own transpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.plans.stages import (
+    DegreeScaling,
+    FourierStage,
+    LegendreStage,
+    LinearMap,
+    Selection,
+    SparseStage,
+    ThetaStage,
+)
+from tpnumba.tables.quadrature import Grid, Torus
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Orbits:
+    """The points of a grid, orbit by orbit.
+
+    Attributes:
+        rings: each ring and its reflection, shape ``(orbits, 2)``.
+        longitudes: each longitude and its reflections, shape ``(orbits, 4)``, or 2 where half a turn leads to no point.
+        ring_shares, longitude_shares: the number of different points of an orbit, over the number of its places.
+    """
+
+    rings: Ints
+    longitudes: Ints
+    ring_shares: Floats
+    longitude_shares: Floats
+
+    @classmethod
+    def of(cls, domain: Grid | Torus) -> Orbits:
+        """The orbits of a grid on the sphere, or on the torus, whose first ring is its own reflection."""
+        n_rings, n_alpha = domain.shape
+        ring = np.arange(n_rings)
+        mirrored = ring[::-1] if isinstance(domain, Grid) else -ring % n_rings
+        first = ring <= mirrored
+        rings = np.stack([ring[first], mirrored[first]], axis=1)
+        half_turn = n_alpha % 2 == 0
+        alpha = np.arange(n_alpha // (4 if half_turn else 2) + 1)
+        turned = [alpha, -alpha]
+        if half_turn:
+            turned += [alpha + n_alpha // 2, n_alpha // 2 - alpha]
+        longitudes = np.stack(turned, axis=1) % n_alpha
+        return cls(rings, longitudes, _shares(rings), _shares(longitudes))
+
+
+def _shares(orbits: Ints) -> Floats:
+    return np.array([len(set(orbit)) / len(orbit) for orbit in orbits.tolist()])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Components of one order and one parity of the rings, and their values at one ring of each orbit.
+
+    ``places`` are the components (sources), ``slot`` the order's place among ``0, +1, -1, +2, ...``; the order ``-m``,
+    if ``both``, has the same matrix, its components ``2 m`` places earlier and its slot one later. ``matrix`` has the
+    shape ``(components, orbits of rings)``.
+    """
+
+    m: int
+    odd: int
+    slot: int
+    both: bool
+    places: Ints
+    matrix: Floats
+
+
+@dataclass(frozen=True)
+class Separated:
+    """A linear map to a grid, parity by parity.
+
+    Attributes:
+        sparse: what goes before, if anything; ``size`` is the number of components after it.
+        blocks: from components to orders.
+        orders: the number of orders.
+        turns: for every parity in longitude the slots of its orders, and the matrix (orders, orbits of longitudes).
+    """
+
+    sparse: SparseStage | None
+    size: int
+    blocks: tuple[Block, ...]
+    orders: int
+    turns: tuple[tuple[Ints, Floats], ...]
+
+
+def separate(linear_map: LinearMap, domain: Grid | Torus, orbits: Orbits) -> Separated:
+    """Read a chain of stages."""
+    offset, size, sparse = 0, 0, None
+    factors: Floats | None = None
+    legendre: LegendreStage | None = None
+    fourier: FourierStage | None = None
+    theta: ThetaStage | None = None
+    for stage in linear_map.stages:
+        if isinstance(stage, Selection):
+            offset = stage.start
+        elif isinstance(stage, DegreeScaling):
+            factors = stage.factors
+        elif isinstance(stage, SparseStage):
+            sparse, size = stage, stage.size_out
+        elif isinstance(stage, LegendreStage):
+            legendre = stage
+        elif isinstance(stage, ThetaStage):
+            theta = stage
+        else:
+            fourier = stage
+    assert legendre is not None
+    assert fourier is not None
+    blocks: list[Block] = []
+    for m, (columns, table) in enumerate(legendre.orders):
+        values = table if theta is None else table @ _theta_waves(m, theta, domain)
+        if factors is not None:
+            values = values * factors[columns[0], None]
+        here, there = values[:, orbits.rings[:, 0]], values[:, orbits.rings[:, 1]]
+        odd = np.abs(here + there).sum(axis=1) < np.abs(here - there).sum(axis=1)
+        for parity in (0, 1):
+            chosen = odd == bool(parity)
+            slot = max(2 * m - 1, 0)
+            blocks.append(Block(m, parity, slot, m > 0, offset + columns[0][chosen], here[chosen]))
+    derivative = fourier.kind == "derivative"
+    orders = 2 * fourier.m_max + 1
+    at = fourier.matrix[:, orbits.longitudes[:, 0]]
+    order = (np.arange(orders) + 1) // 2
+    sine = ((np.arange(orders) % 2 == 0) & (order > 0)) != derivative
+    kind = sine + 2 * (order % 2) if orbits.longitudes.shape[1] == 4 else sine.astype(np.int64)
+    turns = tuple(
+        (slots, at[slots]) for parity in range(orbits.longitudes.shape[1]) for slots in [_places(kind == parity)]
+    )
+    return Separated(sparse, size, tuple(blocks), orders, turns)
+
+
+def _places(chosen: npt.NDArray[np.bool_]) -> Ints:
+    return np.flatnonzero(chosen)
+
+
+def _theta_waves(m: int, theta: ThetaStage, domain: Grid | Torus) -> Floats:
+    """The values of ``cos(u theta)``, for odd orders ``sin(u theta)``, on the rings of the torus: (u, rings)."""
+    n_theta = domain.shape[0]
+    angle = 2 * np.pi * ((np.arange(theta.count)[:, None] * np.arange(n_theta)) % n_theta) / n_theta
+    return np.sin(angle) if m % 2 else np.cos(angle)

@@ -1,0 +1,145 @@
+"""A list of steps for the kernel of fields, and the tile that they work in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.backends.cpu.fields import DENSE, FILL, STEP_COLUMNS
+from tpnumba.backends.cpu.operands import AT, COLUMN_STRIDE, OUTPUT, SIZE
+from tpnumba.backends.cpu.program import FieldProgram
+from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
+from tpnumba.plans.base import Plan
+from tpnumba.plans.stages import SparseStage
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class Steps:
+    """Lays out a tile and collects steps; :meth:`finish` makes the program. Places are counted in runs.
+
+    Args:
+        plan: what is evaluated.
+        line: numbers in 64 bytes.
+        vectors: 64-byte vectors of a run.
+    """
+
+    def __init__(self, plan: Plan, line: int, vectors: int) -> None:
+        self.plan, self.line, self.vectors, self.lanes = plan, line, vectors, line * vectors
+        self.end = 0
+        self.starts = [self.take(size) for size in plan.sizes]
+        self.rows: list[list[int]] = []
+        self.flops = 0
+        self._places, self._numbers = _Kept(), _Kept()
+
+    def take(self, runs: int) -> int:
+        """Room for runs."""
+        start = self.end
+        self.end += runs
+        return start
+
+    def add(self, kind: int, count: int, *columns: int) -> None:
+        """Append a step as the kernel reads it, in numbers."""
+        row = [kind, count, *columns]
+        self.rows.append(row + [0] * (STEP_COLUMNS - len(row)))
+
+    def fill(self, to: int, runs: int) -> None:
+        """Zero runs."""
+        self.add(FILL, runs, to * self.lanes)
+
+    def dense(
+        self,
+        matrix: Floats,
+        results: Ints,
+        sources: Ints,
+        to: int,
+        source: int,
+        *,
+        add: bool = False,
+        times: tuple[int, int, int] = (1, 0, 0),
+    ) -> None:
+        """``results = sources @ matrix``; the places of both from ``to`` and ``source`` on.
+
+        ``times``: how often, and how far the results and the sources of the next time are.
+        """
+        terms, count = matrix.shape
+        often, to_next, source_next = times
+        if count == 0 or often == 0 or (add and terms == 0):
+            return
+        at = self.places(results), self.places(sources), self._numbers.place(np.ascontiguousarray(matrix).ravel())
+        steps = to_next * self.lanes, source_next * self.lanes
+        self.add(DENSE, often, to * self.lanes, source * self.lanes, 0, *steps, count, terms, *at, int(add))
+        self.flops += 2 * often * terms * count
+
+    def places(self, runs: Ints) -> int:
+        """Where a list of runs stands among the places."""
+        return self._places.place(np.asarray(runs, dtype=np.int64) * self.lanes)
+
+    def sparse(
+        self, stage: SparseStage, to: int, source: int, *, transposed: bool, add: bool, factor: float = 1
+    ) -> None:
+        """A sparse matrix or its transpose: rows with non-zeros in the same places share what they read."""
+        table = stage.sparse
+        axis = int(transposed)
+        rows, columns = table.coords[axis], table.coords[1 - axis]
+        order = np.lexsort((columns, rows))
+        rows, columns, values = rows[order], columns[order], table.values[order] * factor
+        begin = np.searchsorted(rows, np.arange(table.shape[axis] + 1))
+        alike: dict[bytes, list[int]] = {}
+        for row in range(table.shape[axis]):
+            alike.setdefault(columns[begin[row] : begin[row + 1]].tobytes(), []).append(row)
+        for chosen in alike.values():
+            read = slice(begin[chosen[0]], begin[chosen[0] + 1])
+            matrix = np.stack([values[begin[row] : begin[row + 1]] for row in chosen], axis=1)
+            self.dense(matrix, np.array(chosen), columns[read], to, source, add=add)
+
+    def finish(self, dtype: str) -> FieldProgram:
+        """Put the tables together."""
+        plan, line, lanes = self.plan, self.line, self.lanes
+        size = plan.sizes[plan.output]
+        buffer = self.end * lanes
+        totals = buffer + line * max(STRETCH * line, min(-(-size // line) * line, LONGEST))
+        operands = np.zeros((len(plan.operands), COLUMN_STRIDE + 1), dtype=np.int64)
+        operands[:, AT] = np.array(self.starts) * lanes
+        operands[:, SIZE] = plan.sizes
+        operands[:, COLUMN_STRIDE] = 1
+        operands[plan.output, OUTPUT] = totals
+        steps = np.array(self.rows, dtype=np.int64).reshape(-1, STEP_COLUMNS)
+        for table in (operands, steps):
+            table.flags.writeable = False
+        return FieldProgram(
+            vectors=self.vectors,
+            lanes=lanes,
+            tile_size=totals + size,
+            operands=operands,
+            buffer=buffer,
+            flops=self.flops,
+            values=self._numbers.array().astype(dtype),
+            steps=steps,
+            places=self._places.array().astype(np.int32),
+        )
+
+
+class _Kept:
+    """Arrays one after the other, each once."""
+
+    def __init__(self) -> None:
+        self._parts: list[npt.NDArray[Any]] = [np.zeros(0)]
+        self._found: dict[bytes, int] = {}
+        self._size = 0
+
+    def place(self, part: npt.NDArray[Any]) -> int:
+        """Where an array stands."""
+        key = part.tobytes()
+        if key not in self._found:
+            self._found[key] = self._size
+            self._parts.append(part)
+            self._size += part.size
+        return self._found[key]
+
+    def array(self) -> npt.NDArray[Any]:
+        """All of them."""
+        return np.concatenate(self._parts)

@@ -1,0 +1,72 @@
+"""How long a plan takes: a linear model of what it does a sample, with coefficients that were measured.
+
+``method="auto"`` compares methods by it. The coefficients are in ``speed.json``, written by ``tpnumba calibrate`` on
+the machine that is named there; on another one their ratios, which are all that counts, are much the same.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from tpnumba.plans.base import Plan
+from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.stages import FourierStage, LegendreStage, SparseStage, ThetaStage
+from tpnumba.plans.transform import Matrices, Transform
+from tpnumba.tables.quadrature import Grid
+
+#: The package's coefficients: seconds a unit of each amount, by backend, dtype and kind.
+COEFFICIENTS = "speed.json"
+
+
+def amounts(plan: Plan) -> tuple[str, tuple[float, ...]]:
+    """The kind of a plan, and how much of each thing that costs time it does a sample."""
+    numbers = float(sum(plan.sizes))
+    if isinstance(plan, Contraction):
+        pairs: dict[tuple[int | None, ...], list[tuple[int, ...]]] = {}
+        for path in plan.paths:
+            pairs.setdefault(path.segments[:2], []).append(path.coupling.degrees)
+        products = dense = terms = 0.0
+        for degrees in pairs.values():
+            outer = (2 * degrees[0][0] + 1) * (2 * degrees[0][1] + 1)
+            products += outer
+            dense += outer * sum(2 * triple[2] + 1 for triple in degrees)
+            terms += sum(_terms(*triple) for triple in degrees)
+        return "contraction", (1.0, numbers, float(len(pairs)), products, terms, dense)
+    assert isinstance(plan, Transform)
+    rows, columns = plan.domain.shape
+    maps = [linear_map for parts in plan.maps for linear_map in parts]
+    stages = [stage for linear_map in maps for stage in linear_map.stages]
+    sparse = float(sum(stage.flops for stage in stages if isinstance(stage, SparseStage)))
+    if isinstance(plan.domain, Matrices):
+        return "matrices", (1.0, numbers, sparse, float(len(plan.terms) * rows**3))
+    legendre = float(sum(stage.flops for stage in stages if isinstance(stage, LegendreStage)))
+    around = float(sum(stage.flops for stage in stages if isinstance(stage, FourierStage | ThetaStage)))
+    dense = float(sum((2 * stage.m_max + 1) * columns * rows for stage in stages if isinstance(stage, FourierStage)))
+    kind = "grid" if isinstance(plan.domain, Grid) else "torus"
+    return kind, (1.0, numbers, sparse, legendre, around, dense, float(rows * columns * len(maps)))
+
+
+@lru_cache(maxsize=2**16)
+def _terms(l1: int, l2: int, l3: int) -> int:
+    """About the number of non-zeros of a coupling: the triples of orders that add up to zero."""
+    return sum(max(0, min(l1, m + l2) - max(-l1, m - l2) + 1) for m in range(-l3, l3 + 1))
+
+
+@lru_cache(maxsize=4096)
+def seconds(plan: Plan, backend: str, dtype: str) -> float:
+    """About how long a sample takes; for a backend that was not measured, in operations."""
+    table = _coefficients().get(backend, {}).get(dtype)
+    if table is None:
+        return float(sum(plan.flops))
+    kind, done = amounts(plan)
+    return float(sum(each * amount for each, amount in zip(table[kind], done, strict=True)))
+
+
+@lru_cache(maxsize=1)
+def _coefficients() -> dict[str, Any]:
+    text = files("tpnumba.plans").joinpath(COEFFICIENTS).read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)["coefficients"]
+    return found

@@ -1,0 +1,95 @@
+"""Measuring the coefficients by which ``method="auto"`` compares methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+from tpnumba.backends import run
+from tpnumba.backends.namespaces import common_setting
+from tpnumba.plans.base import ITEMSIZE, Plan
+from tpnumba.plans.speed import amounts
+from tpnumba.studies.registry import cases
+from tpnumba.studies.timing import interleaved
+
+Floats = npt.NDArray[np.float64]
+#: One call of a plan should take about so long: enough for its own cost a call not to count.
+_CALL_SECONDS = 2e-3
+#: Plans that take longer a sample are not needed: other methods have long been quicker.
+_MOST_SECONDS = {"cpu": 2e-4, "generic": 1e-3}
+_MOST_SAMPLES = 4096
+
+
+def calibrate(
+    *, lmax: int, on_progress: Callable[[str, int, int], None] | None = None
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Time every plan of the registry, each output of it, on each backend that has kernels here, and fit the model.
+
+    Args:
+        lmax: cases for L = 1..lmax.
+        on_progress: called with a description, the number of groups of plans done, and their total.
+
+    Returns:
+        The coefficients, by backend, dtype and kind; and for each kind the median deviation of the fit, relative to
+        the time.
+    """
+    found: dict[str, Any] = {}
+    deviations: dict[str, float] = {}
+    jobs = [(backend, dtype) for backend in _MOST_SECONDS for dtype in ITEMSIZE]
+    for number, (backend, dtype) in enumerate(jobs):
+        times: dict[str, list[tuple[tuple[float, ...], float]]] = {}
+        for plan, seconds in _timed(lmax, backend, dtype):
+            kind, done = amounts(plan)
+            times.setdefault(kind, []).append((done, seconds))
+        for kind, rows in sorted(times.items()):
+            matrix, seconds_of = np.array([done for done, _ in rows]), np.array([time for _, time in rows])
+            # Relative deviations are what is to be small.
+            fitted, _ = nnls(matrix / seconds_of[:, None], np.ones(len(rows)))
+            found.setdefault(backend, {}).setdefault(dtype, {})[kind] = [float(f"{value:.3g}") for value in fitted]
+            deviation = np.median(np.abs(matrix @ fitted / seconds_of - 1))
+            deviations[f"{kind}, {backend}, {dtype}"] = float(deviation)
+        if on_progress is not None:
+            on_progress(f"{backend}, {dtype}", number + 1, len(jobs))
+    return found, deviations
+
+
+def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, float]]:
+    listed = [case for case in cases(lmax) if case.contender.product != "Clebsch-Gordan"]
+    too_long: set[tuple[str, str, str]] = set()
+    seen: set[Plan] = set()
+    for _, group in groupby(listed, key=lambda case: (case.setting.name, case.lmax)):
+        runs = {}
+        for case in group:
+            family = case.setting.name, case.contender.product, case.contender.method
+            product = case.build()
+            if family in too_long or not product.form.paths:
+                continue
+            for output in (2, 0):
+                plan = product.plan.adjoint(output)
+                if plan not in seen:
+                    seen.add(plan)
+                    runs[plan, family] = _call(plan, backend, dtype)
+        timed = interleaved(
+            {key: call for key, (call, _) in runs.items()}, repeats=5, repeat_seconds=_CALL_SECONDS, limit_seconds=20
+        )
+        for (plan, family), timing in timed.items():
+            seconds = timing.seconds / runs[plan, family][1]
+            if seconds > _MOST_SECONDS[backend]:
+                too_long.add(family)
+            yield plan, seconds
+
+
+def _call(plan: Plan, backend: str, dtype: str) -> tuple[Callable[[], object], int]:
+    """A call on as many samples as take a while, and their number."""
+    rng = np.random.default_rng(0)
+    flops = sum(plan.flops)
+    samples = int(np.clip(_CALL_SECONDS * 1e10 / max(flops, 1), 64, _MOST_SAMPLES))
+    operands = {i: rng.standard_normal((samples, plan.sizes[i])).astype(dtype) for i in plan.inputs}
+    setting = common_setting({str(i): array for i, array in operands.items()})
+    shape = (samples,)
+    return lambda: run(plan, operands, shape, shape, setting, backend=backend), samples
