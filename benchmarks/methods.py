@@ -161,6 +161,7 @@ def _measure(case: MethodCase, settings: MethodSettings) -> dict[str, Any]:
         fewest=min(settings.repeats, 3),
         limit_seconds=1.5,
     )
+    auto = _product(case.kind, case.setting, "auto", case.lmaxes[0])
     runs = [
         {
             "method": method,
@@ -175,7 +176,7 @@ def _measure(case: MethodCase, settings: MethodSettings) -> dict[str, Any]:
         }
         for (method, L), timing in timings.items()
     ]
-    return {"auto": _product(case.kind, case.setting, "auto", case.lmaxes[0]).method, "runs": runs}
+    return {"auto": auto.methods.choose("cpu", case.dtype)[0], "runs": runs}
 
 
 def _batch(flops: int, settings: MethodSettings) -> int:
