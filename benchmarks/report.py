@@ -28,10 +28,9 @@ of a peer (its layout of channels, its order of parities) are done outside the t
 
 The paper's way is that of the reference code of *The Price of Freedom* on its grid that grows with L, 2 L + 1 rings of
 2 (2 L + 1) points: harmonics at all points as one matrix. NumPy by hand, for the Gaunt product, does the same on the
-smallest grid that is exact. "The same plan" is tpnumba's reference backend, array operations of NumPy or of jax, by the method
-that tpnumba takes, or by that which `auto` takes for them if it is quicker. Errors
-of products on the sphere are measured against their sparse coefficients, those of Wigner D against harmonics of turned
-points.
+smallest grid that is exact. "The same plan" is tpnumba's reference backend, array operations of NumPy or of jax, by the
+method that tpnumba takes, or by that which `auto` takes for them if it is quicker. Errors of products on the sphere are
+measured against their sparse coefficients, those of Wigner D against harmonics of turned points.
 
 An error is the greatest deviation from float64, relative to the greatest number of the array. Expressivity counts the
 dimensions of the maps that one copy of each degree can reach."""
