@@ -6,7 +6,6 @@ A process of its own, as a peer has; all methods of a case are timed in turns.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import math
 import sys
@@ -36,8 +35,8 @@ _FLOPS = 1e9
 _FEWEST, _MOST = 512, 10_000
 #: Samples whose error is measured.
 _COMPARED = 8
-#: Above these the form alone of a product of fields takes long to build (at L = 16: 20 s).
-_HIGHEST = {"vector-cross": 12, "vector-dot": 12}
+#: Above these the coefficients of a product of fields have no kernel, and take seconds to list.
+_HIGHEST = {"vector-cross": 10, "vector-dot": 10}
 #: Degrees at which the sparse coefficients would be too many for a reference.
 _HIGHEST_DIRECT = 16
 
@@ -95,13 +94,14 @@ class MethodSettings:
 def _all(extent: Extent) -> Iterator[MethodCase]:
     yield MethodCase("growth", "gaunt", "MIMO", ("grid",), extent.growth, "float32")
     methods = {kind: registered(name).methods for kind, name in ON_SPHERE.items()}
-    for dtype in ("float32", "float64"):
-        for setting in reversed(SETTINGS):  # MIMO first: that is what grows
-            for kind, listed in methods.items():
-                beyond = extent.beyond if setting.name == "MIMO" and dtype == "float32" else ()
-                for L in (*range(1, extent.methods + 1), *beyond):
-                    if _HIGHEST.get(kind, L) >= L:
-                        yield MethodCase("methods", kind, setting.name, listed, (L,), dtype)
+    for setting in reversed(SETTINGS):  # MIMO first: that is what grows
+        for kind, listed in methods.items():
+            for L in range(1, extent.methods + 1):
+                for dtype in ("float32", "float64"):
+                    yield MethodCase("methods", kind, setting.name, listed, (L,), dtype)
+            for L in extent.beyond if setting.name == "MIMO" else ():
+                if L <= _HIGHEST.get(kind, max(extent.beyond)):
+                    yield MethodCase("methods", kind, setting.name, listed, (L,), "float32")
 
 
 @lru_cache(maxsize=64)
@@ -135,7 +135,6 @@ def _run(settings: MethodSettings, stream: TextIO) -> None:
         stream.flush()
         shown = ", ".join(f"{r['method']} {r['seconds'] * 1e6:.3g} us" for r in found.get("runs", ())) or reason
         print(f"[methods {number}/{len(listed)}] {case.name}: {status}, {shown}", file=sys.stderr, flush=True)
-        gc.collect()
 
 
 def _measure(case: MethodCase, settings: MethodSettings) -> dict[str, Any]:
