@@ -110,10 +110,10 @@ def methods_figure(document: Entry) -> Any:
         axis.set_title(ON_SPHERE[kind])
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
-        axis.xaxis.set_major_formatter(ticker.ScalarFormatter())
+        axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
         axis.grid(visible=True, which="major", alpha=0.4)
         if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=8)
+            axis.legend(fontsize=8, loc="upper left")
     for axis in panels[3:]:
         axis.set_xlabel("L")
     for axis in panels[::3]:

@@ -25,7 +25,7 @@ def method_summary(document: Entry) -> list[tuple[str, ...]]:
     if auto["cases"]:
         title = f"`auto` within {AUTO_SLACK - 1:.0%} of the fastest method: share of cases"
         within = f"{auto['cases'] - len(auto['misses'])} of {auto['cases']} cases"
-        rows.append((title, f"{AUTO_MUST:.0%}", "-", f"{auto['share']:.0%}", "yes" if auto["met"] else "no", within))
+        rows.append((title, f"{AUTO_MUST:.0%}", "-", f"{auto['share']:.1%}", "yes" if auto["met"] else "no", within))
     return rows
 
 
@@ -78,7 +78,7 @@ def _auto(document: Entry) -> list[str]:
         return []
     said = (
         f"Of {auto['cases']} cases `auto` took a method within {AUTO_SLACK - 1:.0%} of the fastest in "
-        f"{auto['share']:.0%} (bar: {AUTO_MUST:.0%}). The others:"
+        f"{auto['share']:.1%} (bar: {AUTO_MUST:.0%}). The others:"
     )
     rows = [
         (
@@ -96,19 +96,19 @@ def _auto(document: Entry) -> list[str]:
 
 def _times(cases: list[Entry]) -> list[str]:
     parts = ["### Every method", "Microseconds a sample, with the error in brackets; `auto` takes the one in bold."]
-    timed = [case for case in cases if case["study"] == "methods" and case["status"] == "timed"]
-    for said, group in groupby(timed, key=lambda case: (case["kind"], case["setting"], case["dtype"])):
-        rows: list[tuple[str, ...]] = []
-        methods: tuple[str, ...] = ()
-        for case in group:
-            methods, first = tuple(case["methods"]), case["runs"][0]
-            shown = {run["method"]: _shown(run, case["auto"]) for run in case["runs"]}
-            cells = (shown[method] for method in methods)
-            rows.append(
-                (str(first["lmax"]), f"{first['batch']:,}", *cells, str(first["paths"]), str(first["expressivity"]))
-            )
-        head = ("L", "batch", *methods, "paths", "expressivity")
-        parts += [f"#### {', '.join((ON_SPHERE[said[0]], *said[1:]))}", table(head, rows)]
+    tables: dict[tuple[str, ...], list[Entry]] = {}
+    for case in cases:
+        if case["study"] == "methods" and case["status"] == "timed":
+            tables.setdefault((ON_SPHERE[case["kind"]], case["setting"], case["dtype"]), []).append(case)
+    for title, listed in tables.items():
+        rows = []
+        for case in listed:
+            first = case["runs"][0]
+            times = (_shown(run, case["auto"]) for run in case["runs"])
+            extent = (str(first[key]) for key in ("paths", "expressivity"))
+            rows.append((str(first["lmax"]), f"{first['batch']:,}", *times, *extent))
+        head = ("L", "batch", *listed[0]["methods"], "paths", "expressivity")
+        parts += [f"#### {', '.join(title)}", table(head, rows)]
     return parts
 
 

@@ -99,9 +99,9 @@ def _all(extent: Extent) -> Iterator[MethodCase]:
             for L in range(1, extent.methods + 1):
                 for dtype in ("float32", "float64"):
                     yield MethodCase("methods", kind, setting.name, listed, (L,), dtype)
-            for L in extent.beyond if setting.name == "MIMO" else ():
-                if L <= _HIGHEST.get(kind, max(extent.beyond)):
-                    yield MethodCase("methods", kind, setting.name, listed, (L,), "float32")
+            for degree in extent.beyond if setting.name == "MIMO" else ():
+                if degree <= _HIGHEST.get(kind, degree):
+                    yield MethodCase("methods", kind, setting.name, listed, (degree,), "float32")
 
 
 @lru_cache(maxsize=64)
