@@ -11,7 +11,7 @@ class Bar:
 
     Attributes:
         must_numpy: against the hand-written NumPy, if that is another number.
-        against: the peers that are judged; those beside them are only shown. None: all that do the work.
+        against: the peers that are asked, and judged. None: all that do the work.
     """
 
     title: str

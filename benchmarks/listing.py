@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from benchmarks.bars import DOUBLE, FULL, GRADIENT, GROWTH_DEGREES, SINGLE
 from benchmarks.kinds import ON_SPHERE
+from benchmarks.peers import PEERS
 from benchmarks.point_works import harmonics, rotations
 from benchmarks.product_works import channelwise, connected, full, sphere
 from benchmarks.works import Task, Work
@@ -47,25 +48,31 @@ QUICK = Extent(
 )
 
 
-def works(extent: Extent, patterns: tuple[str, ...] = ("*",), kinds: Iterable[str] | None = None) -> list[Work]:
+def works(extent: Extent, patterns: tuple[str, ...] = ("*",), peer: str | None = None) -> list[Work]:
     """The works that match, in the order in which they are run: every bar gets numbers early, small before large.
 
     Args:
-        kinds: what is asked for at all; None: everything.
+        peer: only what it does, and what some bar asks of it.
     """
     return [
         work
         for work in _all(extent)
-        if (kinds is None or work.kind in kinds) and any(fnmatchcase(work.name, pattern) for pattern in patterns)
+        if (peer is None or _is_asked(work, peer)) and any(fnmatchcase(work.name, pattern) for pattern in patterns)
     ]
+
+
+def _is_asked(work: Work, peer: str) -> bool:
+    return work.kind in PEERS[peer].kinds and any(bar.against is None or peer in bar.against for bar in work.bars)
 
 
 def _all(extent: Extent) -> Iterator[Work]:
     yield from rotations(8, extent.rotations)
     yield from harmonics(extent.harmonics, extent.points)
     for task in (Task.FORWARD, Task.BACKWARD):
-        for kind in ON_SPHERE:
-            yield from sphere(kind, extent.gaunt if kind == "gaunt" else extent.sphere, extent.batch, task)
+        for lmax in range(1, extent.sphere + 1):
+            yield from (sphere(kind, lmax, extent.batch, task) for kind in ON_SPHERE)
+    for lmax in range(extent.sphere + 1, extent.gaunt + 1):
+        yield sphere("gaunt", lmax, extent.batch, Task.FORWARD)
     yield from channelwise(extent.share)
     yield from connected(extent.share)
     mimo, single = ("mimo-natural", "mimo-all"), ("simo", "siso")

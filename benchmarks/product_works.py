@@ -231,24 +231,24 @@ def connected(share: float) -> Iterator[ProductWork]:
         )
 
 
-def sphere(kind: str, lmax: int, batch: int, task: Task) -> Iterator[ProductWork]:
+def sphere(kind: str, lmax: int, batch: int, task: Task) -> ProductWork:
     """A product on the sphere, in float32."""
-    for L in range(1, lmax + 1):
-        p = on_sphere(kind, L)
-        if kind == "gaunt":
-            bars = (GAUNT_FIRST if L == 1 else GAUNT, *((PAPER,) if 2 <= L <= 8 else ()))
-        else:
-            bars = (SAME_PLAN,)
-        yield ProductWork(
-            group=kind,
-            size=str(L),
-            kind=kind,
-            in1=str(p.irreps_in1),
-            in2=str(p.irreps_in2),
-            out=str(p.irreps_out),
-            batch=batch,
-            task=task,
-            dtype="float32",
-            bars=bars if task is Task.FORWARD else (SPHERE_GRADIENT,),
-            lmax=L,
-        )
+    p = on_sphere(kind, lmax)
+    bars: tuple[Bar, ...] = (SAME_PLAN,)
+    if task is Task.BACKWARD:
+        bars = (SPHERE_GRADIENT,)
+    elif kind == "gaunt":
+        bars = (GAUNT_FIRST if lmax == 1 else GAUNT, *((PAPER,) if 2 <= lmax <= 8 else ()))
+    return ProductWork(
+        group=kind,
+        size=str(lmax),
+        kind=kind,
+        in1=str(p.irreps_in1),
+        in2=str(p.irreps_in2),
+        out=str(p.irreps_out),
+        batch=batch,
+        task=task,
+        dtype="float32",
+        bars=bars,
+        lmax=lmax,
+    )

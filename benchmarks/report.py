@@ -177,10 +177,10 @@ def _times(document: Entry) -> list[str]:
     parts = []
     listed = {(work["peer"], work["name"]): work for work in document["works"]}
     names = {work["name"]: work for work in document["works"]}
-    for (group, task, dtype), grouped in groupby(
-        names.values(), key=lambda work: (work["group"], work["task"], work["dtype"])
-    ):
-        members = list(grouped)
+    tables: dict[tuple[str, ...], list[Entry]] = {}
+    for work in names.values():
+        tables.setdefault((work["group"], work["task"], work["dtype"]), []).append(work)
+    for title, members in tables.items():
         asked = {peer for peer, name in listed for member in members if name == member["name"]}
         peers = [peer for peer in document["peers"] if peer in asked]
         rows = []
@@ -196,7 +196,7 @@ def _times(document: Entry) -> list[str]:
         for peer in peers:
             labels += [document["peers"][peer]["label"], *(["NumPy `out=`"] if peer == "numpy" else [])]
         head = ("size", "batch", "tpnumba", "tpnumba `out=`", *labels, "paths", "expressivity")
-        parts += [f"### {group}, {task}, {dtype}", table(head, rows)]
+        parts += [f"### {', '.join(title)}", table(head, rows)]
     return parts
 
 

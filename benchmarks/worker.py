@@ -64,7 +64,7 @@ class Settings:
     @property
     def works(self) -> list[Work]:
         """The works, in their order."""
-        return works(QUICK if self.quick else Extent(), self.patterns, PEERS[self.peer].kinds)
+        return works(QUICK if self.quick else Extent(), self.patterns, self.peer)
 
 
 class _TooLong(BaseException):

@@ -55,9 +55,11 @@ class Peer:
     share: float = 1.0
 
 
+_BESIDE_GAUNT = tuple(kind for kind in ON_SPHERE if kind != "gaunt")
+
 PEERS = {
     "numpy": Peer("hand_written", "NumPy by hand", ("numpy",), (*CLEBSCH_GORDAN, "gaunt")),
-    "numpy-plan": Peer("numpy_plan", "NumPy, same plan", ("numpy",), tuple(ON_SPHERE), share=0.5),
+    "numpy-plan": Peer("numpy_plan", "NumPy, same plan", ("numpy",), _BESIDE_GAUNT, share=0.75),
     "opt-einsum": Peer("opt_einsum", "opt_einsum", ("opt-einsum", "numpy"), ("gaunt",), share=0.5),
     "sphericart": Peer("sphericart", "sphericart", ("sphericart",), ("harmonics",), share=0.5),
     "e3nn": Peer("e3nn", "e3nn", ("e3nn", "torch"), (*CLEBSCH_GORDAN, "harmonics", "wigner-d")),
@@ -65,7 +67,7 @@ PEERS = {
     "e3nn-jax": Peer("e3nn_jax", "e3nn-jax", ("e3nn-jax", "jax", "jaxlib")),
     "e3nn-jax-grid": Peer("e3nn_jax_grid", "e3nn-jax, grid", ("e3nn-jax", "jax", "jaxlib"), ("gaunt",), share=0.5),
     "jax-dense": Peer("jax_dense", "jax, dense grid", ("jax", "jaxlib"), ("gaunt",), share=0.5),
-    "jax-plan": Peer("jax_plan", "jax, same plan", ("jax", "jaxlib"), tuple(ON_SPHERE), share=0.5),
+    "jax-plan": Peer("jax_plan", "jax, same plan", ("jax", "jaxlib"), tuple(ON_SPHERE)),
     "e3j": Peer("e3j", "e3j", ("e3j", "jax", "jaxlib")),
     "cue-torch": Peer("cue_torch", "cuEquivariance, torch", ("cuequivariance", "cuequivariance-torch", "torch")),
     "cue-jax": Peer("cue_jax", "cuEquivariance, jax", ("cuequivariance", "cuequivariance-jax", "jax", "jaxlib")),
