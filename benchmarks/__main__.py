@@ -51,9 +51,9 @@ def main() -> int:
     wrong = [work for work in document["works"] if work["status"] == "wrong"]
     for work in wrong:
         print(f"wrong: {work['peer']}, {work['name']}: {work['reason']}", file=sys.stderr)
-    failed = [case for case in document["methods"] if case["status"] == "failed"]
+    failed = [case for case in document["methods"] if case["status"] in ("failed", "wrong")]
     for case in failed:
-        print(f"failed: {case['name']}: {case['reason']}", file=sys.stderr)
+        print(f"{case['status']}: {case['name']}: {case['reason']}", file=sys.stderr)
     return 1 if wrong or failed else 0
 
 

@@ -71,8 +71,8 @@ def _all(extent: Extent) -> Iterator[Work]:
     for task in (Task.FORWARD, Task.BACKWARD):
         for lmax in range(1, extent.sphere + 1):
             yield from (sphere(kind, lmax, extent.batch, task) for kind in ON_SPHERE)
-    for lmax in range(extent.sphere + 1, extent.gaunt + 1):
-        yield sphere("gaunt", lmax, extent.batch, Task.FORWARD)
+        for lmax in range(extent.sphere + 1, extent.gaunt + 1) if task is Task.FORWARD else ():
+            yield sphere("gaunt", lmax, extent.batch, task)
     yield from channelwise(extent.share)
     yield from connected(extent.share)
     mimo, single = ("mimo-natural", "mimo-all"), ("simo", "siso")

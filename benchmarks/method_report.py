@@ -36,7 +36,7 @@ def method_sections(document: Entry, figure_name: str) -> list[str]:
         return []
     parts = ["## The methods", f"![time against L for each method]({figure_name})"]
     parts += [*_growth(document), *_auto(document), *_times(cases)]
-    untimed = [case for case in cases if case["status"] in ("not run", "failed")]
+    untimed = [case for case in cases if case["status"] not in ("timed", "empty")]
     for reason, group in groupby(untimed, key=lambda case: case["reason"]):
         parts.append(f"Not run: {', '.join(case['name'] for case in group)} ({reason}).")
     return parts

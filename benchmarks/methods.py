@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.kinds import ON_SPHERE
 from benchmarks.listing import QUICK, Extent
 from benchmarks.product_works import build, registered
-from benchmarks.worker import settle
+from benchmarks.worker import ROUNDINGS, settle
 from benchmarks.works import Array
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.products.base import Operator
@@ -130,6 +130,9 @@ def _run(settings: MethodSettings, stream: TextIO) -> None:
             status, reason = "empty", "nothing is coupled"
         else:
             found = _measure(case, settings)
+            greatest = max(run["error"] for run in found["runs"])
+            if not greatest <= ROUNDINGS * np.finfo(case.dtype).eps:
+                status, reason = "wrong", f"a deviation of {greatest:.1e} of the greatest number"
         line = {**asdict(case), "name": case.name, "status": status, "reason": reason, **found}
         stream.write(json.dumps(line) + "\n")
         stream.flush()

@@ -28,7 +28,7 @@ from tpnumba.studies.timing import interleaved
 COMPARED = 64
 #: Sums of up to some thousand terms, whose rounding grows as the root of their number; a wrong order, factor or sign
 #: is off by the size of the numbers themselves.
-_ROUNDINGS = 200
+ROUNDINGS = 200
 #: A rest between two functions, in seconds, in which threads that still spin for work fall asleep.
 _REST = 0.005
 _PAGE = 4096
@@ -215,7 +215,7 @@ def _check(name: str, found: tuple[Any, ...], run: Run, wanted: tuple[Array, ...
         if rows.shape != expected.shape:
             raise _WrongError(f"{name} gave {rows.shape[1]} columns, {expected.shape[1]} were expected")
         greatest = max(greatest, float(np.max(np.abs(rows - expected)) / np.max(np.abs(expected))))
-    if not greatest <= _ROUNDINGS * np.finfo(work.dtype).eps:
+    if not greatest <= ROUNDINGS * np.finfo(work.dtype).eps:
         raise _WrongError(f"{name} deviates by {greatest:.1e} of the greatest number")
     return greatest
 

@@ -65,7 +65,7 @@ PEERS = {
     "e3nn": Peer("e3nn", "e3nn", ("e3nn", "torch"), (*CLEBSCH_GORDAN, "harmonics", "wigner-d")),
     "e3nn-compile": Peer("e3nn_compile", "e3nn, torch.compile", ("e3nn", "torch")),
     "e3nn-jax": Peer("e3nn_jax", "e3nn-jax", ("e3nn-jax", "jax", "jaxlib")),
-    "e3nn-jax-grid": Peer("e3nn_jax_grid", "e3nn-jax, grid", ("e3nn-jax", "jax", "jaxlib"), ("gaunt",), share=0.5),
+    "e3nn-jax-grid": Peer("e3nn_jax_grid", "e3nn-jax, grid", ("e3nn-jax", "jax", "jaxlib"), ("gaunt",), share=0.75),
     "jax-dense": Peer("jax_dense", "jax, dense grid", ("jax", "jaxlib"), ("gaunt",), share=0.5),
     "jax-plan": Peer("jax_plan", "jax, same plan", ("jax", "jaxlib"), tuple(ON_SPHERE)),
     "e3j": Peer("e3j", "e3j", ("e3j", "jax", "jaxlib")),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import pytest
 
+from benchmarks import methods
 from benchmarks.growth import choices, exponents, growth_verdicts
 from benchmarks.kinds import ON_SPHERE
 from benchmarks.methods import MethodSettings
@@ -81,6 +85,33 @@ def test_every_method_of_every_product_on_the_sphere_is_a_case() -> None:
     assert wanted <= found
     assert {L for *_, L in found - wanted} == {10, 12, 16}
     assert [product.name for product in PRODUCTS if len(product.methods) == 1] == ["Clebsch-Gordan"]
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.0, "timed"), (1.001, "wrong")])
+def test_a_method_that_computes_something_else_is_noticed(
+    factor: float, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = methods._product
+
+    class Spoiled:
+        def __init__(self, p: object) -> None:
+            self.p = p
+
+        def __call__(self, *samples: object, **named: object) -> object:
+            return self.p(*samples, **named) * factor
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.p, name)
+
+    def spoil(kind: str, setting: str, method: str, lmax: int) -> object:
+        found = product(kind, setting, method, lmax)
+        return Spoiled(found) if method == "grid" else found
+
+    monkeypatch.setattr(methods, "_product", spoil)
+    settings = MethodSettings(True, ("methods-gaunt-mimo-2-float64",), threads=1, repeats=1, seconds=60.0)
+    stream = io.StringIO()
+    methods._run(settings, stream)
+    assert json.loads(stream.getvalue())["status"] == status
 
 
 def test_cases_are_chosen_by_patterns() -> None:
