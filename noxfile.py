@@ -37,10 +37,10 @@ def namespaces(session: nox.Session) -> None:
 
 @nox.session
 def bench_peers(session: nox.Session) -> None:
-    """Time against every peer that can be installed, into ``benchmarks/results``; takes about 25 minutes."""
+    """Time against every peer that can be installed, into ``benchmarks/results``; takes about 35 minutes."""
     session.install("torch==2.13.0")  # as above
     session.install(".[bench]")
-    for peer in (["e3nn==0.6.*"], ["jax", "e3nn-jax"], ["e3j"], ["cuequivariance", *CUE_FACES]):
+    for peer in (["e3nn==0.6.*"], ["sphericart==2.*"], ["jax", "e3nn-jax"], ["e3j"], ["cuequivariance", *CUE_FACES]):
         try:
             session.install(*peer)
         except CommandFailed:

@@ -9,10 +9,13 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import figure
+from benchmarks.figures import figure, methods_figure
+from benchmarks.growth import choices, exponents, growth_verdicts
+from benchmarks.methods import MethodSettings
 from benchmarks.peers import PEERS
 from benchmarks.report import markdown
 from benchmarks.verdicts import roofline_verdicts, verdicts
@@ -26,7 +29,7 @@ _GRACE = 120.0
 
 
 def main() -> int:
-    """Run the benchmark; the exit status is 1 if a result was wrong."""
+    """Run the benchmark; the exit status is 1 if a result was wrong, or a method of ours failed."""
     options = _read_options()
     machine = describe_machine()
     works_and_peers = [_run_peer(name, options, int(machine["cores"])) for name in options.peers]
@@ -39,21 +42,28 @@ def main() -> int:
         "works": [work for _, works in works_and_peers for work in works],
     }
     document["bars"] = verdicts(document["works"])
+    document["methods"] = _run_methods(options, int(machine["cores"]))
+    document["exponents"] = exponents(document["methods"])
+    document["growth"] = growth_verdicts(document["methods"])
+    document["auto"] = choices(document["methods"])
     document["roofline"] = roofline_verdicts(document["works"], document["peers"])
     _write(document, options.output)
     wrong = [work for work in document["works"] if work["status"] == "wrong"]
     for work in wrong:
         print(f"wrong: {work['peer']}, {work['name']}: {work['reason']}", file=sys.stderr)
-    return 1 if wrong else 0
+    failed = [case for case in document["methods"] if case["status"] in ("failed", "wrong")]
+    for case in failed:
+        print(f"{case['status']}: {case['name']}: {case['reason']}", file=sys.stderr)
+    return 1 if wrong or failed else 0
 
 
 def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="tpnumba against its peers, on the CPU.")
     parser.add_argument("--quick", action="store_true", help="few degrees, small batches, few repeats")
-    parser.add_argument("--cases", nargs="+", default=["*"], metavar="PATTERN", help="such as 'mimo-natural-*'")
+    parser.add_argument("--cases", nargs="+", default=["*"], metavar="PATTERN", help="such as 'gaunt-*' 'methods-*'")
     parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(PEERS), metavar="PEER")
     parser.add_argument("--repeats", type=int, help="of each time; 9, or 3 if quick")
-    parser.add_argument("--minutes", type=float, default=4.0, help="for each peer")
+    parser.add_argument("--minutes", type=float, default=4.0, help="for each peer (some have half) and our methods")
     parser.add_argument("--prepare-seconds", type=float, default=30.0, help="for a peer to build and compile a case")
     parser.add_argument("--output", type=Path, default=_RESULTS, metavar="FOLDER")
     options = parser.parse_args()
@@ -71,30 +81,55 @@ def _run_peer(name: str, options: argparse.Namespace, threads: int) -> tuple[dic
         threads=threads,
         repeats=options.repeats,
         prepare_seconds=options.prepare_seconds,
-        peer_seconds=60 * options.minutes,
+        peer_seconds=60 * options.minutes * PEERS[name].share,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lines"
-        command = [sys.executable, "-m", "benchmarks.worker", settings.write(), str(path)]
-        try:
-            code = subprocess.run(
-                command, env=_environment(threads), timeout=settings.peer_seconds + _GRACE, check=False
-            ).returncode
-            ended = f"its process ended with code {code}"
-        except subprocess.TimeoutExpired:
-            code, ended = 1, "its process did not end and was stopped"
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     about = {"label": PEERS[name].label, "missing": None, "versions": {}, "roofline": None}
+    if not settings.works:
+        return about, []
+    lines, ended = _run_process("benchmarks.worker", settings.write(), settings.peer_seconds, threads)
     works = []
     for line in lines:
         if line.pop("line") == "peer":
             about |= {key: line[key] for key in ("missing", "versions", "roofline")}
         else:
             works.append(line)
-    if about["missing"] is None and code != 0:
+    if about["missing"] is None and ended is not None:
         for work in settings.works[len(works) :]:
             works.append({"peer": name, **work.describe(), "status": "failed", "reason": ended, "times": {}})
     return about, works
+
+
+def _run_methods(options: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
+    """The study of methods, case by case; it has the time of a peer."""
+    settings = MethodSettings(
+        quick=options.quick,
+        patterns=tuple(options.cases),
+        threads=threads,
+        repeats=options.repeats // 2 + 1,
+        seconds=60 * options.minutes,
+    )
+    cases = settings.cases
+    if not cases:
+        return []
+    lines, ended = _run_process("benchmarks.methods", settings.write(), settings.seconds, threads)
+    missing = [{**asdict(case), "name": case.name, "status": "failed", "reason": ended} for case in cases[len(lines) :]]
+    return lines + missing
+
+
+def _run_process(module: str, settings: str, seconds: float, threads: int) -> tuple[list[dict[str, Any]], str | None]:
+    """The lines that a process wrote, and how it ended if not well."""
+    ended = None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lines"
+        command = [sys.executable, "-m", module, settings, str(path)]
+        try:
+            code = subprocess.run(command, env=_environment(threads), timeout=seconds + _GRACE, check=False).returncode
+            if code != 0:
+                ended = f"its process ended with code {code}"
+        except subprocess.TimeoutExpired:
+            ended = "its process did not end and was stopped"
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return lines, ended
 
 
 def _environment(threads: int) -> dict[str, str]:
@@ -121,8 +156,12 @@ def _write(document: dict[str, Any], folder: Path) -> None:
     quick = "-quick" if document["quick"] else ""  # not in the place of a whole run
     stem = str(folder / f"cpu-{processor or 'unknown'}{quick}")
     write_whole(f"{stem}.json", lambda stream: stream.write(json.dumps(document, indent=1).encode()))
-    write_whole(f"{stem}.md", lambda stream: stream.write(markdown(document, f"{Path(stem).name}.png").encode()))
+    names = f"{Path(stem).name}.png", f"{Path(stem).name}-methods.png"
+    write_whole(f"{stem}.md", lambda stream: stream.write(markdown(document, *names).encode()))
     write_whole(f"{stem}.png", lambda stream: figure(document).savefig(stream, format="png", dpi=110))
+    if document["methods"]:
+        drawing = methods_figure(document)
+        write_whole(f"{stem}-methods.png", lambda stream: drawing.savefig(stream, format="png", dpi=110))
     print(f"{stem}.md", file=sys.stderr)
 
 

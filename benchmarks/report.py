@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from benchmarks.bars import BARS, ROOFLINE_AIM, ROOFLINE_MUST
+from benchmarks.method_report import method_sections, method_summary
 from benchmarks.peers import PEERS
+from benchmarks.tables import table
 from benchmarks.worker import COMPARED
-from benchmarks.works import BARS, ROOFLINE_AIM, ROOFLINE_MUST
 
 Entry = dict[str, Any]
 
@@ -24,12 +26,21 @@ Backward is the gradients of all operands for a given cotangent: `vjp` here, `to
 recorded before, or a jitted vjp of jax, which for bilinear products needs no forward pass. Permutations into the order
 of a peer (its layout of channels, its order of parities) are done outside the time. Threads that wait do so asleep.
 
+The paper's way is that of the reference code of *The Price of Freedom* on its grid that grows with L, 2 L + 1 rings of
+2 (2 L + 1) points: harmonics at all points as one matrix. NumPy by hand, for the Gaunt product, does the same on the
+smallest grid that is exact. "The same plan" is tpnumba's reference backend, array operations of NumPy or of jax, by the
+method that tpnumba takes, or by that which `auto` takes for them if it is quicker. Errors of products on the sphere are
+measured against their sparse coefficients, those of Wigner D against harmonics of turned points.
+
 An error is the greatest deviation from float64, relative to the greatest number of the array. Expressivity counts the
 dimensions of the maps that one copy of each degree can reach."""
 
+_TIMES = """\
+In ms, with the error in brackets; of a peer also how many times as long as tpnumba in the same process it takes."""
 
-def markdown(document: Entry, figure_name: str) -> str:
-    """The whole report."""
+
+def markdown(document: Entry, figure_name: str, methods_name: str) -> str:
+    """The whole report; the names are those of the files of its figures."""
     works = document["works"]
     parts = [f"# tpnumba and its peers on {document['machine']['processor']}"]
     if document["quick"]:
@@ -37,15 +48,10 @@ def markdown(document: Entry, figure_name: str) -> str:
     parts += [f"![times and ratios]({figure_name})", "## The machine and the packages", _machine(document)]
     parts += ["## How it was measured", _METHOD.format(compared=COMPARED)]
     parts += ["## The bars", _summary(document), *_bars(document), *_roofline(document)]
-    parts += ["## Every time", "In ms; in brackets how many times as long as tpnumba in the same process."]
-    parts += _times(document)
+    parts += method_sections(document, methods_name)
+    parts += ["## Every time", _TIMES, *_times(document)]
     parts += ["## What is missing", _missing(document, works)]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _machine(document: Entry) -> str:
@@ -58,7 +64,7 @@ def _machine(document: Entry) -> str:
         rows.append(("copy bandwidth", f"{limits['bytes_per_second'] / 1e9:.1f} GB/s (read and written together)"))
         for dtype, rate in limits["flops_per_second"].items():
             rows.append((f"multiply-add, {dtype}", f"{rate / 1e9:.0f} GFLOP/s"))
-    return _table(("what", "value"), rows)
+    return table(("what", "value"), rows)
 
 
 def _limits(document: Entry) -> Entry | None:
@@ -66,7 +72,7 @@ def _limits(document: Entry) -> Entry | None:
 
 
 def _summary(document: Entry) -> str:
-    rows = []
+    rows: list[Sequence[str]] = []
     for bar in BARS:
         judged = [entry for entry in document["bars"] if entry["bar"] == bar.title]
         if judged:
@@ -78,7 +84,8 @@ def _summary(document: Entry) -> str:
         lowest = f"{min(entry['share'] for entry in judged):.0%}"
         title = "share of the roofline, MIMO L = 4..8, `out=`"
         rows.append((title, f"{ROOFLINE_MUST:.0%}", f"{ROOFLINE_AIM:.0%}", lowest, *_counts(judged)))
-    return _table(("work", "must", "aim", "lowest", "must met", "aim met"), rows)
+    rows += method_summary(document)
+    return table(("work", "must", "aim", "worst", "must met", "aim met"), rows)
 
 
 def _counts(judged: list[Entry]) -> tuple[str, str]:
@@ -131,12 +138,12 @@ def _bars(document: Entry) -> list[str]:
                     _verdict(entry),
                     f"{ours['error']:.0e}",
                     f"{theirs['error']:.0e}",
-                    str(work["paths"]),
-                    str(work["expressivity"]),
+                    _number(work["paths"]),
+                    _number(work["expressivity"]),
                 )
             )
         if rows:
-            parts += [f"### {bar.title}", _table(head, rows)]
+            parts += [f"### {bar.title}", table(head, rows)]
     return parts
 
 
@@ -163,30 +170,33 @@ def _roofline(document: Entry) -> list[str]:
             )
         )
     head = ("work", "`out=`, ms", "ms to copy", "ms to compute", "share", "must", "aim", "verdict")
-    return ["### Share of the roofline", _table(head, rows)]
+    return ["### Share of the roofline", table(head, rows)]
 
 
 def _times(document: Entry) -> list[str]:
-    peers = [name for name, about in document["peers"].items() if about["missing"] is None]
     parts = []
     listed = {(work["peer"], work["name"]): work for work in document["works"]}
     names = {work["name"]: work for work in document["works"]}
-    for (group, task, dtype), members in groupby(
-        names.values(), key=lambda work: (work["group"], work["task"], work["dtype"])
-    ):
+    tables: dict[tuple[str, ...], list[Entry]] = {}
+    for work in names.values():
+        tables.setdefault((work["group"], work["task"], work["dtype"]), []).append(work)
+    for title, members in tables.items():
+        asked = {peer for peer, name in listed for member in members if name == member["name"]}
+        peers = [peer for peer in document["peers"] if peer in asked]
         rows = []
         for member in members:
             found = [listed.get((peer, member["name"])) for peer in peers]
             first: Entry = next((work["times"] for work in found if work and work["status"] == "timed"), {})
-            row = [member["size"], f"{member['batch']:,}", _ms(first.get("tpnumba")), _ms(first.get("tpnumba out="))]
+            ours = (_with_error(first.get(name)) for name in ("tpnumba", "tpnumba out="))
+            row = [member["size"], f"{member['batch']:,}", *ours]
             for peer, work in zip(peers, found, strict=True):
                 row += _cells(peer, work)
-            rows.append((*row, str(member["paths"]), str(member["expressivity"])))
+            rows.append((*row, *(_number(member[key]) for key in ("paths", "expressivity"))))
         labels = []
         for peer in peers:
             labels += [document["peers"][peer]["label"], *(["NumPy `out=`"] if peer == "numpy" else [])]
         head = ("size", "batch", "tpnumba", "tpnumba `out=`", *labels, "paths", "expressivity")
-        parts += [f"### {group}, {task}, {dtype}", _table(head, rows)]
+        parts += [f"### {', '.join(title)}", table(head, rows)]
     return parts
 
 
@@ -195,10 +205,21 @@ def _cells(peer: str, work: Entry | None) -> list[str]:
     times = work["times"] if work else {}
     if peer in times:
         against = times[peer]["seconds"] / times["tpnumba"]["seconds"]
-        shown = f"{_ms(times[peer])} ({_times_as(against)})"
+        shown = _with_error(times[peer], _times_as(against))
     else:
         shown = work["status"] if work else "-"
-    return [shown, _ms(times.get("numpy out="))] if peer == "numpy" else [shown]
+    return [shown, _with_error(times.get("numpy out="))] if peer == "numpy" else [shown]
+
+
+def _with_error(timing: Entry | None, more: str = "") -> str:
+    if timing is None:
+        return "-"
+    error = f"{timing['error']:.0e}"
+    return f"{_ms(timing)} ({f'{more}, {error}' if more else error})"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
 
 
 def _missing(document: Entry, works: list[Entry]) -> str:

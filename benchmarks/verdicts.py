@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.bars import BARS, ROOFLINE_AIM, ROOFLINE_DEGREES, ROOFLINE_MUST, Bar
 from benchmarks.peers import PEERS
-from benchmarks.works import BARS, ROOFLINE_AIM, ROOFLINE_DEGREES, ROOFLINE_MUST
 
 Entry = dict[str, Any]
 
 
 def verdicts(works: list[Entry]) -> list[Entry]:
-    """For each work the fastest peer, the ratio to it, and how that stands to the bar of the work.
+    """For each work and bar of it the fastest peer, the ratio to it, and how that stands to the bar.
 
     A ratio is of two times of one process. Both make their result anew: that is what every peer can do.
     """
@@ -19,30 +19,33 @@ def verdicts(works: list[Entry]) -> list[Entry]:
     found = []
     for name in dict.fromkeys(work["name"] for work in works):
         same = [work for work in works if work["name"] == name]
-        timed = {work["peer"]: work for work in same if work["status"] == "timed"}
-        ratios = {peer: ratio(work, peer) for peer, work in timed.items()}
-        bar = bars[same[0]["bar"]]
-        musts = {peer: bar.must_numpy or bar.must if peer == "numpy" else bar.must for peer in ratios}
-        short = {peer: ratios[peer] / musts[peer] for peer in ratios if ratios[peer] < musts[peer]}
-        entry = {
-            "work": name,
-            "bar": bar.title,
-            "must": bar.must,
-            "must_numpy": bar.must_numpy,
-            "aim": bar.aim,
-            "fastest": min(ratios, key=lambda peer: ratios[peer]) if ratios else None,
-            "ratios": ratios,
-            "met_must": bool(ratios) and not short,
-            "met_aim": bool(ratios) and min(ratios.values()) >= bar.aim,
-            "shortfall": None,
-        }
-        if short:
-            worst = min(short, key=lambda peer: short[peer])
-            entry["shortfall"] = f"{ratios[worst]:.2g}x of {musts[worst]:g}x against {PEERS[worst].label}"
-        elif not ratios:
-            entry["shortfall"] = "no peer was timed"
-        found.append(entry)
+        timed = {work["peer"]: ratio(work, work["peer"]) for work in same if work["status"] == "timed"}
+        found += [_verdict(name, bars[title], timed) for title in same[0]["bars"]]
     return found
+
+
+def _verdict(name: str, bar: Bar, timed: dict[str, float]) -> Entry:
+    ratios = {peer: times for peer, times in timed.items() if bar.against is None or peer in bar.against}
+    musts = {peer: bar.must_numpy or bar.must if peer == "numpy" else bar.must for peer in ratios}
+    short = {peer: ratios[peer] / musts[peer] for peer in ratios if ratios[peer] < musts[peer]}
+    entry = {
+        "work": name,
+        "bar": bar.title,
+        "must": bar.must,
+        "must_numpy": bar.must_numpy,
+        "aim": bar.aim,
+        "fastest": min(ratios, key=lambda peer: ratios[peer]) if ratios else None,
+        "ratios": ratios,
+        "met_must": bool(ratios) and not short,
+        "met_aim": bool(ratios) and min(ratios.values()) >= bar.aim,
+        "shortfall": None,
+    }
+    if short:
+        worst = min(short, key=lambda peer: short[peer])
+        entry["shortfall"] = f"{ratios[worst]:.2g}x of {musts[worst]:g}x against {PEERS[worst].label}"
+    elif not ratios:
+        entry["shortfall"] = "no peer was timed"
+    return entry
 
 
 def ratio(work: Entry, peer: str) -> float:

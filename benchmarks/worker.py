@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -17,20 +17,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmarks.listing import QUICK, Extent, works
 from benchmarks.peers import PEERS, NotOfferedError, Run, hand_written
 from benchmarks.roofline import measure_roofline
-from benchmarks.works import QUICK, Extent, Operands, Task, Work, works
+from benchmarks.works import Array, Work
 from tpnumba.studies.timing import interleaved
-
-Array = npt.NDArray[Any]
 
 #: Samples that are compared with the float64 reference, spread over the batch.
 COMPARED = 64
 #: Sums of up to some thousand terms, whose rounding grows as the root of their number; a wrong order, factor or sign
 #: is off by the size of the numbers themselves.
-_ROUNDINGS = 200
+ROUNDINGS = 200
 #: A rest between two functions, in seconds, in which threads that still spin for work fall asleep.
 _REST = 0.005
 _PAGE = 4096
@@ -66,7 +64,7 @@ class Settings:
     @property
     def works(self) -> list[Work]:
         """The works, in their order."""
-        return works(QUICK if self.quick else Extent(), self.patterns)
+        return works(QUICK if self.quick else Extent(), self.patterns, self.peer)
 
 
 class _TooLong(BaseException):
@@ -161,12 +159,12 @@ def _measure(work: Work, module: Any, settings: Settings) -> dict[str, Any]:
     """Times and errors of the peer, tpnumba and NumPy, by name."""
     operands = work.operands()
     chosen = np.unique(np.linspace(0, work.batch - 1, COMPARED).astype(np.intp))
-    wanted = _reference(work, operands.rows(chosen))
+    wanted = work.reference(operands.rows(chosen))
     with _time_limit(settings.prepare_seconds):
         theirs = module.prepare(work, operands)
         theirs.call()
-    runs = {"tpnumba": _ours(work, operands, settings.threads)}
-    if settings.peer != "numpy":
+    runs = {"tpnumba": work.ours(operands, settings.threads)}
+    if settings.peer != "numpy" and work.kind in PEERS["numpy"].kinds:
         runs["numpy"] = hand_written.prepare(work, operands)
     runs[settings.peer] = theirs
     functions, errors = {}, {}
@@ -182,14 +180,14 @@ def _measure(work: Work, module: Any, settings: Settings) -> dict[str, Any]:
         functions,
         repeats=settings.repeats,
         repeat_seconds=0.002 if settings.quick else 0.015,
-        before=lambda: _settle(2 * result_bytes),
+        before=lambda: settle(2 * result_bytes),
         fewest=min(settings.repeats, 3),
         limit_seconds=3.0,
     )
     return {way: {**timing._asdict(), "error": errors[way]} for way, timing in timings.items()}
 
 
-def _settle(size: int) -> None:
+def settle(size: int) -> None:
     """Let threads fall asleep, and bring memory for results into place.
 
     A virtual machine may have given back to its host what the function before left free; the one that comes next
@@ -197,35 +195,6 @@ def _settle(size: int) -> None:
     """
     time.sleep(_REST)
     np.empty(size, np.uint8)[::_PAGE] = 0
-
-
-def _ours(work: Work, given: Operands, threads: int) -> Run:
-    p = work.product
-    named: Mapping[str, Any] = {} if given.weights is None else {"weights": given.weights}
-
-    def forward(out: Array | None = None) -> tuple[Array, ...]:
-        return (p(*given.inputs, out=out, num_threads=threads),)
-
-    def backward() -> tuple[Array, ...]:
-        return p.vjp(given.x1, given.x2, given.cotangent, **named, num_threads=threads)
-
-    if work.task is Task.BACKWARD:
-        return Run(backward)
-    kept = np.empty((work.batch, p.irreps_out.dim), work.dtype)
-    if work.task is Task.FORWARD:
-        return Run(forward, into=lambda: forward(kept))
-    return Run(lambda: forward() + backward(), into=lambda: forward(kept) + backward())
-
-
-def _reference(work: Work, given: Operands) -> tuple[Array, ...]:
-    """In float64 by the reference backend."""
-    p, found = work.product, []
-    named: Mapping[str, Any] = {} if given.weights is None else {"weights": given.weights}
-    if work.task is not Task.BACKWARD:
-        found.append(p(*given.inputs, backend="generic"))
-    if work.task is not Task.FORWARD:
-        found += p.vjp(given.x1, given.x2, given.cotangent, **named, backend="generic")
-    return tuple(found)
 
 
 def _check(name: str, found: tuple[Any, ...], run: Run, wanted: tuple[Array, ...], chosen: Array, work: Work) -> float:
@@ -246,7 +215,7 @@ def _check(name: str, found: tuple[Any, ...], run: Run, wanted: tuple[Array, ...
         if rows.shape != expected.shape:
             raise _WrongError(f"{name} gave {rows.shape[1]} columns, {expected.shape[1]} were expected")
         greatest = max(greatest, float(np.max(np.abs(rows - expected)) / np.max(np.abs(expected))))
-    if not greatest <= _ROUNDINGS * np.finfo(work.dtype).eps:
+    if not greatest <= ROUNDINGS * np.finfo(work.dtype).eps:
         raise _WrongError(f"{name} deviates by {greatest:.1e} of the greatest number")
     return greatest
 

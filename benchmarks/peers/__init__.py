@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.kinds import CLEBSCH_GORDAN, ON_SPHERE
+
 Order = npt.NDArray[np.intp]
 Block = tuple[int, int, int]  # multiplicity, degree, parity
 
@@ -39,18 +41,33 @@ class Run:
 
 @dataclass(frozen=True)
 class Peer:
-    """Where a peer is found, what it is called in tables, and the packages whose versions are named."""
+    """Where a peer is found, what it is called in tables, and the packages whose versions are named.
+
+    Attributes:
+        kinds: of work that it is asked for.
+        share: of the time for a peer.
+    """
 
     module: str
     label: str
     packages: tuple[str, ...]
+    kinds: tuple[str, ...] = CLEBSCH_GORDAN
+    share: float = 1.0
 
+
+_BESIDE_GAUNT = tuple(kind for kind in ON_SPHERE if kind != "gaunt")
 
 PEERS = {
-    "numpy": Peer("hand_written", "NumPy by hand", ("numpy",)),
-    "e3nn": Peer("e3nn", "e3nn", ("e3nn", "torch")),
+    "numpy": Peer("hand_written", "NumPy by hand", ("numpy",), (*CLEBSCH_GORDAN, "gaunt")),
+    "numpy-plan": Peer("numpy_plan", "NumPy, same plan", ("numpy",), _BESIDE_GAUNT, share=0.75),
+    "opt-einsum": Peer("opt_einsum", "opt_einsum", ("opt-einsum", "numpy"), ("gaunt",), share=0.5),
+    "sphericart": Peer("sphericart", "sphericart", ("sphericart",), ("harmonics",), share=0.5),
+    "e3nn": Peer("e3nn", "e3nn", ("e3nn", "torch"), (*CLEBSCH_GORDAN, "harmonics", "wigner-d")),
     "e3nn-compile": Peer("e3nn_compile", "e3nn, torch.compile", ("e3nn", "torch")),
     "e3nn-jax": Peer("e3nn_jax", "e3nn-jax", ("e3nn-jax", "jax", "jaxlib")),
+    "e3nn-jax-grid": Peer("e3nn_jax_grid", "e3nn-jax, grid", ("e3nn-jax", "jax", "jaxlib"), ("gaunt",), share=0.75),
+    "jax-dense": Peer("jax_dense", "jax, dense grid", ("jax", "jaxlib"), ("gaunt",), share=0.5),
+    "jax-plan": Peer("jax_plan", "jax, same plan", ("jax", "jaxlib"), tuple(ON_SPHERE)),
     "e3j": Peer("e3j", "e3j", ("e3j", "jax", "jaxlib")),
     "cue-torch": Peer("cue_torch", "cuEquivariance, torch", ("cuequivariance", "cuequivariance-torch", "torch")),
     "cue-jax": Peer("cue_jax", "cuEquivariance, jax", ("cuequivariance", "cuequivariance-jax", "jax", "jaxlib")),

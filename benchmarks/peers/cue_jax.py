@@ -8,10 +8,10 @@ import jax
 from benchmarks.peers import Run
 from benchmarks.peers.cue_polynomials import make_polynomial
 from benchmarks.peers.on_jax import make_run
-from benchmarks.works import Operands, Work
+from benchmarks.product_works import Operands, ProductWork
 
 
-def prepare(work: Work, operands: Operands) -> Run:
+def prepare(work: ProductWork, operands: Operands) -> Run:
     """See :mod:`benchmarks.peers`."""
     polynomial, inputs, result = make_polynomial(work)
     target = jax.ShapeDtypeStruct((work.batch, -1), work.dtype)

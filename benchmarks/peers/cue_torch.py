@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from benchmarks.peers import Run
-from benchmarks.works import Operands, Work
+from benchmarks.product_works import Operands, ProductWork
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     from benchmarks.peers.on_torch import make_run
 
 
-def prepare(work: Work, operands: Operands) -> Run:
+def prepare(work: ProductWork, operands: Operands) -> Run:
     """See :mod:`benchmarks.peers`."""
     polynomial, inputs, result = make_polynomial(work)
     module = cuequivariance_torch.SegmentedPolynomial(polynomial, method="naive", math_dtype=getattr(torch, work.dtype))

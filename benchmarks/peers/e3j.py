@@ -11,13 +11,13 @@ import numpy as np
 
 from benchmarks.peers import NotOfferedError, Run, blocks_of, order_of_blocks, order_of_layout
 from benchmarks.peers.on_jax import make_run
-from benchmarks.works import Operands, Work
+from benchmarks.product_works import Operands, ProductWork
 
 #: It makes one number a sample for every coefficient; above this many bytes a work would swap, not compute.
 _LIMIT = 2**31
 
 
-def prepare(work: Work, operands: Operands) -> Run:
+def prepare(work: ProductWork, operands: Operands) -> Run:
     """See :mod:`benchmarks.peers`."""
     if work.kind == "connected":
         raise NotOfferedError("it has no product of all channels with weights in one operation")

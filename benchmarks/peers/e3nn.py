@@ -6,8 +6,10 @@ import warnings
 from functools import cache
 from typing import Any
 
-from benchmarks.peers import Run
-from benchmarks.works import Operands, Work
+from benchmarks.peers import NotOfferedError, Run
+from benchmarks.point_works import HarmonicsWork, Points, RotationsWork
+from benchmarks.product_works import Operands, ProductWork
+from benchmarks.works import Task, Work
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what e3nn uses of torch is on its way out; its numbers are not
@@ -20,9 +22,47 @@ with warnings.catch_warnings():
 e3nn.set_optimization_defaults(jit_script_fx=False)
 
 
-def prepare(work: Work, operands: Operands) -> Run:
+#: Its harmonics are written out, and its tables of rotations stored, to this degree.
+_HIGHEST = 11
+
+
+def prepare(work: Work, operands: Any) -> Run:
     """See :mod:`benchmarks.peers`."""
+    if isinstance(work, HarmonicsWork):
+        return _harmonics(work, operands)
+    if isinstance(work, RotationsWork):
+        return _rotations(work, operands)
+    assert isinstance(work, ProductWork)
+    return _product(work, operands)
+
+
+def _product(work: ProductWork, operands: Operands) -> Run:
     return make_run(build(work.kind, work.in1, work.in2, work.out, work.weights, work.dtype), work, operands)
+
+
+def _harmonics(work: HarmonicsWork, operands: Points) -> Run:
+    if work.lmax > _HIGHEST:
+        raise NotOfferedError(f"its degrees end at {_HIGHEST}")
+    if work.task is Task.JACOBIAN:
+        raise NotOfferedError("it has no derivatives of all harmonics at once")
+    points, degrees = torch.from_numpy(operands.array), list(range(work.lmax + 1))
+
+    def call() -> tuple[Any, ...]:
+        with torch.no_grad():
+            return (o3.spherical_harmonics(degrees, points, normalize=True, normalization="integral"),)
+
+    return Run(call)
+
+
+def _rotations(work: RotationsWork, operands: Points) -> Run:
+    torch.set_default_dtype(getattr(torch, work.dtype))  # of the tables it reads; those in float32 are off by 1e-6
+    irreps, matrices = o3.Irreps(work.irreps), torch.from_numpy(operands.array)
+
+    def call() -> tuple[Any, ...]:
+        with torch.no_grad():
+            return (irreps.D_from_matrix(matrices),)
+
+    return Run(call)
 
 
 @cache

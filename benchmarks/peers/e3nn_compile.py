@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from benchmarks.peers import Run
-from benchmarks.works import Operands, Work
+from benchmarks.product_works import Operands, ProductWork
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 config.donated_buffer = False  # the recorded graph is walked again and again
 
 
-def prepare(work: Work, operands: Operands) -> Run:
+def prepare(work: ProductWork, operands: Operands) -> Run:
     """See :mod:`benchmarks.peers`."""
     torch.compiler.reset()  # the limit on recompilations counts the works before this one
     module = build(work.kind, work.in1, work.in2, work.out, work.weights, work.dtype)

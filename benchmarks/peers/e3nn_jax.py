@@ -9,10 +9,10 @@ import jax
 
 from benchmarks.peers import Run, blocks_of, order_of_blocks
 from benchmarks.peers.on_jax import make_run
-from benchmarks.works import Operands, Work
+from benchmarks.product_works import Operands, ProductWork
 
 
-def prepare(work: Work, operands: Operands) -> Run:
+def prepare(work: ProductWork, operands: Operands) -> Run:
     """See :mod:`benchmarks.peers`."""
     if work.kind == "connected":
         return _connected(work, operands)
@@ -36,7 +36,7 @@ def prepare(work: Work, operands: Operands) -> Run:
     return make_run(weigh, work, operands, inputs=(None, None, weights), result=result)
 
 
-def _connected(work: Work, operands: Operands) -> Run:
+def _connected(work: ProductWork, operands: Operands) -> Run:
     from e3nn_jax.legacy import FunctionalFullyConnectedTensorProduct
 
     product = FunctionalFullyConnectedTensorProduct(

@@ -1,6 +1,6 @@
 """NumPy as one writes it by hand: for each pair of blocks an outer product, then one matrix product for all its paths.
 
-The coefficients are tpnumba's; the arithmetic is not.
+The coefficients are tpnumba's; the arithmetic is not. The Gaunt product goes to a grid and back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 import tpnumba as tp
 from benchmarks.peers import Run
-from benchmarks.works import Operands, Task, Work
+from benchmarks.peers.grids import dense_grid, smallest_grid
+from benchmarks.product_works import Operands, ProductWork
+from benchmarks.works import Task
 
 Array = npt.NDArray[Any]
 
@@ -40,8 +42,10 @@ class _Pair:
         return np.multiply(u, v).reshape(len(x1), self.mul, -1)
 
 
-def prepare(work: Work, operands: Operands) -> Run:
+def prepare(work: ProductWork, operands: Operands) -> Run:
     """See :mod:`benchmarks.peers`."""
+    if work.kind == "gaunt":
+        return _gaunt(work, operands)
     product, dtype = work.product, work.dtype
     if any(mul != 1 for mul, _ in product.irreps_in2):
         raise AssertionError("every work has multiplicity 1 in the second input")
@@ -73,7 +77,27 @@ def prepare(work: Work, operands: Operands) -> Run:
     return Run(call, into=into)
 
 
-def _pairs(work: Work, dtype: str) -> list[_Pair]:
+def _gaunt(work: ProductWork, given: Operands) -> Run:
+    in1, in2, out = dense_grid(work, smallest_grid(work))
+    if work.task is Task.FORWARD:
+        kept = np.empty((work.batch, len(out)), work.dtype)
+
+        def forward(target: Array | None = None) -> tuple[Array, ...]:
+            values = given.x1 @ in1
+            values *= given.x2 @ in2
+            return (np.matmul(values, out.T, out=target),)
+
+        return Run(forward, into=lambda: forward(kept))
+
+    def backward() -> tuple[Array, ...]:
+        assert given.cotangent is not None
+        values = given.cotangent @ out
+        return (values * (given.x2 @ in2)) @ in1.T, (values * (given.x1 @ in1)) @ in2.T
+
+    return Run(backward)
+
+
+def _pairs(work: ProductWork, dtype: str) -> list[_Pair]:
     p = work.product
     slices = [irreps.slices() for irreps in (p.irreps_in1, p.irreps_in2, p.irreps_out)]
     numbered, start = [], 0

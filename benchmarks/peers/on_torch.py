@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from benchmarks.peers import Order, Run, gradient_orders, to_theirs
-from benchmarks.works import Operands, Task, Work
+from benchmarks.product_works import Operands, ProductWork
+from benchmarks.works import Task
 
 
 def make_run(
     function: Callable[..., torch.Tensor],
-    work: Work,
+    work: ProductWork,
     operands: Operands,
     *,
     inputs: Sequence[Order | None] = (None, None, None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tpnumba.irreps import Irrep, Irreps
 from tpnumba.measures.expressivity import interactability
@@ -95,20 +96,28 @@ def _vector_spherical(kind: str) -> Callable[[str], Build]:
     return of_method
 
 
-_PRODUCTS: tuple[tuple[str, Callable[[str], Build], tuple[str, ...]], ...] = (
-    ("Clebsch-Gordan", _clebsch_gordan, ("direct",)),
-    ("Gaunt", _gaunt, ("direct", "grid", "fourier")),
-    ("bracket", _bracket, ("direct", "grid")),
-    ("Gaunt + bracket", _both, ("direct", "grid")),
-    ("matrix", _matrix, ("direct", "matrix")),
-    ("vector spherical (cross)", _vector_spherical("cross"), ("direct", "grid")),
-    ("vector spherical (dot)", _vector_spherical("dot"), ("direct", "grid")),
+class Product(NamedTuple):
+    """A product, and the methods that are measured beside each other; ``build`` also makes its method ``auto``."""
+
+    name: str
+    build: Callable[[str], Build]
+    methods: tuple[str, ...]
+
+    def contender(self, method: str) -> Contender:
+        """The product by one method."""
+        return Contender(self.name, method, self.build(method), self.build("direct"))
+
+
+PRODUCTS = (
+    Product("Clebsch-Gordan", _clebsch_gordan, ("direct",)),
+    Product("Gaunt", _gaunt, ("direct", "grid", "fourier")),
+    Product("bracket", _bracket, ("direct", "grid")),
+    Product("Gaunt + bracket", _both, ("direct", "grid")),
+    Product("matrix", _matrix, ("direct", "matrix")),
+    Product("vector spherical (cross)", _vector_spherical("cross"), ("direct", "grid")),
+    Product("vector spherical (dot)", _vector_spherical("dot"), ("direct", "grid")),
 )
-CONTENDERS = tuple(
-    Contender(product, method, build(method), build("direct"))
-    for product, build, methods in _PRODUCTS
-    for method in methods
-)
+CONTENDERS = tuple(product.contender(method) for product in PRODUCTS for method in product.methods)
 
 
 @dataclass(frozen=True)
