@@ -57,6 +57,7 @@ def figure(document: Entry) -> Any:
                     ours.setdefault(work["lmax"], work["times"][name]["seconds"] * 1e3)
             if ours:
                 axis.plot(list(ours), list(ours.values()), style, lw=2, label=name)
+        axis.set_visible(bool(axis.lines))
         axis.set_title(", ".join(panel))
         axis.set_xlabel("L")
         axis.set_yscale("log")

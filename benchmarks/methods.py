@@ -125,7 +125,7 @@ def _run(settings: MethodSettings, stream: TextIO) -> None:
     for number, case in enumerate(listed, start=1):
         status, reason, found = "timed", "", {}
         if time.perf_counter() - started > settings.seconds:
-            status, reason = "not run", f"the {settings.seconds / 60:.0f} minutes of the methods were over"
+            status, reason = "not run", f"the {settings.seconds / 60:g} minutes of the methods were over"
         elif not _product(case.kind, case.setting, "auto", case.lmaxes[0]).paths:
             status, reason = "empty", "nothing is coupled"
         else:

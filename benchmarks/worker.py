@@ -123,7 +123,7 @@ def _run(settings: Settings, lines: TextIO) -> None:
     for number, work in enumerate(listed, start=1):
         status, reason, times = "timed", "", {}
         if time.perf_counter() - started > settings.peer_seconds:
-            status, reason = "not run", f"the {settings.peer_seconds / 60:.0f} minutes of this peer were over"
+            status, reason = "not run", f"the {settings.peer_seconds / 60:g} minutes of this peer were over"
         elif work.family in too_long:
             status, reason = "not run", too_long[work.family]
         else:
