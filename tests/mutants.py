@@ -177,9 +177,9 @@ MUTANTS = (
     ),
     Mutant(
         "a tile's gradients with their radial part",
-        "backends/cpu/solid_vectors.py",
-        "runs.minus(value, runs.times(radial, axis))",
-        "value",
+        "backends/cpu/solid_gradients.py",
+        "value = runs.minus(value, runs.times(radial, (x, y, z)[axis]))",
+        "pass",
         "backends/test_cpu_harmonics.py",
     ),
     Mutant(

@@ -120,7 +120,7 @@ class SphericalHarmonics:
         Example:
             >>> import numpy as np
             >>> values, jacobian = SphericalHarmonics(1, normalization="norm").value_and_jacobian(np.array([0.0, 0, 2]))
-            >>> jacobian[1:]
+            >>> jacobian[1:] + 0.0
             array([[0.5, 0. , 0. ],
                    [0. , 0.5, 0. ],
                    [0. , 0. , 0. ]])

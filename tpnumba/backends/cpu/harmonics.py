@@ -47,7 +47,7 @@ Ints = npt.NDArray[np.int64]
 _STREAM_BYTES, _FRESH_BYTES = 2**24, 2**25
 #: A piece of work takes about so many seconds.
 _PIECE_SECONDS = 1e-3
-_BYTES_A_SECOND = 5e9
+_BYTES_A_SECOND = 1e10
 
 _DERIVATIVES = {
     "values": NOTHING,
@@ -250,8 +250,9 @@ def _fill(
     samples = program.samples
     if program.seconds * count < WORTH_SHARING:
         threads = 1
-    elif samples * threads > count:  # one piece for each thread, in whole tiles
-        samples = -(-count // (threads * program.lanes)) * program.lanes
+    elif threads > 1:  # some pieces for each thread, as one that wakes late should find less to do
+        few = -(-count // (4 * threads * program.lanes)) * program.lanes
+        samples = min(samples, max(few, samples // (8 * program.lanes) * program.lanes, program.lanes))
     if samples >= count:
         _call(program, plan, table, 0, count)
         return

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from tpnumba.backends.cpu.compiler import jit
 from tpnumba.backends.cpu.memory import block_in_tile, fence, stream_line, write, write_line
+from tpnumba.backends.cpu.solid_gradients import (
+    jacobian,
+    jacobian_of_direction,
+    jacobian_of_extreme_direction,
+    pull_back,
+    push_forward,
+    push_forward_of_direction,
+)
 from tpnumba.backends.cpu.solid_vectors import (
     address_of,
     all_ones,
     block_to_memory,
     climb,
-    jacobian,
-    jacobian_of_direction,
-    jacobian_of_extreme_direction,
     measure,
     measure_direction,
     measure_direction_and_length,
     next_power,
-    pull_back,
-    push_forward,
-    push_forward_of_direction,
     scale_run,
     scaled_product,
     split_points,

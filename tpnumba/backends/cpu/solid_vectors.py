@@ -1,4 +1,4 @@
-"""What solid harmonics take: directions, powers, recursions by degree, gradients; on whole runs of lanes.
+"""What solid harmonics take: directions, powers, recursions by degree; on whole runs of lanes.
 
 See :mod:`tpnumba.backends.cpu.vectors` for runs and ``width``. A point takes ``POINT_RUNS`` runs of the tile that
 follow each other: x, y, z; then ``|r|^2 - 1`` of a direction, ``|r|^2`` of a point; then two factors of ``1 / |r|``.
@@ -19,17 +19,13 @@ from tpnumba.backends.cpu.emit import (
     pointer,
     splat,
     store,
-    transposed,
     turn_block,
 )
 
 POINT_RUNS = 6
-#: Columns of the ladder: terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z; among the
-#: weights, the degree follows.
-TERMS, DEGREE = 5, 5
 
 
-class _Runs:
+class Runs:
     """The runs of one tile in one intrinsic: loading, storing and arithmetic on them."""
 
     def __init__(self, context, builder, width, kind, tile):
@@ -40,9 +36,11 @@ class _Runs:
         return pointer(self.context, self.builder, self.kind, self.tile, place)
 
     def load(self, place, run=0):
+        """The run at a place, or so many runs further on."""
         return load(self.builder, self._at(self.moved(place, run)), self.count, LINE)
 
     def store(self, value, place, run=0):
+        """Put a run there."""
         store(self.builder, value, self._at(self.moved(place, run)), LINE)
 
     def moved(self, place, run):
@@ -54,21 +52,25 @@ class _Runs:
         return splat(self.builder, self.item(array_type, array, index), self.count)
 
     def item(self, array_type, array, index):
+        """A number of a table."""
         return self.builder.load(pointer(self.context, self.builder, array_type, array, index))
 
     def times(self, *factors):
+        """Their product, lane by lane."""
         product = factors[0]
         for factor in factors[1:]:
             product = self.builder.fmul(product, factor, flags=FLAGS)
         return product
 
     def plus(self, *terms):
+        """Their sum, in this order."""
         total = terms[0]
         for term in terms[1:]:
             total = self.builder.fadd(total, term, flags=FLAGS)
         return total
 
     def minus(self, one, other):
+        """Their difference."""
         return self.builder.fsub(one, other, flags=FLAGS)
 
     def over(self, one, other):
@@ -82,6 +84,7 @@ class _Runs:
         return self.builder.call(self._function("experimental.constrained.fdiv", signature), [one, other, *how])
 
     def constant(self, value, like):
+        """One number in every lane."""
         return ir.Constant(like.type, [value] * self.count)
 
     def call(self, name, value):
@@ -123,7 +126,7 @@ def split_points(typing_context, width, tile, to, address):
 
     def generate(context, builder, signature, arguments):
         width, kind = signature.args[:2]
-        runs = _Runs(context, builder, width, kind, arguments[1])
+        runs = Runs(context, builder, width, kind, arguments[1])
         side = count_of(kind.dtype)
         scalar = builder.load(at_address(builder, arguments[3], kind.dtype)).type
         for vector in range(len(width)):
@@ -160,7 +163,7 @@ def _measured(unit, inverse):
 
         def generate(context, builder, signature, arguments):
             width, kind = signature.args[:2]
-            runs, at = _Runs(context, builder, width, kind, arguments[1]), arguments[2]
+            runs, at = Runs(context, builder, width, kind, arguments[1]), arguments[2]
             x, y, z = (runs.load(at, axis) for axis in range(3))
             one = runs.constant(1.0, x)
             if unit:
@@ -226,7 +229,7 @@ def all_ones(typing_context, width, tile, place):
     signature = types.boolean(width, tile, types.intp)
 
     def generate(context, builder, signature, arguments):
-        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        runs = Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
         value = runs.load(arguments[2])
         other = builder.fcmp_unordered("!=", value, runs.constant(1.0, value))
         bits = ir.IntType(runs.count)
@@ -241,7 +244,7 @@ def scale_run(typing_context, width, tile, place, factor):
     signature = types.void(width, tile, types.intp, types.intp)
 
     def generate(context, builder, signature, arguments):
-        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        runs = Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
         runs.store(runs.times(runs.load(arguments[2]), runs.load(arguments[3])), arguments[2])
         return context.get_dummy_value()
 
@@ -254,7 +257,7 @@ def scaled_product(typing_context, width, tile, to, left, right, factor):
     signature = types.void(width, tile, types.intp, types.intp, types.intp, tile.dtype)
 
     def generate(context, builder, signature, arguments):
-        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        runs = Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
         to, left, right = arguments[2:5]
         factor = splat(builder, arguments[5], runs.count)
         runs.store(runs.times(runs.times(factor, runs.load(left)), runs.load(right)), to)
@@ -269,7 +272,7 @@ def next_power(typing_context, width, tile, at, cosine, sine, to_cosine, to_sine
     signature = types.void(width, tile, *(types.intp,) * 5, tile.dtype)
 
     def generate(context, builder, signature, arguments):
-        runs = _Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        runs = Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
         at, cosine, sine, to_cosine, to_sine = arguments[2:7]
         factor = splat(builder, arguments[7], runs.count)
         x, z = (runs.times(factor, runs.load(at, axis)) for axis in (0, 2))
@@ -296,7 +299,7 @@ def climb(typing_context, width, signs, tile, at, unit, place, order, degree, la
     def generate(context, builder, signature, arguments):
         _, _, tile, at, unit, place, order, degree, last, table, begin = arguments
         width, signs, kind, table_type = (signature.args[i] for i in (0, 1, 2, 9))
-        runs = _Runs(context, builder, width, kind, tile)
+        runs = Runs(context, builder, width, kind, tile)
         lanes = ir.Constant(place.type, runs.count)
         two = ir.Constant(place.type, 2)
         y, square = runs.load(at, 1), runs.load(at, 3)
@@ -328,169 +331,3 @@ def climb(typing_context, width, signs, tile, at, unit, place, order, degree, la
         return context.get_dummy_value()
 
     return signature, generate
-
-
-class _Ladder:
-    """Gradients of solid harmonics by the ladder, in one intrinsic."""
-
-    def __init__(self, runs, solid, places, weights):
-        self.runs, self.solid = runs, solid
-        self.places, self.weights = places, weights
-
-    def weight(self, k, column):
-        builder = self.runs.builder
-        index = builder.add(builder.mul(k, ir.Constant(k.type, DEGREE + 1)), ir.Constant(k.type, column))
-        return self.runs.number(*self.weights, index)
-
-    def _term(self, k, column):
-        runs, builder = self.runs, self.runs.builder
-        index = builder.add(builder.mul(k, ir.Constant(k.type, TERMS)), ir.Constant(k.type, column))
-        place = builder.sext(runs.item(*self.places, index), k.type)
-        return runs.times(self.weight(k, column), runs.load(builder.add(self.solid, place)))
-
-    def derivative(self, k, axis):
-        """Of the k-th harmonic by x, y or z."""
-        if axis == 1:
-            return self._term(k, 2)
-        first = 0 if axis == 0 else 3
-        return self.runs.plus(self._term(k, first), self._term(k, first + 1))
-
-    def gradient(self, k):
-        """Of the k-th harmonic, three vectors."""
-        return [self.derivative(k, axis) for axis in range(3)]
-
-
-def _jacobian(unit, scaled):
-    """The Jacobian of ``side`` harmonics from ``first`` on, as rows in memory, one a lane.
-
-    ``side`` is how many lanes a vector has; of a run it is the one from ``sample`` on. The rows have ``3 side``
-    numbers, made and turned in three blocks, of which those that end before the column ``skip`` are left out.
-    """
-
-    def jacobian(typing_context, tile, at, lanes, sample, solid, first, skip, places, weights, address, row_stride):
-        position = types.intp
-        signature = types.void(tile, *(position,) * 6, places, weights, position, position)
-
-        def generate(context, builder, signature, arguments):
-            tile, at, lanes, sample, solid, first, skip, places, weights, address, row_stride = arguments
-            kind = signature.args[0]
-            side = count_of(kind.dtype)
-            runs = _Runs(context, builder, (0,), kind, tile)
-            solid = builder.add(solid, sample)
-            ladder = _Ladder(runs, solid, (signature.args[7], places), (signature.args[8], weights))
-            at = builder.add(at, sample)
-
-            x, y, z, half = (
-                runs.load(builder.add(at, builder.mul(lanes, ir.Constant(lanes.type, number))))
-                for number in (0, 1, 2, 5)
-            )
-
-            target = builder.gep(
-                at_address(builder, address, kind.dtype), [builder.mul(first, ir.Constant(first.type, 3))]
-            )
-            for part in range(3):
-                with builder.if_then(
-                    builder.icmp_signed("<", skip, ir.Constant(skip.type, (part + 1) * side)), likely=True
-                ):
-                    columns = []
-                    for column in range(part * side, (part + 1) * side):
-                        number, axis = divmod(column, 3)
-                        k = builder.add(first, ir.Constant(first.type, number))
-                        value = ladder.derivative(k, axis)
-                        if unit:  # less its radial part, which is l S by Euler's theorem
-                            own = runs.load(builder.add(solid, builder.mul(k, lanes)))
-                            radial = runs.times(ladder.weight(k, DEGREE), own)
-                            value = runs.minus(value, runs.times(radial, (x, y, z)[axis]))
-                        columns.append(runs.times(value, half) if scaled else value)
-                    for lane, row in enumerate(transposed(builder, columns, side)):
-                        to = builder.add(
-                            builder.mul(row_stride, ir.Constant(row_stride.type, lane)),
-                            ir.Constant(row_stride.type, part * side),
-                        )
-                        store(builder, row, builder.gep(target, [to]), kind.dtype.bitwidth // 8)
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return jacobian
-
-
-#: Of solid harmonics; of directions, where the runs are of harmonics over ``|r|``; and of directions, where a second
-#: factor of ``1 / |r|`` is left.
-jacobian = intrinsic(_jacobian(False, False))
-jacobian_of_direction = intrinsic(_jacobian(True, False))
-jacobian_of_extreme_direction = intrinsic(_jacobian(True, True))
-
-
-def _tangent(runs, at, vector):
-    """A vector without its part along the direction at ``at``."""
-    point = [runs.load(at, axis) for axis in range(3)]
-    radial = runs.plus(*(runs.times(a, b) for a, b in zip(vector, point, strict=True)))
-    return [runs.minus(a, runs.times(radial, b)) for a, b in zip(vector, point, strict=True)]
-
-
-def _over_length(runs, at, values):
-    inverse, half = runs.load(at, 4), runs.load(at, 5)
-    return [runs.times(runs.times(value, inverse), half) for value in values]
-
-
-@intrinsic
-def pull_back(typing_context, width, tile, at, unit, solid, cotangent, to, size, places, weights):
-    """The sum over ``size`` harmonics of cotangent times gradient, three runs at ``to``."""
-    signature = types.void(width, tile, types.intp, types.boolean, *(types.intp,) * 4, places, weights)
-
-    def generate(context, builder, signature, arguments):
-        _, tile, at, unit, solid, cotangent, to, size, places, weights = arguments
-        runs = _Runs(context, builder, signature.args[0], signature.args[1], tile)
-        ladder = _Ladder(runs, solid, (signature.args[8], places), (signature.args[9], weights))
-        lanes = ir.Constant(to.type, runs.count)
-        zero = runs.constant(0.0, runs.load(at))
-
-        def step(k, place, *totals):
-            by = runs.load(place)
-            totals = [
-                runs.plus(total, runs.times(by, value)) for total, value in zip(totals, ladder.gradient(k), strict=True)
-            ]
-            return builder.add(place, lanes), *totals
-
-        _, *totals = runs.loop(ir.Constant(size.type, 0), size, (cotangent, zero, zero, zero), step)
-        for axis, value in enumerate(totals):
-            runs.store(value, to, axis)
-        with builder.if_then(unit):
-            values = _over_length(runs, at, _tangent(runs, at, totals))
-            for axis, value in enumerate(values):
-                runs.store(value, to, axis)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-def _pushed(unit):
-    def push_forward(typing_context, width, tile, at, solid, tangent, to, size, places, weights):
-        signature = types.void(width, tile, *(types.intp,) * 5, places, weights)
-
-        def generate(context, builder, signature, arguments):
-            _, tile, at, solid, tangent, to, size, places, weights = arguments
-            runs = _Runs(context, builder, signature.args[0], signature.args[1], tile)
-            ladder = _Ladder(runs, solid, (signature.args[7], places), (signature.args[8], weights))
-            lanes = ir.Constant(to.type, runs.count)
-            vector = [runs.load(tangent, axis) for axis in range(3)]
-            if unit:
-                vector = _tangent(runs, at, vector)
-
-            def step(k, to):
-                value = runs.plus(*(runs.times(a, b) for a, b in zip(ladder.gradient(k), vector, strict=True)))
-                runs.store(_over_length(runs, at, [value])[0] if unit else value, to)
-                return (builder.add(to, lanes),)
-
-            runs.loop(ir.Constant(size.type, 0), size, (to,), step)
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return push_forward
-
-
-#: The derivatives of ``size`` harmonics along the vector in the three runs at ``tangent``, from ``to`` on.
-push_forward = intrinsic(_pushed(False))
-push_forward_of_direction = intrinsic(_pushed(True))
