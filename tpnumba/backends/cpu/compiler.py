@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ class _Cache(caching.FunctionCache):
             _warn_that_nothing_is_kept(error.strerror or str(error))
 
 
-@lru_cache(maxsize=1)
+@cache
 def _warn_that_nothing_is_kept(reason: str) -> None:
     warnings.warn(
         f"tpnumba cannot keep compiled kernels in {cache_folder()}: {reason}; "
