@@ -55,6 +55,9 @@ def one_line(error: pytest.ExceptionInfo) -> bool:
         (ValueError, lambda: FULL.adjoint(-1), "got -1"),
         (TypeError, lambda: FULL.adjoint("x1"), "got 'x1'"),
         (TypeError, lambda: FULL.cost(dtype="float16"), "dtype must be float32 or float64, got 'float16'"),
+        (TypeError, lambda: FULL.cost(dtype=object()), "dtype must be float32 or float64, got <object object"),
+        (TypeError, lambda: FULL.cost(dtype="no type"), "dtype must be float32 or float64, got 'no type'"),
+        (TypeError, lambda: FULL.cost(dtype=None), "dtype must be float32 or float64, got None"),
         (ValueError, lambda: FULL.cost(-1), "batch .* got -1"),
     ],
 )

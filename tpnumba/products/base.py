@@ -146,7 +146,10 @@ class Operator:
             TypeError: a dtype other than float32 and float64.
             TypeError, ValueError: ``batch`` is not a non-negative integer.
         """
-        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+        try:
+            name = dtype if dtype is None or isinstance(dtype, str) else np.dtype(dtype).name
+        except TypeError:
+            name = None
         if name not in ITEMSIZE:
             raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
         return self.plan.cost(check_degree("batch", batch), name)

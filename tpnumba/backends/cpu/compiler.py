@@ -2,8 +2,8 @@
 
 Machine code is cached across processes in a folder of the user, named by a hash of this package's kernels: a change of
 any of them, also of a function that another file calls, makes a new folder, so nothing stale can run. The folder is
-``TPNUMBA_CACHE_DIR``, else the user's cache folder; where neither can be written, kernels are compiled anew in each
-process, and one warning says so.
+``TPNUMBA_CACHE_DIR``, else the user's cache folder. One that is there and cannot be written, as in a container, is
+read; what is missing in it, or where there is none, is compiled anew in each process, and one warning says so.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +41,15 @@ def part(function: Callable[..., Any]) -> Any:
 
 @lru_cache(maxsize=1)
 def cache_folder() -> Path | None:
-    """Where machine code is kept; None if there is no place for it."""
+    """Where machine code is kept, if only to be read; None if there is no place for it."""
     name = f"{_package_hash()}-{sys.implementation.cache_tag}"
     for parent in _candidates():
         folder = parent / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
         except OSError:
             continue
+        return folder
     warnings.warn(
         "tpnumba found no writable folder for compiled kernels, so each process compiles its own; "
         "set TPNUMBA_CACHE_DIR to a writable folder",
@@ -125,9 +123,14 @@ class _Cache(caching.FunctionCache):
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
-            _warn_that_nothing_is_kept(str(error))
+            _warn_that_nothing_is_kept(error.strerror or str(error))
 
 
-@lru_cache(maxsize=1)
+@cache
 def _warn_that_nothing_is_kept(reason: str) -> None:
-    warnings.warn(f"tpnumba cannot keep compiled kernels: {reason}", RuntimeWarning, stacklevel=2)
+    warnings.warn(
+        f"tpnumba cannot keep compiled kernels in {cache_folder()}: {reason}; "
+        "set TPNUMBA_CACHE_DIR to a writable folder",
+        RuntimeWarning,
+        stacklevel=2,
+    )
