@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from tpnumba.backends import cpu, generic, lazy
+from tpnumba.backends import cpu, generic, gpu, lazy
 from tpnumba.backends.compiled import run_as_one
-from tpnumba.backends.namespaces import Setting, is_jax, is_lazy, is_numpy, short_name
+from tpnumba.backends.namespaces import Setting, is_cupy, is_jax, is_lazy, is_numpy, short_name
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 
@@ -17,7 +17,7 @@ Array = Any
 
 BACKENDS = ("auto", "generic", "cpu", "gpu")
 
-_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run}
+_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run, "gpu": gpu.run}
 
 
 def settle_backend(backend: str) -> None:
@@ -25,14 +25,9 @@ def settle_backend(backend: str) -> None:
 
     Raises:
         ValueError: an unknown name.
-        RuntimeError: a known backend that this installation does not have.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend != "auto" and backend not in _RUN:
-        raise RuntimeError(
-            f"backend {backend!r} is not part of this version of tpnumba; use 'auto' or one of {', '.join(_RUN)}"
-        )
 
 
 def choose_backend(backend: str, plan: Plan, setting: Setting) -> str:
@@ -40,10 +35,19 @@ def choose_backend(backend: str, plan: Plan, setting: Setting) -> str:
 
     Raises:
         TypeError: arrays that the backend asked for does not take.
-        RuntimeError: it has no kernel for this plan.
+        ImportError: the library that it needs is not installed.
+        RuntimeError: there is no device for it, or it has no kernel for this plan.
     """
     if backend == "auto":
-        return "cpu" if is_numpy(setting.xp) and cpu.supports(plan, setting) else "generic"
+        if is_numpy(setting.xp) and cpu.supports(plan, setting):
+            return "cpu"
+        return "gpu" if is_cupy(setting.xp) and gpu.supports(plan, setting) else "generic"
+    if backend == "gpu":
+        if not is_cupy(setting.xp):
+            raise TypeError(f"backend 'gpu' takes cupy arrays, got arrays of {short_name(setting.xp)}")
+        gpu.require_device()
+        if not gpu.supports(plan, setting):
+            raise RuntimeError(f"backend 'gpu' has no kernel for {plan!r}; use backend 'auto' or 'generic'")
     if backend == "cpu":
         if not is_numpy(setting.xp):
             raise TypeError(f"backend 'cpu' takes numpy arrays, got arrays of {short_name(setting.xp)}")

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from tpnumba.backends.cpu.builder import Builder
-from tpnumba.backends.cpu.paths import alike, compact_weights, scratch_size
+from tpnumba.backends.paths import alike, compact_weights, scratch_size
 from tpnumba.backends.cpu.program import LINE, VECTORS, Program
 from tpnumba.plans.contraction import Contraction
 
