@@ -20,8 +20,10 @@ COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ("-std=c++20", "-fPIC", "-shared", "-pthread", "-ffp-contract=off")
 SANITIZERS = {
     "none": ("-O2",),
-    "address": ("-O1", "-g", "-DCUDA_HOST_THREADS", "-fsanitize=address", "-fno-omit-frame-pointer"),
-    "undefined": ("-O1", "-g", "-DCUDA_HOST_THREADS", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"),
+    "memory": (
+        *("-O1", "-g", "-DCUDA_HOST_THREADS", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
+        "-fno-omit-frame-pointer",
+    ),
     "thread": ("-O1", "-g", "-DCUDA_HOST_THREADS", "-fsanitize=thread"),
 }
 

@@ -16,19 +16,29 @@ from cuda_host.compiler import HostModule
 
 from tpnumba import backends
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import device, launch
+from tpnumba.backends.gpu import device, launch, program
 from tpnumba.backends.namespaces import is_numpy
 
 
+#: Limits, by the place they are kept in, under which small plans and batches take the ways of large ones: chunks of the
+#: result; slabs of the work buffer, one block after the other; and blocks of samples that are copied.
+SMALL: tuple[dict[tuple[Any, str], int], ...] = (
+    {(program, "_COMFORTABLE_BYTES"): 2**12, (launch, "_MOST_BLOCKS"): 2},
+    {(program, "_COMFORTABLE_BYTES"): 0, (program, "_MOST_BYTES"): 0, (launch, "_WORK_BYTES"): 2**14},
+    {(launch, "_WORK_BYTES"): 2**10, (launch, "_MOST_SUMMING"): 2},
+)
+
+
 @contextmanager
-def numpy_on_gpu(*, order: int = 0, sanitizer: str = "none") -> Iterator[Any]:
-    """``backend="gpu"`` takes NumPy arrays; what it allocates starts as NaN. Yields the stand-in for CuPy."""
+def numpy_on_gpu(
+    *, order: int = 0, sanitizer: str = "none", limits: dict[tuple[Any, str], int] | None = None
+) -> Iterator[None]:
+    """``backend="gpu"`` takes NumPy arrays; what it allocates starts as NaN.
 
-    class Stream:
-        def wait_event(self, event: Any) -> None:
-            raise AssertionError("there is only one stream here")
+    ``order`` of threads and ``sanitizer`` as in the compiler; ``limits``: one of ``SMALL``.
+    """
 
-    stream = Stream()
+    stream = types.SimpleNamespace(ptr=0)
     event = types.SimpleNamespace(record=lambda stream: None)
     cupy = types.ModuleType("cupy")
     cupy.__dict__.update(
@@ -41,7 +51,7 @@ def numpy_on_gpu(*, order: int = 0, sanitizer: str = "none") -> Iterator[Any]:
         ),
     )
 
-    def empty(shape: Any, dtype: Any = float) -> Any:
+    def empty(shape: Any, dtype: Any = float, device: Any = None) -> Any:
         return np.full(shape, np.nan, dtype=dtype)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -50,10 +60,13 @@ def numpy_on_gpu(*, order: int = 0, sanitizer: str = "none") -> Iterator[Any]:
         patch.setattr(backends, "is_cupy", is_numpy)
         patch.setattr(gpu, "require_device", lambda: None)
         patch.setattr(launch, "on_device", lambda array: nullcontext())
-        device._module.cache_clear()
-        device._tables.cache_clear()
+        for (module, name), value in (limits or {}).items():
+            patch.setattr(module, name, value)
+        kept = [device._module, device._tables] + ([gpu.program_of] if limits else [])
+        for cached in kept:
+            cached.cache_clear()
         try:
-            yield cupy
+            yield
         finally:
-            device._module.cache_clear()
-            device._tables.cache_clear()
+            for cached in kept:
+                cached.cache_clear()

@@ -53,14 +53,14 @@ def source() -> str:
     return (Path(__file__).parent / "program.cu").read_text(encoding="utf-8")
 
 
-def names(dtype: str) -> dict[str, str]:
-    """The instances of the kernels for a dtype."""
-    kind = C_TYPES[dtype]
-    return {
-        "shared": f"evaluate<{kind}, true>",
-        "slab": f"evaluate<{kind}, false>",
-        "add": f"add_rows<{kind}>",
-    }
+def instance(dtype: str, repeat: int, shared: bool) -> str:
+    """The instance of the kernel for programs of so many results at a time, with their tile in shared memory or not."""
+    return f"evaluate<{C_TYPES[dtype]}, {repeat}, {'true' if shared else 'false'}>"
+
+
+def add_instance(dtype: str) -> str:
+    """The instance of the kernel that adds rows."""
+    return f"add_rows<{C_TYPES[dtype]}>"
 
 
 def on_device(array: Array) -> AbstractContextManager[Any]:
@@ -69,17 +69,17 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
     return device
 
 
-@lru_cache(maxsize=2)
-def _module(dtype: str) -> Any:
+@lru_cache(maxsize=64)
+def _module(name: str) -> Any:
     """Compiled for each device on first use there; CuPy keeps the machine code in files as well."""
     import cupy
 
-    return cupy.RawModule(code=source(), options=OPTIONS, name_expressions=tuple(names(dtype).values()))
+    return cupy.RawModule(code=source(), options=OPTIONS, name_expressions=(name,))
 
 
-def kernel(dtype: str, name: str, shared_bytes: int) -> Callable[..., None]:
-    """A kernel on the current device, which may use so much shared memory."""
-    function: Any = _module(dtype).get_function(names(dtype)[name])
+def kernel(name: str, shared_bytes: int = 0) -> Callable[..., None]:
+    """An instance of a kernel on the current device, which may use so much shared memory."""
+    function: Any = _module(name).get_function(name)
     if shared_bytes > _GIVEN_BYTES and function.max_dynamic_shared_size_bytes < shared_bytes:
         function.max_dynamic_shared_size_bytes = shared_bytes
     return function  # type: ignore[no-any-return]
@@ -93,17 +93,19 @@ class Tables:
 
         self.table = cupy.asarray(program.table)
         self.coefficients = cupy.asarray(program.coefficients)
-        self._stream = cupy.cuda.get_current_stream()
+        stream = cupy.cuda.get_current_stream()
         self._ready = cupy.cuda.Event(disable_timing=True)
-        self._ready.record(self._stream)
+        self._ready.record(stream)
+        self._seen = {stream.ptr}
 
     def wait(self) -> None:
         """Let the current stream, and not the caller, wait until the tables are there."""
         import cupy
 
         stream = cupy.cuda.get_current_stream()
-        if stream != self._stream:
+        if stream.ptr not in self._seen:
             stream.wait_event(self._ready)
+            self._seen.add(stream.ptr)
 
 
 @lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tpnumba.backends.blocks import Shape, blocks, clip, fold, rows_of
-from tpnumba.backends.gpu.device import kernel, on_device, tables_of
+from tpnumba.backends.gpu.device import add_instance, instance, kernel, on_device, tables_of
 from tpnumba.backends.gpu.program import INPUTS, Program
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.base import Plan
@@ -46,25 +46,25 @@ def run(
         shared = plan.operands[plan.output].access == "shared"
         padded = () if shared else (1,) * (len(full) - len(batch)) + batch
         if shared or padded == full:
-            found = {i: _as_rows(xp, array, plan.operands[i].access, full) for i, array in operands.items()}
+            found = {i: _as_rows(array, plan.operands[i].access, full) for i, array in operands.items()}
             target = _as_target(result, size)
-            if target is not None and all(rows is not None for rows in found.values()):
-                _evaluate(program, setting, found, count, target, summed=shared)
+            rows = {i: place for i, place in found.items() if place is not None}
+            if target is not None and len(rows) == len(found):
+                _evaluate(program, setting, rows, count, target, summed=shared)
                 return result
         # In blocks, with rows copied together, and folded where samples fall on the same place.
         if shared or padded != full:
             result[...] = 0.0
         whole = xp.reshape(result, (*padded, size))
         for block in blocks(full, max(1, _WORK_BYTES // (sum(plan.sizes) * setting.itemsize))):
-            part = {
-                i: xp.reshape(array, (1, array.shape[-1]))
+            rows = {
+                i: (xp.ascontiguousarray(array), 0)
                 if plan.operands[i].access == "shared"
-                else rows_of(xp, array, block, full)
+                else (xp.ascontiguousarray(rows_of(xp, array, block, full)), array.shape[-1])
                 for i, array in operands.items()
             }
             number = prod(cut.stop - cut.start for cut in block)
             made = xp.empty((1 if shared else number, size), dtype=dtype)
-            rows = {i: xp.asarray(array, order="C") for i, array in part.items()}
             _evaluate(program, setting, rows, number, made, summed=shared)
             value = made[0, :] if shared else fold(xp, made, block, padded, False)
             where = () if shared else clip(block, padded)
@@ -77,16 +77,22 @@ def run(
         return result
 
 
-def _as_rows(xp: Any, array: Array, access: str, full: Shape) -> Array | None:
-    """The operand as rows ``(samples, size)``, ``(1, size)`` for all; None if it would have to be copied."""
-    if not array.flags.c_contiguous:
-        return None
-    if access == "shared":
-        return xp.reshape(array, (1, array.shape[-1]))
+#: Rows as the kernel reads them: an array, and the numbers from one row to the next (0: one row for all samples).
+_Rows = tuple[Array, int]
+
+
+def _as_rows(array: Array, access: str, full: Shape) -> _Rows | None:
+    """The operand as rows, one a sample; None if it would have to be copied to have any."""
+    size = array.shape[-1]
     leading = tuple(array.shape[:-1])
-    if leading == full or (len(leading) < len(full) and prod(leading) == prod(full)):
-        return xp.reshape(array, (prod(full), array.shape[-1]))
-    return xp.reshape(array, (1, array.shape[-1])) if prod(leading) == 1 else None
+    if array.flags.c_contiguous:
+        if access == "shared" or prod(leading) == 1:
+            return array, 0
+        return (array, size) if prod(leading) == prod(full) else None
+    step, rest = divmod(array.strides[0], array.itemsize)
+    if leading == full and len(full) == 1 and array.strides[1] == array.itemsize and step > 0 and not rest:
+        return array, step
+    return None
 
 
 def _as_target(result: Array, size: int) -> Array | None:
@@ -94,11 +100,11 @@ def _as_target(result: Array, size: int) -> Array | None:
 
 
 def _evaluate(
-    program: Program, setting: Setting, rows: Mapping[int, Array], count: int, target: Array, *, summed: bool
+    program: Program, setting: Setting, rows: Mapping[int, _Rows], count: int, target: Array, *, summed: bool
 ) -> None:
     """Launch: ``target`` gets a row for every sample, or a single one, their sum."""
     xp, _, dtype = setting
-    name, item, width = setting.dtype_name, setting.itemsize, target.shape[-1]
+    item, width = setting.itemsize, target.shape[-1]
     table, coefficients = tables_of(program)
     tiles = -(-count // program.samples)
     most = _MOST_BLOCKS
@@ -109,16 +115,15 @@ def _evaluate(
     across = min(tiles, most)
     made = xp.empty((across, width), dtype=dtype) if summed and across > 1 else target
     work = target if program.shared else xp.empty(across * program.chunks * program.tile, dtype=dtype)
-    found = [rows[i] for i in program.inputs]
-    steps = [array.shape[-1] if array.shape[0] == count and count > 1 else 0 for array in found]
-    missing = INPUTS - len(found)
+    missing = INPUTS - len(program.inputs)
+    found = [rows[i] for i in program.inputs] + [(coefficients, 0)] * missing
     shared_bytes = program.tile * item if program.shared else 0
-    kernel(name, "shared" if program.shared else "slab", shared_bytes)(
+    kernel(instance(setting.dtype_name, program.repeat, program.shared), shared_bytes)(
         (across, program.chunks),
         (THREADS,),
         (
-            *(*found, *(coefficients,) * missing),
-            *(np.int64(step) for step in (*steps, *(0,) * missing)),
+            *(array for array, _ in found),
+            *(np.int64(step) for _, step in found),
             np.int32(program.direct),
             *(made, table, coefficients, work),
             *(np.int64(program.tile), np.int64(count), np.int32(summed)),
@@ -127,4 +132,5 @@ def _evaluate(
     )
     if made is not target:
         grid = (-(-width // THREADS),)
-        kernel(name, "add", 0)(grid, (THREADS,), (made, target, np.int32(across), np.int32(width)))
+        add = kernel(add_instance(setting.dtype_name))
+        add(grid, (THREADS,), (made, target, np.int32(across), np.int32(width)))

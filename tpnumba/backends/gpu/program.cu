@@ -9,12 +9,13 @@
 // The layout of the tables is that of program.py.
 
 constexpr int THREADS = 256;
+constexpr int BLOCKS = 2;  // on a multiprocessor, at least: leaves as many registers as none of them is spilled
 constexpr int INPUTS = 3;
 
 // The header, and the records of chunks and operations: names of their places.
 enum { SHIFT, PITCH, WIDTH, SIZES, CHUNKS_BEGIN = SIZES + INPUTS };
 enum { OPS, OPS_END, SLOTS, N_SLOTS, COLUMNS, ZERO, LOADS, CHUNK_SIZE = LOADS + INPUTS };
-enum { KIND, REPEAT, ADD, TO_SLOTS, COEFFICIENTS, FACTOR, BODY, OP_SIZE = 20 };
+enum { KIND, ADD, TO_SLOTS, COEFFICIENTS, FACTOR, BODY, OP_SIZE = 20 };
 enum { N_TASKS = BODY, TASKS, ROWS, PARTS, POINTERS, COMBINATIONS, TERMS };
 enum { N_I = BODY, N_J, N_K, A, A_I, A_J, B, B_J, B_K, C, C_I, C_K };
 enum { LINEAR, PRODUCT, MATRIX };
@@ -67,6 +68,7 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
                 T sum[R];
 #pragma unroll
                 for (int r = 0; r < R; ++r) sum[r] = T(0);
+#pragma unroll 2
                 for (int t = part[1]; t < part[2]; ++t) {
                     const int2 term = terms[t];
                     const Pack<T, R> pack = packs[t];
@@ -95,14 +97,6 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
     }
 }
 
-template <typename T, int R>
-__device__ __forceinline__ void run_rows(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
-    if (op[KIND] == PRODUCT)
-        run_rows<T, R, true>(op, table, coefficients, tile, add);
-    else
-        run_rows<T, R, false>(op, table, coefficients, tile, add);
-}
-
 // A small matrix product for every sample, c[i, k] = sum over j of a[i, j] b[j, k], four k at a time.
 template <typename T>
 __device__ __forceinline__ void run_matrix(const int* op, const T* coefficients, Tile<T> tile, bool add) {
@@ -125,6 +119,7 @@ __device__ __forceinline__ void run_matrix(const int* op, const T* coefficients,
             b[q] = tile.at + op[B] + (k < n_k ? k : n_k - 1) * op[B_K] + sample;
             sum[q] = T(0);
         }
+#pragma unroll 2
         for (int j = 0; j < n_j; ++j) {
             const T left = a[j * op[A_J]];
 #pragma unroll
@@ -174,14 +169,27 @@ __device__ __forceinline__ void store(T* rows, int stride, const int* columns, i
     }
 }
 
+// An input's rows from `first` on: into the tile where the chunk has a place for them, or left where they stand.
+template <typename T>
+__device__ __forceinline__ void take(
+    const T* rows, long long stride, int i, int direct, const int* table, const int* chunk, long long first, Tile<T>& tile) {
+    rows += first * stride;
+    if (direct == i) {
+        tile.direct = rows;
+        tile.stride = stride;
+    }
+    if (chunk[LOADS + i] >= 0)
+        load(rows, stride, table[SIZES + i], tile.at + chunk[LOADS + i], table[PITCH], tile.valid);
+}
+
 // Evaluate a program on n samples.
 //
 // in0, in1, in2: the rows of the inputs; stride: numbers from one row to the next, 0 where all samples share a row.
 // direct: the input that is read where it stands, or -1. out: the rows of the result; if summed, a row for each block
 // along x, the sum of its samples. work: for each block `slab` numbers, where the tile does not fit into shared memory.
-// gridDim.y is the number of chunks: each makes some columns of the result.
-template <typename T, bool IN_SHARED>
-__global__ void __launch_bounds__(THREADS) evaluate(
+// gridDim.y is the number of chunks: each makes some columns of the result. R: results that a thread makes at a time.
+template <typename T, int R, bool IN_SHARED>
+__global__ void __launch_bounds__(THREADS, BLOCKS) evaluate(
     const T* __restrict__ in0, const T* __restrict__ in1, const T* __restrict__ in2,
     long long stride0, long long stride1, long long stride2, int direct,
     T* __restrict__ out, const int* __restrict__ table, const T* __restrict__ coefficients,
@@ -190,27 +198,19 @@ __global__ void __launch_bounds__(THREADS) evaluate(
     Tile<T> tile = {};
     tile.at = IN_SHARED ? reinterpret_cast<T*>(shared) : work + (blockIdx.y * static_cast<long long>(gridDim.x) + blockIdx.x) * slab;
     tile.shift = table[SHIFT];
-    const int samples = 1 << tile.shift, pitch = table[PITCH], width = table[WIDTH];
+    const int samples = 1 << tile.shift;
     const int* chunk = table + CHUNKS_BEGIN + blockIdx.y * CHUNK_SIZE;
-    T* slots = tile.at + chunk[SLOTS];
     const int* columns = table + chunk[COLUMNS];
-    const T* inputs[INPUTS] = {in0, in1, in2};
-    const long long strides[INPUTS] = {stride0, stride1, stride2};
+    T* slots = tile.at + chunk[SLOTS];
     bool zero = summed || chunk[ZERO];
     for (long long first = static_cast<long long>(blockIdx.x) << tile.shift; first < n;
          first += static_cast<long long>(gridDim.x) << tile.shift) {
         tile.valid = n - first < samples ? static_cast<int>(n - first) : samples;
-#pragma unroll
-        for (int i = 0; i < INPUTS; ++i) {
-            const T* rows = inputs[i] + first * strides[i];
-            if (chunk[LOADS + i] >= 0) load(rows, strides[i], table[SIZES + i], tile.at + chunk[LOADS + i], pitch, tile.valid);
-            if (direct == i) {
-                tile.direct = rows;
-                tile.stride = strides[i];
-            }
-        }
+        take(in0, stride0, 0, direct, table, chunk, first, tile);
+        take(in1, stride1, 1, direct, table, chunk, first, tile);
+        take(in2, stride2, 2, direct, table, chunk, first, tile);
         if (zero)
-            for (int k = threadIdx.x; k < chunk[N_SLOTS] * pitch; k += THREADS) slots[k] = T(0);
+            for (int k = threadIdx.x; k < chunk[N_SLOTS] * table[PITCH]; k += THREADS) slots[k] = T(0);
         if (summed) zero = false;
         __syncthreads();
         for (int place = chunk[OPS]; place < chunk[OPS_END]; place += OP_SIZE) {
@@ -218,26 +218,22 @@ __global__ void __launch_bounds__(THREADS) evaluate(
             const bool add = op[ADD] || (summed && op[TO_SLOTS]);
             if (op[KIND] == MATRIX)
                 run_matrix(op, coefficients, tile, add);
-            else if (op[REPEAT] == 1)
-                run_rows<T, 1>(op, table, coefficients, tile, add);
-            else if (op[REPEAT] == 2)
-                run_rows<T, 2>(op, table, coefficients, tile, add);
-            else if (op[REPEAT] == 4)
-                run_rows<T, 4>(op, table, coefficients, tile, add);
+            else if (op[KIND] == PRODUCT)
+                run_rows<T, R, true>(op, table, coefficients, tile, add);
             else
-                run_rows<T, 8>(op, table, coefficients, tile, add);
+                run_rows<T, R, false>(op, table, coefficients, tile, add);
             __syncthreads();
         }
         if (!summed) {
-            store(out + first * width, width, columns, chunk[N_SLOTS], slots, pitch, tile.valid);
+            store(out + first * table[WIDTH], table[WIDTH], columns, chunk[N_SLOTS], slots, table[PITCH], tile.valid);
             __syncthreads();
         }
     }
     if (summed)
         for (int slot = threadIdx.x; slot < chunk[N_SLOTS]; slot += THREADS) {
             T sum = T(0);
-            for (int sample = 0; sample < samples; ++sample) sum += slots[slot * pitch + sample];
-            out[static_cast<long long>(blockIdx.x) * width + columns[slot]] = sum;
+            for (int sample = 0; sample < samples; ++sample) sum += slots[slot * table[PITCH] + sample];
+            out[static_cast<long long>(blockIdx.x) * table[WIDTH] + columns[slot]] = sum;
         }
 }
 

@@ -107,11 +107,12 @@ class Chunk:
 class Program:
     """The tables of a plan in one dtype; hashed by identity, as the programs of plans are kept.
 
-    ``samples`` of a tile; ``tile`` its numbers; ``shared`` whether it fits into shared memory; ``inputs`` the operands
+    ``samples`` of a tile; ``repeat``: results that a thread makes at a time; ``tile``: its numbers; ``shared`` whether it fits into shared memory; ``inputs`` the operands
     in the order of the kernel; ``direct`` the place among them of the one that is read where it stands, or -1.
     """
 
     samples: int
+    repeat: int
     tile: int
     shared: bool
     inputs: tuple[int, ...]
@@ -126,8 +127,9 @@ def pitch_of(samples: int) -> int:
     return samples + 1 if samples >= 8 else samples
 
 
-def fitting(size: int, itemsize: int, wanted: int) -> tuple[int, bool]:
+def fitting(size: int, dtype: str, wanted: int) -> tuple[int, bool]:
     """How many samples a tile of ``size`` numbers each has, and whether it is in shared memory."""
+    itemsize = np.dtype(dtype).itemsize
     for most in (_COMFORTABLE_BYTES, _MOST_BYTES):
         # Fewer samples a tile than a quarter of what is wanted, only if there is no other way.
         samples = wanted
@@ -149,9 +151,13 @@ def pack(
 ) -> Program | None:
     """Make the tables; None if they would be too large."""
     size = max(chunk.size for chunk in chunks)
-    samples, shared = fitting(size, np.dtype(dtype).itemsize, wanted)
+    samples, shared = fitting(size, dtype, wanted)
     pitch = pitch_of(samples)
-    writer = _Writer(pitch)
+    merged = [
+        [_merge(operation) if isinstance(operation, Rows) else [] for operation in chunk.operations] for chunk in chunks
+    ]
+    repeat = _cheapest_repeat(merged)
+    writer = _Writer(pitch, repeat)
     header = [samples.bit_length() - 1, pitch, width, *sizes, *(0,) * (INPUTS - len(sizes))]
     record = 6 + INPUTS
     start = len(header) + record * len(chunks)
@@ -170,8 +176,8 @@ def pack(
             *(at, end, chunk.slots * pitch, chunk.columns.size, columns, int(chunk.zero)),
             *loads,
         ]
-        for operation in chunk.operations:
-            body = writer.rows(operation) if isinstance(operation, Rows) else writer.matrix(operation)
+        for operation, groups in zip(chunk.operations, merged[number], strict=True):
+            body = writer.rows(operation, groups) if isinstance(operation, Rows) else writer.matrix(operation)
             if body is None or writer.length + writer.n_values > MOST_ENTRIES:
                 return None
             head[at : at + len(body)] = body
@@ -180,6 +186,7 @@ def pack(
     values = np.concatenate([np.zeros(0), *writer.values])
     return Program(
         samples=samples,
+        repeat=repeat,
         tile=size * pitch,
         shared=shared,
         inputs=inputs,
@@ -198,8 +205,8 @@ def _frozen(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 class _Writer:
     """Appends to the tables."""
 
-    def __init__(self, pitch: int) -> None:
-        self.pitch = pitch
+    def __init__(self, pitch: int, repeat: int) -> None:
+        self.pitch, self.repeat = pitch, repeat
         self.table: list[Ints] = []
         self.values: list[Floats] = []
         self.length = self.n_values = 0
@@ -228,7 +235,7 @@ class _Writer:
         pitch = self.pitch
         a_pitch = pitch if operation.factor == FROM_TILE else 1
         return [
-            *(MATRIX, 1, int(operation.add), int(operation.to_slots)),
+            *(MATRIX, int(operation.add), int(operation.to_slots)),
             *(self.coefficients(np.array([operation.scale])), operation.factor),
             *operation.extents,
             *(place * a_pitch for place in operation.a),
@@ -236,19 +243,14 @@ class _Writer:
             *(place * pitch for place in operation.c),
         ]
 
-    def rows(self, operation: Rows) -> list[int] | None:
+    def rows(self, operation: Rows, groups: list[_Group]) -> list[int] | None:
         """The record of an operation on rows; None if its tables would be too large."""
-        groups: dict[object, list[Result]] = {}
-        for result in operation.results:
-            if result.channels:
-                groups.setdefault((result.key, result.channels), []).append(result)
-        merged = [_merged(group) for group in groups.values()]
-        repeat = _cheapest_repeat([(len(group), sum(len(terms) for terms, *_ in parts)) for group, parts in merged])
+        repeat = self.repeat
         by_tile = self.pitch if operation.factor == FROM_TILE else 1
         rows, parts, terms, values = [], [], [], []
         n_terms = 0
         tasks: list[tuple[int, int]] = []  # terms, row
-        for group, own in merged:
+        for group, own in groups:
             for cut in range(0, len(group), repeat):
                 chosen = group[cut : cut + repeat]
                 begin = len(parts)
@@ -275,17 +277,17 @@ class _Writer:
                 rows.append([chosen[0].channels, begin, len(parts), *(number for out in outs for number in out)])
             if n_terms * (2 + repeat) > MOST_ENTRIES:
                 return None
-        return self._append_rows(operation, repeat, tasks, (rows, parts), (terms, values))
+        return self._append_rows(operation, tasks, (rows, parts), (terms, values))
 
     def _append_rows(
         self,
         operation: Rows,
-        repeat: int,
         tasks: list[tuple[int, int]],
         records: tuple[list[list[int]], list[list[int]]],
         sums: tuple[list[Ints], list[Floats]],
     ) -> list[int] | None:
         """The longest rows go first, so that no warp is late; a task for each channel of a row."""
+        repeat = self.repeat
         rows, parts = (np.array(record, dtype=np.int64).reshape(-1, 3 + 2 * repeat) for record in records)
         order = [row for _, row in sorted(tasks, key=lambda task: -task[0])]
         counts = rows[order, 0]
@@ -304,7 +306,7 @@ class _Writer:
         terms = np.concatenate([np.zeros((0, 2), dtype=np.int64), *sums[0]]) * self.pitch
         values = np.concatenate([np.zeros((0, repeat)), *sums[1]])
         return [
-            *(PRODUCT if operation.product else LINEAR, repeat, int(operation.add), int(operation.to_slots)),
+            *(PRODUCT if operation.product else LINEAR, int(operation.add), int(operation.to_slots)),
             *(self.coefficients(values), operation.factor),
             *(int(counts.sum()), self.ints(np.repeat(np.array(order, dtype=np.int64), counts))),
             *(self.ints(rows), self.ints(parts)),
@@ -314,9 +316,19 @@ class _Writer:
 
 #: The parts of results that are made together: terms, a column of coefficients a result, combinations, factors.
 _Merged = tuple[Ints, Floats, int, list[tuple[int, int] | None]]
+_Group = tuple[list[Result], list[_Merged]]
 
 
-def _merged(group: list[Result]) -> tuple[list[Result], list[_Merged]]:
+def _merge(operation: Rows) -> list[_Group]:
+    """The results that are made together."""
+    groups: dict[object, list[Result]] = {}
+    for result in operation.results:
+        if result.channels:
+            groups.setdefault((result.key, result.channels), []).append(result)
+    return [_merged(group) for group in groups.values()]
+
+
+def _merged(group: list[Result]) -> _Group:
     """Put the parts of results side by side: the terms of any of them, with zero where a result has none."""
     gathered: dict[object, list[tuple[int, Part]]] = {}
     for number, result in enumerate(group):
@@ -335,14 +347,20 @@ def _merged(group: list[Result]) -> tuple[list[Result], list[_Merged]]:
     return group, merged
 
 
-def _cheapest_repeat(groups: list[tuple[int, int]]) -> int:
-    """How many results a thread should make at a time, for groups of so many results with so many terms.
+def _cheapest_repeat(chunks: Sequence[Sequence[list[_Group]]]) -> int:
+    """How many results a thread should make at a time.
 
     A term costs two reads of the tile, one of the table and, for every result, a multiplication with its coefficient.
     """
+    sizes = [
+        (len(group), group[0].channels * sum(len(terms) for terms, *_ in parts))
+        for chunk in chunks
+        for groups in chunk
+        for group, parts in groups
+    ]
 
     def price(repeat: int) -> float:
-        return sum(-(-results // repeat) * terms * (3 + 0.6 * repeat) for results, terms in groups)
+        return sum(-(-results // repeat) * terms * (3 + 0.6 * repeat) for results, terms in sizes)
 
     return min(REPEATS, key=price)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from tpnumba.backends.gpu.program import (
     Program,
     Result,
     Rows,
+    fitting,
     pack,
 )
 from tpnumba.plans.stages import (
@@ -33,6 +35,9 @@ from tpnumba.plans.transform import Matrices, Transform
 
 #: Non-zeros of all stages beyond which a plan has no program.
 _MOST_NONZEROS = 2**21
+#: With fewer samples in the tile of a block than so many, or none in shared memory, matrix products and cuFFT on whole
+#: batches should be faster: they are what the generic backend uses. Not measured.
+_LEAST_SAMPLES = 2
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,11 @@ class Sparse:
 def make_program(plan: Transform | Synthesis, dtype: str) -> Program | None:
     """The program of ``plan``; None if its tables or the tile of a sample are too large."""
     maps = plan.maps if isinstance(plan, Transform) else ((plan.linear_map,),)
-    if sum(_nonzeros(stage) for own in maps for linear_map in own for stage in linear_map.stages) > _MOST_NONZEROS:
+    nonzeros = sum(_nonzeros(stage) for own in maps for linear_map in own for stage in linear_map.stages)
+    # At least the fields and their product are in the tile at once.
+    points = prod(plan.domain.shape) if isinstance(plan, Transform) else plan.sizes[1]
+    fields = 1 + sum(len(maps[i]) for i in plan.inputs) if isinstance(plan, Transform) else 0
+    if nonzeros > _MOST_NONZEROS or not _fits(*fitting(sum(plan.sizes) + fields * points, dtype, MOST_SAMPLES)):
         return None
     builder = _Builder(plan.sizes, plan.inputs, plan.output)
     if isinstance(plan, Transform):
@@ -60,8 +69,11 @@ def make_program(plan: Transform | Synthesis, dtype: str) -> Program | None:
     else:
         builder.synthesis(plan)
     program = builder.program(dtype)
-    # In a slab of the work buffer the tile would be slower than matrix products and cuFFT on whole batches.
-    return program if program is not None and program.shared else None
+    return program if program is not None and _fits(program.samples, program.shared) else None
+
+
+def _fits(samples: int, shared: bool) -> bool:
+    return shared and samples >= _LEAST_SAMPLES
 
 
 class _Builder:
