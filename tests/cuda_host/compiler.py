@@ -19,7 +19,7 @@ COMPILER = os.environ.get("CXX", "g++")
 #: Strict about rounding, so that another compiler gives the same numbers.
 FLAGS = ("-std=c++20", "-fPIC", "-shared", "-pthread", "-ffp-contract=off")
 SANITIZERS = {
-    "none": ("-O2",),
+    "none": ("-O1",),
     "memory": (
         *("-O1", "-g", "-DCUDA_HOST_THREADS", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
         "-fno-omit-frame-pointer",

@@ -19,7 +19,6 @@ from tpnumba.backends import gpu
 from tpnumba.backends.gpu import device, launch, program
 from tpnumba.backends.namespaces import is_numpy
 
-
 #: Limits, by the place they are kept in, under which small plans and batches take the ways of large ones: chunks of the
 #: result; slabs of the work buffer, one block after the other; and blocks of samples that are copied.
 SMALL: tuple[dict[tuple[Any, str], int], ...] = (

@@ -35,10 +35,8 @@ class Compiled(NamedTuple):
 
 def instances() -> list[str]:
     """Every instance that the backend may ask for."""
-    return [
-        *(device.instance(kind, repeat, shared) for kind, repeat, shared in product(device.C_TYPES, REPEATS, (True, False))),
-        *(device.add_instance(kind) for kind in device.C_TYPES),
-    ]
+    kinds = product(device.C_TYPES, REPEATS, (True, False))
+    return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
 
 
 def compiled(name: str, architecture: str, source: str | None = None) -> Compiled:

@@ -11,6 +11,7 @@ from cuda_host.compiler import COMPILER, is_there
 from cuda_host.standin import SMALL, numpy_on_gpu
 from hypothesis import given
 from hypothesis import strategies as st
+from namespaces.kinds import KINDS
 from strategies import dtypes, products, random_arguments, sphere_products, tensor_products, tolerance
 
 import tpnumba as tp
@@ -20,10 +21,11 @@ from tpnumba.sphere import grids
 
 pytestmark = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({COMPILER}; set CXX for another)")
 
-leading = st.sampled_from(
-    [((), ()), ((3,), (3,)), ((70,), (70,)), ((70,), ()), ((), (40,)), ((2, 1), (3,)), ((1,), (3,)), ((0,), (0,))]
-    + [((33, 1), (1, 2)), ((1, 2), (35, 2)), ((), (1,))]
-)
+SHAPES = [
+    *(((), ()), ((3,), (3,)), ((70,), (70,)), ((70,), ()), ((), (40,)), ((2, 1), (3,)), ((1,), (3,)), ((0,), (0,))),
+    *(((33, 1), (1, 2)), ((1, 2), (35, 2)), ((), (1,))),
+]
+leading = st.sampled_from(SHAPES)
 orders = st.integers(0, 4)
 
 
@@ -46,24 +48,6 @@ def check(p, arguments, dtype, where):
             agree(one, other, dtype)
 
 
-@given(p=products(), shapes=leading, dtype=dtypes, order=orders, seed=st.integers(0, 1000))
-def test_products_and_gradients(p, shapes, dtype, order, seed):
-    check(p, random_arguments(p, *shapes, dtype=dtype, seed=seed), dtype, {"order": order})
-
-
-@given(p=tensor_products(), shapes=leading, dtype=dtypes, order=orders, limits=st.sampled_from(SMALL))
-def test_large_plans_and_batches(p, shapes, dtype, order, limits):
-    """With so little memory that results are cut into chunks and batches into blocks, and tiles stand in slabs."""
-    check(p, random_arguments(p, *shapes, dtype=dtype), dtype, {"order": order, "limits": limits})
-
-
-@given(p=sphere_products(), dtype=dtypes, order=orders, i=st.integers(0, 1), k=st.integers(0, 1))
-def test_second_gradients(p, dtype, order, i, k):
-    second = p.adjoint(i).adjoint(k)
-    arguments = random_arguments(second, (5,), (5,), dtype=dtype)
-    check(second, arguments, dtype, {"order": order})
-
-
 def wide_products():
     modes = [(0, 0, 0, "uvv", True), (1, 0, 1, "uvu", False), (2, 1, 2, "uuw", True), (2, 1, 3, "u<vw", True)]
     for layout in ("mul_ir", "ir_mul"):
@@ -83,6 +67,30 @@ def test_many_channels(p, shared, dtype):
     arguments = random_arguments(p, (40,), (40,), dtype=dtype)
     arguments = [x[0] if i in shared else x for i, x in enumerate(arguments)]
     check(p, arguments, dtype, {"order": 2})
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_in_every_order(name):
+    for order, dtype in enumerate(("float64", "float32", "float64")):
+        check(KINDS[name], random_arguments(KINDS[name], (40,), (40,), dtype=dtype), dtype, {"order": order})
+
+
+@given(p=products(), shapes=leading, dtype=dtypes, order=orders, seed=st.integers(0, 1000))
+def test_products_and_gradients(p, shapes, dtype, order, seed):
+    check(p, random_arguments(p, *shapes, dtype=dtype, seed=seed), dtype, {"order": order})
+
+
+@given(p=tensor_products(), shapes=leading, dtype=dtypes, order=orders, limits=st.sampled_from(SMALL))
+def test_large_plans_and_batches(p, shapes, dtype, order, limits):
+    """With so little memory that results are cut into chunks and batches into blocks, and tiles stand in slabs."""
+    check(p, random_arguments(p, *shapes, dtype=dtype), dtype, {"order": order, "limits": limits})
+
+
+@given(p=sphere_products(), dtype=dtypes, order=orders, i=st.integers(0, 1), k=st.integers(0, 1))
+def test_second_gradients(p, dtype, order, i, k):
+    second = p.adjoint(i).adjoint(k)
+    arguments = random_arguments(second, (5,), (5,), dtype=dtype)
+    check(second, arguments, dtype, {"order": order})
 
 
 @pytest.mark.parametrize("normalization", ["integral", "component"])

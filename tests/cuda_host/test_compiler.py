@@ -82,7 +82,7 @@ def test_shapes_of_launches():
     run = functions()["reverse<float, true>"]
     arguments = np.zeros(32, dtype="float32"), np.zeros(32, dtype="float32"), np.int32(32)
     for grid, threads in (((0,), (32,)), ((1, 70000), (32,)), ((1,), (2048,)), ((1,), (0,))):
-        with pytest.raises(RuntimeError, match="invalid grid|blocks must have"):
+        with pytest.raises(RuntimeError, match=r"invalid grid|blocks must have"):
             run(grid, threads, arguments, shared_mem=128)
     with pytest.raises(RuntimeError, match="were not asked for"):
         run((1,), (32,), arguments, shared_mem=64 * 2**10)

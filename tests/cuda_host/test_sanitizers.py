@@ -16,9 +16,7 @@ def run(sanitizer, *fault):
     if not library(sanitizer).is_file():
         pytest.skip(f"{COMPILER} has no {LIBRARIES[sanitizer]}")
     command = [sys.executable, "-m", "cuda_host.sanitized", sanitizer, *fault]
-    return subprocess.run(
-        command, env=environment(sanitizer), capture_output=True, text=True, check=False, timeout=400
-    )
+    return subprocess.run(command, env=environment(sanitizer), capture_output=True, text=True, check=False, timeout=400)
 
 
 @pytest.mark.parametrize("sanitizer", LIBRARIES)

@@ -44,7 +44,9 @@ def choose_backend(backend: str, plan: Plan, setting: Setting) -> str:
         return "gpu" if is_cupy(setting.xp) and gpu.supports(plan, setting) else "generic"
     if backend == "gpu":
         if not is_cupy(setting.xp):
-            raise TypeError(f"backend 'gpu' takes cupy arrays, got arrays of {short_name(setting.xp)}")
+            missing = gpu.missing()
+            also = "" if missing is None else f" (and {missing})"
+            raise TypeError(f"backend 'gpu' takes cupy arrays, got arrays of {short_name(setting.xp)}{also}")
         gpu.require_device()
         if not gpu.supports(plan, setting):
             raise RuntimeError(f"backend 'gpu' has no kernel for {plan!r}; use backend 'auto' or 'generic'")
@@ -92,6 +94,8 @@ def run(
 ) -> Array:
     """Evaluate ``plan`` on checked operands; see :func:`tpnumba.backends.generic.run` for the arguments."""
     if is_lazy(setting.xp):
+        if backend == "gpu":  # said now, not when the blocks are computed
+            gpu.require_device()
         return lazy.run(partial(run, backend=backend, num_threads=num_threads), plan, operands, full, batch)
     chosen = choose_backend(backend, plan, setting)
     if is_jax(setting.xp):

@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 
 from tpnumba.backends.cpu.builder import Builder
-from tpnumba.backends.paths import alike, compact_weights, scratch_size
 from tpnumba.backends.cpu.program import LINE, VECTORS, Program
+from tpnumba.backends.paths import alike, compact_weights, scratch_size
 from tpnumba.plans.contraction import Contraction
 
 #: A tile of at most so many bytes stays in the second cache; runs are shortened, down to one vector, to keep to it.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from tpnumba.backends.gpu.contraction import make_program as contraction_program
-from tpnumba.backends.gpu.device import require_device
+from tpnumba.backends.gpu.device import missing, require_device
 from tpnumba.backends.gpu.program import Program
 from tpnumba.backends.gpu.transform import make_program as transform_program
 from tpnumba.backends.namespaces import Setting
@@ -16,7 +16,7 @@ from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
-__all__ = ["program_of", "require_device", "run", "supports"]
+__all__ = ["missing", "program_of", "require_device", "run", "supports"]
 
 
 def supports(plan: Plan, setting: Setting) -> bool:

@@ -28,23 +28,24 @@ def require_device() -> None:
         ImportError: CuPy is not installed.
         RuntimeError: there is no GPU, or kernels cannot be compiled for it.
     """
-    reason = _missing()
+    reason = missing()
     if reason is not None:
-        raise reason
+        raise type(reason)(*reason.args)  # a new one, which holds on to no earlier traceback
 
 
 @lru_cache(maxsize=1)
-def _missing() -> Exception | None:
+def missing() -> Exception | None:
+    """What stands in the way of running kernels, as an error; None if nothing does."""
     try:
         import cupy
     except ImportError as error:
-        return ImportError(f"backend 'gpu' needs CuPy, which cannot be imported ({error}); {INSTALL}")
+        return ImportError(f"backend 'gpu' needs CuPy, which cannot be imported: {error}; {INSTALL}")
     if not cupy.is_available():
         return RuntimeError("backend 'gpu' needs an NVIDIA GPU with its driver, and CuPy finds none")
     try:
         usable = int(cupy.ones(2).sum()) == 2  # compiles a kernel of its own
     except Exception as error:
-        return RuntimeError(f"backend 'gpu': CuPy cannot compile or run kernels here ({error}); {INSTALL}")
+        return RuntimeError(f"backend 'gpu': CuPy cannot compile or run a kernel here: {error}; {INSTALL}")
     return None if usable else RuntimeError("backend 'gpu': the GPU gives wrong sums")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,8 +108,9 @@ class Chunk:
 class Program:
     """The tables of a plan in one dtype; hashed by identity, as the programs of plans are kept.
 
-    ``samples`` of a tile; ``repeat``: results that a thread makes at a time; ``tile``: its numbers; ``shared`` whether it fits into shared memory; ``inputs`` the operands
-    in the order of the kernel; ``direct`` the place among them of the one that is read where it stands, or -1.
+    ``samples`` of a tile; ``repeat``: results that a thread makes at a time; ``tile``: its numbers, and ``shared``
+    whether they fit into shared memory; ``inputs``: the operands in the order of the kernel; ``direct``: the place
+    among them of the one that is read where it stands, or -1.
     """
 
     samples: int
@@ -197,7 +199,7 @@ def pack(
     )
 
 
-def _frozen(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array.flags.writeable = False
     return array
 
@@ -247,7 +249,10 @@ class _Writer:
         """The record of an operation on rows; None if its tables would be too large."""
         repeat = self.repeat
         by_tile = self.pitch if operation.factor == FROM_TILE else 1
-        rows, parts, terms, values = [], [], [], []
+        rows: list[list[int]] = []
+        parts: list[list[int]] = []
+        terms: list[Ints] = []
+        values: list[Floats] = []
         n_terms = 0
         tasks: list[tuple[int, int]] = []  # terms, row
         for group, own in groups:

@@ -275,7 +275,8 @@ def _matrix(stage: Stage) -> Sparse:
             return Sparse((rows.size, rows.size), rows, rows, stage.factors)
         case SparseStage():
             table = stage.sparse
-            return Sparse((table.shape[0], table.shape[1]), *table.coords, table.values)
+            rows, columns = table.coords
+            return Sparse((table.shape[0], table.shape[1]), rows, columns, table.values)
         case LegendreStage():
             return _legendre(stage)
         case FourierStage():
