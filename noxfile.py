@@ -52,7 +52,7 @@ def namespaces(session: nox.Session) -> None:
 @nox.session
 def tests_cupy(session: nox.Session) -> None:
     """The kernels of the GPU: on the processor and compiled for real devices; on a GPU, if there is one."""
-    session.install(".[test]", "cuda-core", "nvidia-cuda-nvrtc")
+    session.install(".[test]", "cuda-core", "cuda-bindings", "nvidia-cuda-nvrtc")
     session.run("python", "tests/cuda_host/targets.py")
     # Not seen are those tests that were skipped, for want of a C++ compiler: pytest says so at its end.
     session.run("python", "-m", "pytest", "tests/cuda_host", *session.posargs)

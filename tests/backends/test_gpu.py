@@ -86,6 +86,19 @@ def test_tables_are_waited_for_once_by_every_other_stream(monkeypatch):
     assert done == [(1, "records"), (2, "waits")]
 
 
+def test_small_plans_have_code_and_large_ones_tables():
+    small, large = (tp.FullTensorProduct(*[tp.Irreps.spherical_harmonics(L)] * 2) for L in (2, 6))
+    code, tables = (program_of(p.plan, "float32") for p in (small, large))
+    assert code.unrolled.count("case") > 10
+    assert tables.unrolled == ""
+    assert code.coefficients.size < 10 < tables.coefficients.size
+    assert device.source(code.unrolled).endswith(device.source())
+    # What is the same for many blocks is there once.
+    copies = program_of(tp.ChannelwiseTensorProduct("3x1o + 4x1o + 5x1o", "1o").plan, "float32")
+    alone = program_of(tp.ChannelwiseTensorProduct("3x1o", "1o").plan, "float32")
+    assert copies.unrolled.count("case") == alone.unrolled.count("case")
+
+
 def test_the_source_is_in_the_package():
     folder = Path(device.__file__).parent
     assert [path.name for path in folder.glob("*.cu")] == ["program.cu"]

@@ -16,7 +16,7 @@ from cuda_host.compiler import HostModule
 
 from tpnumba import backends
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import device, launch, program
+from tpnumba.backends.gpu import device, launch, program, tables
 from tpnumba.backends.namespaces import is_numpy
 
 #: Limits, by the place they are kept in, under which small plans and batches take the ways of large ones: chunks of the
@@ -30,11 +30,16 @@ SMALL: tuple[dict[tuple[Any, str], int], ...] = (
 
 @contextmanager
 def numpy_on_gpu(
-    *, order: int = 0, sanitizer: str = "none", limits: dict[tuple[Any, str], int] | None = None
+    *,
+    order: int = 0,
+    sanitizer: str = "none",
+    limits: dict[tuple[Any, str], int] | None = None,
+    unrolled: bool = False,
 ) -> Iterator[None]:
     """``backend="gpu"`` takes NumPy arrays; what it allocates starts as NaN.
 
-    ``order`` of threads and ``sanitizer`` as in the compiler; ``limits``: one of ``SMALL``.
+    ``order`` of threads and ``sanitizer`` as in the compiler; ``limits``: one of ``SMALL``; ``unrolled``: small plans
+    have code of their own, which is compiled for each, and not tables.
     """
 
     stream = types.SimpleNamespace(ptr=0)
@@ -61,7 +66,9 @@ def numpy_on_gpu(
         patch.setattr(launch, "on_device", lambda array: nullcontext())
         for (module, name), value in (limits or {}).items():
             patch.setattr(module, name, value)
-        kept = [device._module, device._tables] + ([gpu.program_of] if limits else [])
+        if not unrolled:
+            patch.setattr(tables, "MOST_UNROLLED", -1)
+        kept = (device._module, device._tables, gpu.program_of)
         for cached in kept:
             cached.cache_clear()
         try:

@@ -1,6 +1,6 @@
 """Compile the kernels for real devices, without one: ``python tests/cuda_host/targets.py`` prints what each takes.
 
-Needs cuda-core and nvidia-cuda-nvrtc. A kernel that spills registers, or does not compile, fails.
+Needs cuda-core, cuda-bindings and nvidia-cuda-nvrtc. A kernel that spills registers, or does not compile, fails.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import time
 from itertools import product
 from typing import NamedTuple
 
-from tpnumba.backends.gpu import device
+import tpnumba as tp
+from tpnumba.backends.gpu import device, program_of
 from tpnumba.backends.gpu.program import REPEATS
 
 ARCHITECTURES = ("sm_80", "sm_90")
@@ -37,6 +38,27 @@ def instances() -> list[str]:
     """Every instance that the backend may ask for."""
     kinds = product(device.C_TYPES, REPEATS, (True, False))
     return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
+
+
+def unrolled() -> list[tuple[str, str, str]]:
+    """Plans whose terms are code, forward and adjoint: what they are, the instance, and the source."""
+    spherical, natural = ([str(tp.Irreps.spherical_harmonics(L)) for L in degrees] for degrees in ((3, 4), (6, 8)))
+    products = {
+        "full L=3": tp.FullTensorProduct(spherical[0], spherical[0], natural[0]),
+        "full L=4": tp.FullTensorProduct(spherical[1], spherical[1], natural[1]),
+        "channelwise": tp.ChannelwiseTensorProduct("128x0e + 128x1o + 128x2e", spherical[0]),
+        "gaunt L=2": tp.GauntTensorProduct(2, 2, method="grid"),
+    }
+    found = []
+    for kind in device.C_TYPES:
+        for what, p in products.items():
+            for i in range(len(p.plan.operands)):
+                program = program_of(p.plan.adjoint(i), kind)
+                assert program is not None
+                assert program.unrolled
+                name = device.instance(kind, program.repeat, program.shared)
+                found.append((f"{what}, operand {i}", name, device.source(program.unrolled)))
+    return found
 
 
 def compiled(name: str, architecture: str, source: str | None = None) -> Compiled:
@@ -67,6 +89,14 @@ def main() -> int:
             spilled += one.spills > 0
             print(
                 f"{one.name:30} {one.architecture:6} {one.registers:9} {one.stack:6} {one.spills:7} {one.size:8}"
+                f" {one.seconds:8.2f}",
+                flush=True,
+            )
+        for what, name, source in unrolled():
+            one = compiled(name, architecture, source)
+            spilled += one.spills > 0
+            print(
+                f"{what:30} {one.architecture:6} {one.registers:9} {one.stack:6} {one.spills:7} {one.size:8}"
                 f" {one.seconds:8.2f}",
                 flush=True,
             )

@@ -75,6 +75,17 @@ def test_every_kind_in_every_order(name):
         check(KINDS[name], random_arguments(KINDS[name], (40,), (40,), dtype=dtype), dtype, {"order": order})
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["full", "weighted", "channelwise", "both-grid", "matrix-split"])
+def test_terms_as_code(name, dtype):
+    p = KINDS[name]
+    with numpy_on_gpu(unrolled=True):
+        assert all(
+            "add_terms" in gpu.program_of(p.plan.adjoint(i), dtype).unrolled for i in range(len(p.plan.operands))
+        )
+    check(p, random_arguments(p, (40,), (40,), dtype=dtype), dtype, {"unrolled": True, "order": 2})
+
+
 @given(p=products(), shapes=leading, dtype=dtypes, order=orders, seed=st.integers(0, 1000))
 def test_products_and_gradients(p, shapes, dtype, order, seed):
     check(p, random_arguments(p, *shapes, dtype=dtype, seed=seed), dtype, {"order": order})

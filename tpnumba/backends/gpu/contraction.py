@@ -21,8 +21,8 @@ from tpnumba.backends.gpu.program import (
     Result,
     Rows,
     comfortable_size,
-    pack,
 )
+from tpnumba.backends.gpu.tables import pack
 from tpnumba.backends.paths import alike, components_of, leg_of, mixes, scratch_size, weights_of
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 

@@ -49,9 +49,9 @@ def missing() -> Exception | None:
     return None if usable else RuntimeError("backend 'gpu': the GPU gives wrong sums")
 
 
-def source() -> str:
-    """The CUDA source."""
-    return (Path(__file__).parent / "program.cu").read_text(encoding="utf-8")
+def source(unrolled: str = "") -> str:
+    """The CUDA source, after the code that a program has in place of tables."""
+    return unrolled + (Path(__file__).parent / "program.cu").read_text(encoding="utf-8")
 
 
 def instance(dtype: str, repeat: int, shared: bool) -> str:
@@ -70,17 +70,17 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
     return device
 
 
-@lru_cache(maxsize=64)
-def _module(name: str) -> Any:
+@lru_cache(maxsize=1024)
+def _module(name: str, unrolled: str) -> Any:
     """Compiled for each device on first use there; CuPy keeps the machine code in files as well."""
     import cupy
 
-    return cupy.RawModule(code=source(), options=OPTIONS, name_expressions=(name,))
+    return cupy.RawModule(code=source(unrolled), options=OPTIONS, name_expressions=(name,))
 
 
-def kernel(name: str, shared_bytes: int = 0) -> Callable[..., None]:
+def kernel(name: str, shared_bytes: int = 0, unrolled: str = "") -> Callable[..., None]:
     """An instance of a kernel on the current device, which may use so much shared memory."""
-    function: Any = _module(name).get_function(name)
+    function: Any = _module(name, unrolled).get_function(name)
     if shared_bytes > _GIVEN_BYTES and function.max_dynamic_shared_size_bytes < shared_bytes:
         function.max_dynamic_shared_size_bytes = shared_bytes
     return function  # type: ignore[no-any-return]

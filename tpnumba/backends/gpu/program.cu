@@ -6,10 +6,16 @@
 // between, and the results are stored row by row. Every number is written by one thread and sums have a fixed order, so
 // results do not depend on chance; there are no atomics.
 //
-// The layout of the tables is that of program.py.
+// The layout of the tables is that of tables.py. Where UNROLLED is defined, the terms of a small plan stand before this
+// source as code, in add_terms, and not in the tables.
 
 constexpr int THREADS = 256;
-constexpr int BLOCKS = 2;  // on a multiprocessor, at least: leaves as many registers as none of them is spilled
+// On a multiprocessor, at least: so many that they leave enough registers for none to be spilled.
+#ifdef UNROLLED
+constexpr int BLOCKS = 2, FLOAT_BLOCKS = 3;
+#else
+constexpr int BLOCKS = 2, FLOAT_BLOCKS = 2;
+#endif
 constexpr int INPUTS = 3;
 
 // The header, and the records of chunks and operations: names of their places.
@@ -68,6 +74,9 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
                 T sum[R];
 #pragma unroll
                 for (int r = 0; r < R; ++r) sum[r] = T(0);
+#ifdef UNROLLED
+                add_terms<IS_PRODUCT>(part[1], x, y, sum);
+#else
 #pragma unroll 2
                 for (int t = part[1]; t < part[2]; ++t) {
                     const int2 term = terms[t];
@@ -77,6 +86,7 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
 #pragma unroll
                     for (int r = 0; r < R; ++r) sum[r] += pack.of[r] * value;
                 }
+#endif
 #pragma unroll
                 for (int r = 0; r < R; ++r) {
                     T by = T(1);
@@ -189,7 +199,7 @@ __device__ __forceinline__ void take(
 // along x, the sum of its samples. work: for each block `slab` numbers, where the tile does not fit into shared memory.
 // gridDim.y is the number of chunks: each makes some columns of the result. R: results that a thread makes at a time.
 template <typename T, int R, bool IN_SHARED>
-__global__ void __launch_bounds__(THREADS, BLOCKS) evaluate(
+__global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCKS) evaluate(
     const T* __restrict__ in0, const T* __restrict__ in1, const T* __restrict__ in2,
     long long stride0, long long stride1, long long stride2, int direct,
     T* __restrict__ out, const int* __restrict__ table, const T* __restrict__ coefficients,

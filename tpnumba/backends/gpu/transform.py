@@ -18,8 +18,8 @@ from tpnumba.backends.gpu.program import (
     Result,
     Rows,
     fitting,
-    pack,
 )
+from tpnumba.backends.gpu.tables import pack
 from tpnumba.plans.stages import (
     DegreeScaling,
     FourierStage,
