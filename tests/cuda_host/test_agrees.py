@@ -16,6 +16,8 @@ from strategies import dtypes, products, random_arguments, sphere_products, tens
 
 import tpnumba as tp
 from tpnumba.backends import gpu
+from tpnumba.backends.gpu import contraction
+from tpnumba.backends.gpu.slices import sliced
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.sphere import grids
 
@@ -73,6 +75,33 @@ def test_many_channels(p, shared, dtype):
 def test_every_kind_in_every_order(name):
     for order, dtype in enumerate(("float64", "float32", "float64")):
         check(KINDS[name], random_arguments(KINDS[name], (40,), (40,), dtype=dtype), dtype, {"order": order})
+
+
+LONG_SUMS = {
+    "channels": (tp.ChannelwiseTensorProduct("64x0e + 64x1o", "0e + 1o"), 1),
+    "paths": (tp.FullTensorProduct(*[tp.Irreps.spherical_harmonics(4)] * 2), 0),
+    "mixed channels": (tp.FullyConnectedTensorProduct("16x0e + 16x1o", "1o", "8x0e + 8x1o + 8x1e"), 1),
+}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("name", LONG_SUMS)
+def test_long_sums_in_slices(name, shared, monkeypatch):
+    p, i = LONG_SUMS[name]
+    steps = []
+
+    def spy(*arguments):
+        found = sliced(*arguments)
+        steps.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(contraction, "sliced", spy)
+    assert contraction.make_program(p.plan.adjoint(i), "float64") is not None
+    assert 2 in steps
+    arguments = random_arguments(p, (20,), (20,), dtype="float64")
+    if shared:
+        arguments[i] = arguments[i][0]
+    check(p, arguments, "float64", {"order": 4})
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -24,7 +24,7 @@ def supports(plan: Plan, setting: Setting) -> bool:
     return program_of(plan, setting.dtype_name) is not None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def program_of(plan: Plan, dtype: str) -> Program | None:
     """The program of ``plan``; None if the kernel cannot run it, or only slower than matrix products and cuFFT do."""
     match plan:

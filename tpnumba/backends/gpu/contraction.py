@@ -21,7 +21,9 @@ from tpnumba.backends.gpu.program import (
     Result,
     Rows,
     comfortable_size,
+    fitting,
 )
+from tpnumba.backends.gpu.slices import sliced
 from tpnumba.backends.gpu.tables import pack
 from tpnumba.backends.paths import alike, components_of, leg_of, mixes, scratch_size, weights_of
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
@@ -244,18 +246,28 @@ class _Builder:
             start = starts[place] + component * by
             main.results.append(Result(_key(found), start, step, segment.mul, tuple(part for _, part in found)))
             reached += segment.mul
-        operations: list[Rows | Matrix] = [main] if main.results else []
-        scratch = end
+        slots_end = end
+        whole: list[Rows | Matrix] = [main] if main.results else []
         for path in self.mixed:
-            operations += self._mixing(path, starts[_segment(path, self.plan.output)], scratch)
-            end = max(end, scratch + scratch_size(path, self.plan))
+            whole += self._mixing(path, starts[_segment(path, self.plan.output)], slots_end)
+        between = slots_end + max((scratch_size(path, self.plan) for path in self.mixed), default=0)
+        samples, _ = fitting(between, self.dtype, self.wanted)
+        operations: list[Rows | Matrix] = []
+        end = between
+        for operation in whole:
+            if isinstance(operation, Rows) and operation.to_slots:
+                steps, used = sliced(operation, samples, between)
+                operations += steps
+                end = max(end, between + used)
+            else:
+                operations.append(operation)
         inputs = self.plan.inputs
         return Chunk(
             loads={inputs.index(i): start for i, start in self.starts.items()},
             operations=operations,
             slots=slots,
             columns=np.concatenate([np.zeros(0, dtype=np.int64), *columns]),
-            zero=bool(self.mixed) or reached < end - slots,
+            zero=bool(self.mixed) or reached < slots_end - slots,
             size=end,
         )
 

@@ -70,7 +70,7 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
     return device
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def _module(name: str, unrolled: str) -> Any:
     """Compiled for each device on first use there; CuPy keeps the machine code in files as well."""
     import cupy
@@ -109,7 +109,7 @@ class Tables:
             self._seen.add(stream.ptr)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def _tables(program: Program, device: int) -> Tables:  # noqa: ARG001
     return Tables(program)
 

@@ -25,9 +25,9 @@ REPEATS = (1, 2, 4, 8)
 MOST_ENTRIES = 2**22
 #: Samples of a tile: enough that the threads of a warp differ in nothing else.
 MOST_SAMPLES = 32
-#: Shared memory, in bytes, that leaves room for three blocks on a multiprocessor or more; and what every device from
-#: sm_80 on gives to one.
-_COMFORTABLE_BYTES, _MOST_BYTES = 52 * 2**10, 96 * 2**10
+#: Shared memory, in bytes, that leaves room for as many blocks on a multiprocessor as registers do, three of them on
+#: sm_90 and two on sm_80; and what every device from sm_80 on gives to one.
+_COMFORTABLE_BYTES, _MOST_BYTES = 72 * 2**10, 96 * 2**10
 
 
 @dataclass(frozen=True)
