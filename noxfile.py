@@ -1,9 +1,16 @@
 """Sessions: ``python -m nox -s tests`` (and ``peers``, ``mutants``, ``lint``, ``bench_peers``), each by itself."""
 
+import re
+import shutil
+import subprocess
+
 import nox
 from nox.command import CommandFailed
 
 nox.options.sessions = ["tests", "lint"]
+
+#: What has a session of its own.
+_IGNORED = ("--ignore=tests/peers", "--ignore=tests/cuda_host")
 
 #: Without their kernels, which are CUDA.
 CUE_FACES = ["cuequivariance-torch", "cuequivariance-jax"]
@@ -13,7 +20,7 @@ CUE_FACES = ["cuequivariance-torch", "cuequivariance-jax"]
 def tests(session: nox.Session) -> None:
     """The test suite on NumPy and array-api-strict."""
     session.install(".[test]")
-    session.run("python", "-m", "pytest", "--ignore=tests/peers", *session.posargs)
+    session.run("python", "-m", "pytest", *_IGNORED, *session.posargs)
 
 
 @nox.session
@@ -29,10 +36,43 @@ def namespaces(session: nox.Session) -> None:
     """The property tests on the arrays of torch, dask and jax, and what each of these can do beyond them."""
     session.install("torch==2.13.0")  # as above
     session.install(".[test]", "jax", "dask[array]")
-    session.run("python", "-m", "pytest", "--ignore=tests/peers", "--namespaces=torch,dask,cupy", *session.posargs)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        *_IGNORED,
+        "--namespaces=torch,dask",
+        *session.posargs,
+    )
     # jax compiles every shape that is new to it, so there the properties of products stand for the rest.
     chosen = ("tests/namespaces", "tests/products/test_properties.py", "tests/backends/test_pairwise.py")
     session.run("python", "-m", "pytest", *chosen, "--namespaces=jax", *session.posargs)
+
+
+@nox.session
+def tests_cupy(session: nox.Session) -> None:
+    """The kernels of the GPU: on the processor and compiled for real devices; on a GPU, if there is one."""
+    session.install(".[test]", "cuda-core", "cuda-bindings", "nvidia-cuda-nvrtc")
+    session.run("python", "tests/cuda_host/targets.py")
+    # Not seen are those tests that were skipped, for want of a C++ compiler: pytest says so at its end.
+    session.run("python", "-m", "pytest", "tests/cuda_host", *session.posargs)
+    session.run("python", "tests/mutants.py", "cuda")
+    version = _driver_version()
+    if version is None:
+        session.warn("NOT RUN: there is no GPU here. No kernel ran on one, cuFFT was not tried, nothing was timed.")
+        return
+    session.install(f"cupy-cuda{min(version, 13)}x")
+    chosen = ("tests/namespaces", "tests/products", "tests/sphere", "tests/backends")
+    session.run("python", "-m", "pytest", *chosen, "--namespaces=cupy", *session.posargs)
+
+
+def _driver_version() -> int | None:
+    """The CUDA that the driver of a GPU offers; None without one."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    said = subprocess.run(["nvidia-smi"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"CUDA Version: (\d+)", said)
+    return int(found.group(1)) if found else None
 
 
 @nox.session

@@ -106,7 +106,7 @@ class Backend(enum.Enum):
             case Backend.CUPY:
                 import cupy  # needs a GPU too
 
-                return Namespace(cupy, None, "generic")
+                return Namespace(cupy, None, "gpu")
         device = "CPU_DEVICE" if self is Backend.STRICT else "device1"
         return Namespace(array_api_strict, array_api_strict.Device(device), "generic")
 

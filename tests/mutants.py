@@ -1,6 +1,7 @@
-"""Faults planted on purpose, one at a time, each of which the tests must notice: ``python tests/mutants.py``.
+"""Faults planted on purpose, one at a time, each of which the tests must notice: ``python tests/mutants.py [cuda]``.
 
 Every mutant is a copy of the package with one line changed, on which a few test files run. It survives if they pass.
+``cuda``: those in the kernels of the GPU and their launch, for which the tests need a C++ compiler.
 """
 
 from __future__ import annotations
@@ -247,6 +248,73 @@ MUTANTS = (
     ),
 )
 
+#: Faults in CUDA code, which the tests must notice without a GPU.
+CUDA_MUTANTS = (
+    Mutant(
+        "a missing barrier between operations",
+        "backends/gpu/program.cu",
+        "            __syncthreads();\n        }\n        if (!summed) {",
+        "        }\n        if (!summed) {",
+        "cuda_host/test_agrees.py",
+    ),
+    Mutant(
+        "a missing barrier before the tile is loaded anew",
+        "backends/gpu/program.cu",
+        "tile.valid);\n            __syncthreads();\n",
+        "tile.valid);\n",
+        "cuda_host/test_agrees.py",
+    ),
+    Mutant(
+        "the last term of a sum left out",
+        "backends/gpu/program.cu",
+        "t < part[2]; ++t",
+        "t < part[2] - 1; ++t",
+        "cuda_host/test_agrees.py",
+    ),
+    Mutant(
+        "indices of a matrix product swapped",
+        "backends/gpu/program.cu",
+        "op[C] + i * op[C_I] + k * op[C_K]",
+        "op[C] + k * op[C_I] + i * op[C_K]",
+        "cuda_host/test_agrees.py",
+    ),
+    Mutant(
+        "a row too far when a tile is stored",
+        "backends/gpu/program.cu",
+        "rows[static_cast<long long>(sample) * stride + columns[column]]",
+        "rows[static_cast<long long>(sample ? sample - 1 : 0) * stride + columns[column]]",
+        "cuda_host/test_agrees.py",
+    ),
+    Mutant(
+        "sums over samples that forget the tiles before the last",
+        "backends/gpu/program.cu",
+        "if (summed) zero = false;",
+        "",
+        "cuda_host/test_agrees.py",
+    ),
+    Mutant(
+        "a scalar of the wrong type",
+        "backends/gpu/launch.py",
+        "np.int32(program.direct)",
+        "np.int64(program.direct)",
+        "cuda_host/test_agrees.py",
+    ),
+    Mutant(
+        "a scalar of a Python type, which CuPy passes as eight bytes",
+        "backends/gpu/launch.py",
+        "np.int32(summed)",
+        "int(summed)",
+        "cuda_host/test_agrees.py",
+    ),
+    Mutant(
+        "factors of a matrix product exchanged in a gradient",
+        "backends/gpu/transform.py",
+        "a, b = (at[2], n, 1), (at[1], 1, n)",
+        "a, b = (at[2], n, 1), (at[1], n, 1)",
+        "cuda_host/test_agrees.py",
+    ),
+)
+
 
 def survives(mutant: Mutant) -> str | None:
     """None if the tests noticed; otherwise what there is to say."""
@@ -264,23 +332,24 @@ def survives(mutant: Mutant) -> str | None:
         command += [f"tests/{name}" for name in mutant.tests.split()]
         environment = {**os.environ, "PYTHONPATH": folder}
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode == 1:  # tests were run, and some failed
+    if done.returncode == 1 or done.returncode < 0:  # tests were run, and some failed, or one fell over
         return None
     return done.stdout[-2000:] + done.stderr[-2000:]
 
 
-def main() -> int:
+def main(which: str = "") -> int:
     """Run all mutants; return how many the tests did not notice."""
+    mutants = CUDA_MUTANTS if which == "cuda" else MUTANTS
     survivors = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for mutant, said in zip(MUTANTS, pool.map(survives, MUTANTS), strict=True):
+        for mutant, said in zip(mutants, pool.map(survives, mutants), strict=True):
             print(f"{'noticed ' if said is None else 'SURVIVED'}  {mutant.what}", flush=True)
             if said is not None:
                 survivors += 1
                 print(said, file=sys.stderr)
-    print(f"{len(MUTANTS) - survivors} passed, {survivors} failed")
+    print(f"{len(mutants) - survivors} passed, {survivors} failed")
     return survivors
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(), 1))
+    sys.exit(min(main(*sys.argv[1:]), 1))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from mutants import MUTANTS, ROOT
+from mutants import CUDA_MUTANTS, MUTANTS, ROOT
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
+@pytest.mark.parametrize("mutant", MUTANTS + CUDA_MUTANTS, ids=lambda mutant: mutant.what)
 def test_the_line_to_change_is_there_once(mutant) -> None:
     assert (ROOT / "tpnumba" / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1
     assert mutant.new != mutant.old

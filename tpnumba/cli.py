@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import tpnumba
-from tpnumba.backends import BACKENDS
 from tpnumba.plans.base import ITEMSIZE
 
 _USAGE_ERROR = 2
@@ -23,6 +22,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(_USAGE_ERROR, f"{self.prog}: error: {message}\n")
+
+
+#: Those that take NumPy arrays, which is what is compared.
+_BACKENDS = ("auto", "generic", "cpu")
 
 
 def _whole_number(least: int) -> Any:
@@ -62,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--batch", type=_whole_number(1), default=1000, metavar="N", help="samples: the atoms, repeated (default: 1000)"
     )
     compare.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the run (default: float32)")
-    compare.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the products (default: auto)")
+    compare.add_argument("--backend", choices=_BACKENDS, default="auto", help="what runs the products (default: auto)")
     compare.add_argument("--json", metavar="FILE", help="also write the machine and all rows to FILE")
     compare.add_argument("--plot", metavar="FILE.png", help="also draw time and time a degree of freedom against L")
     compare.set_defaults(run=_compare)

@@ -1,4 +1,4 @@
-"""cuEquivariance on torch: the method that runs without its CUDA kernels."""
+"""cuEquivariance on torch: its CUDA kernels on a GPU, else the method that runs without them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ with warnings.catch_warnings():
 def prepare(work: ProductWork, operands: Operands) -> Run:
     """See :mod:`benchmarks.peers`."""
     polynomial, inputs, result = make_polynomial(work)
-    module = cuequivariance_torch.SegmentedPolynomial(polynomial, method="naive", math_dtype=getattr(torch, work.dtype))
+    method = "uniform_1d" if torch.get_default_device().type == "cuda" else "naive"
+    module = cuequivariance_torch.SegmentedPolynomial(polynomial, method=method, math_dtype=getattr(torch, work.dtype))
 
     def function(x1: torch.Tensor, x2: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
         given = [w if w.ndim == 2 else w[None] for w in weights]

@@ -24,7 +24,10 @@ def make_run(
 
     Backward is backward alone: the graph was recorded before and is kept.
     """
-    arrays = [torch.from_numpy(to_theirs(a, order)) for a, order in zip(operands.inputs, inputs, strict=False)]
+    device = torch.get_default_device()
+    arrays = [
+        torch.from_numpy(to_theirs(a, order)).to(device) for a, order in zip(operands.inputs, inputs, strict=False)
+    ]
     orders = gradient_orders(work.task, result, inputs[: len(arrays)])
     if work.task is Task.FORWARD:
 
@@ -34,7 +37,7 @@ def make_run(
 
         return Run(forward, orders)
     assert operands.cotangent is not None
-    cotangent = torch.from_numpy(to_theirs(operands.cotangent, result))
+    cotangent = torch.from_numpy(to_theirs(operands.cotangent, result)).to(device)
     leaves = [array.requires_grad_() for array in arrays]
     if work.task is Task.BACKWARD:
         recorded = function(*leaves)

@@ -8,6 +8,7 @@ from namespaces.kinds import KINDS
 from strategies import random_arguments, tolerance
 
 import tpnumba as tp
+from tpnumba import backends
 
 cupy = pytest.importorskip("cupy", reason="needs CuPy and a GPU (extras cuda12 and cuda13)")
 
@@ -38,3 +39,36 @@ def test_harmonics_and_out():
     close(out, tp.SphericalHarmonics(3)(points))
     with pytest.raises(TypeError, match="out must be an array of numpy"):
         tp.SphericalHarmonics(3)(points, out=out)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_they_go_to_the_kernels(name, monkeypatch):
+    p = KINDS[name]
+    arguments = [cupy.asarray(x) for x in random_arguments(p, (5,), (5,))]
+    found = p(*arguments, backend="gpu")
+    monkeypatch.setattr(backends.gpu, "supports", lambda *_: False)
+    close(found, p(*arguments).get())
+
+
+def test_the_current_stream_is_used():
+    p = KINDS["full"]
+    arguments = [cupy.asarray(x) for x in random_arguments(p, (5,), (5,))]
+    expected = p(*arguments).get()
+    stream = cupy.cuda.Stream(non_blocking=True)
+    cupy.cuda.get_current_stream().synchronize()
+    with stream:
+        found = p(*arguments)
+    stream.synchronize()
+    close(found, expected)
+
+
+def test_the_device_of_the_arrays_is_used():
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("needs two GPUs")
+    p = KINDS["full"]
+    plain = random_arguments(p, (5,), (5,))
+    with cupy.cuda.Device(1):
+        arguments = [cupy.asarray(x) for x in plain]
+    found = p(*arguments)
+    assert found.device.id == 1
+    close(found, p(*plain))

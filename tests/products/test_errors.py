@@ -41,7 +41,7 @@ def one_line(error: pytest.ExceptionInfo) -> bool:
         (ValueError, lambda: WEIGHTED(WX, Y, W[:3]), r"weights must have shape \(\.\.\., 8\), got \(3,\)"),
         (ValueError, lambda: WEIGHTED(WX, Y, np.ones((4, 8))), r"do not broadcast: .* weights \(4,\)"),
         (ValueError, lambda: FULL(X, Y, backend="fast"), "backend must be one of auto, generic, cpu, gpu, got 'fast'"),
-        (RuntimeError, lambda: FULL(X, Y, backend="gpu"), "backend 'gpu'"),
+        (TypeError, lambda: FULL(X, Y, backend="gpu"), "backend 'gpu' takes cupy arrays, got arrays of numpy"),
         (ValueError, lambda: FULL(X, Y, num_threads=0), "num_threads must be a positive integer, got 0"),
         (TypeError, lambda: FULL(X, Y, num_threads=1.5), "num_threads must be .* got 1.5"),
         (ValueError, lambda: FULL.vjp(X, Y, np.ones((5, 11))), r"cotangent must have shape \(5, 12\), got \(5, 11\)"),

@@ -235,7 +235,7 @@ def test_arguments_that_do_not_fit_are_refused(xp):
             function(array, 2, grid, normalization="ortho")
         with pytest.raises(ValueError, match="backend must be one of"):
             function(array, 2, grid, backend="fast")
-        with pytest.raises(RuntimeError, match="backend 'gpu'"):
+        with pytest.raises((TypeError, ImportError, RuntimeError), match="backend 'gpu'"):
             function(array, 2, grid, backend="gpu")
         with pytest.raises(ValueError, match="num_threads"):
             function(array, 2, grid, num_threads=0)

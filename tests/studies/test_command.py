@@ -158,7 +158,7 @@ def test_without_an_output_there_is_no_traceback() -> None:
         (["compare", "--batch", "0"], "--batch"),
         (["compare", "--dtype", "float16"], "float16"),
         (["compare", "--backend", "quantum"], "quantum"),
-        (["compare", "--backend", "gpu"], "'gpu' is not part of this version"),
+        (["compare", "--backend", "gpu"], "invalid choice: 'gpu'"),
         (["compare", "no_such_file.xyz"], "no_such_file.xyz does not exist"),
         (["compare", "--json", "no/such/folder/out.json"], "no/such/folder/out.json cannot be written"),
         (["compare", "--plot", "no/such/folder/out.png"], "no/such/folder/out.png cannot be written"),

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from tpnumba.backends import cpu, generic, lazy
+from tpnumba.backends import cpu, generic, gpu, lazy
 from tpnumba.backends.compiled import run_as_one
 from tpnumba.backends.generic import harmonics
-from tpnumba.backends.namespaces import Setting, is_jax, is_lazy, is_numpy, short_name
+from tpnumba.backends.namespaces import Setting, is_cupy, is_jax, is_lazy, is_numpy, short_name
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
@@ -19,7 +19,7 @@ Array = Any
 
 BACKENDS = ("auto", "generic", "cpu", "gpu")
 
-_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run}
+_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run, "gpu": gpu.run}
 _RUN_HARMONICS: dict[str, Callable[..., tuple[Array, ...]]] = {"generic": harmonics.run, "cpu": cpu.run_harmonics}
 
 
@@ -28,21 +28,16 @@ def settle_backend(backend: str) -> None:
 
     Raises:
         ValueError: an unknown name.
-        RuntimeError: a known backend that this installation does not have.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend != "auto" and backend not in _RUN:
-        raise RuntimeError(
-            f"backend {backend!r} is not part of this version of tpnumba; use 'auto' or one of {', '.join(_RUN)}"
-        )
 
 
 def likely_backend(backend: str, setting: Setting) -> str:
     """The backend that runs most plans: the one asked for; for ``auto`` by the kind of arrays alone."""
     if backend != "auto":
         return backend
-    return "cpu" if is_numpy(setting.xp) else "generic"
+    return "cpu" if is_numpy(setting.xp) else "gpu" if is_cupy(setting.xp) else "generic"
 
 
 def choose_backend(backend: str, plan: Plan | Harmonics, setting: Setting) -> str:
@@ -50,10 +45,21 @@ def choose_backend(backend: str, plan: Plan | Harmonics, setting: Setting) -> st
 
     Raises:
         TypeError: arrays that the backend asked for does not take.
-        RuntimeError: it has no kernel for this plan.
+        ImportError: the library that it needs is not installed.
+        RuntimeError: there is no device for it, or it has no kernel for this plan.
     """
     if backend == "auto":
-        return "cpu" if is_numpy(setting.xp) and cpu.supports(plan, setting) else "generic"
+        if is_numpy(setting.xp) and cpu.supports(plan, setting):
+            return "cpu"
+        return "gpu" if is_cupy(setting.xp) and gpu.supports(plan, setting) else "generic"
+    if backend == "gpu":
+        if not is_cupy(setting.xp):
+            missing = gpu.missing()
+            also = "" if missing is None else f" (and {missing})"
+            raise TypeError(f"backend 'gpu' takes cupy arrays, got arrays of {short_name(setting.xp)}{also}")
+        gpu.require_device()
+        if not gpu.supports(plan, setting):
+            raise RuntimeError(f"backend 'gpu' has no kernel for {plan!r}; use backend 'auto' or 'generic'")
     if backend == "cpu":
         if not is_numpy(setting.xp):
             raise TypeError(f"backend 'cpu' takes numpy arrays, got arrays of {short_name(setting.xp)}")
@@ -98,6 +104,8 @@ def run(
 ) -> Array:
     """Evaluate ``plan`` on checked operands; see :func:`tpnumba.backends.generic.run` for the arguments."""
     if is_lazy(setting.xp):
+        if backend == "gpu":  # said now, not when the blocks are computed
+            gpu.require_device()
         return lazy.run(partial(run, backend=backend, num_threads=num_threads), plan, operands, full, batch)
     chosen = choose_backend(backend, plan, setting)
     if is_jax(setting.xp):

@@ -151,6 +151,11 @@ def is_numpy(xp: Any) -> bool:
     return array_api_compat.is_numpy_namespace(xp)
 
 
+def is_cupy(xp: Any) -> bool:
+    """Whether ``xp`` is CuPy's namespace."""
+    return array_api_compat.is_cupy_namespace(xp)
+
+
 def is_jax(xp: Any) -> bool:
     """Whether ``xp`` is jax's namespace."""
     return array_api_compat.is_jax_namespace(xp)

@@ -44,9 +44,9 @@ from tpnumba.backends.cpu.lanes import (
     TO_MOVING,
 )
 from tpnumba.backends.cpu.operands import AT, COLUMN_STRIDE, COMPACT, OUTPUT, SHARED, SIZE
-from tpnumba.backends.cpu.paths import components_of, leg_of, mixes, weights_of
 from tpnumba.backends.cpu.program import ContractionProgram
 from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
+from tpnumba.backends.paths import components_of, leg_of, mixes, weights_of
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 
 Ints = npt.NDArray[np.int64]

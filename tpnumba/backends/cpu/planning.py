@@ -8,8 +8,8 @@ import numpy as np
 
 from tpnumba.backends.cpu.builder import Builder
 from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
-from tpnumba.backends.cpu.paths import alike, compact_weights, scratch_size
 from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS, Program
+from tpnumba.backends.paths import alike, compact_weights, scratch_size
 from tpnumba.plans.base import Plan, kept
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.synthesis import Synthesis

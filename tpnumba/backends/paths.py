@@ -1,4 +1,4 @@
-"""How the kernel sees a path: which operands are multiplied, what they are summed into, and what weights do to it."""
+"""How a kernel sees a path: which operands are multiplied, what they are summed into, and what weights do to it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,85 @@
+"""Run kernels under sanitizers: ``python -m cuda_host.sanitized memory|thread [fault]``.
+
+The sanitizer's library has to be loaded first, see :func:`environment`; it ends the process with what it found.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from cuda_host.compiler import COMPILER
+from cuda_host.standin import SMALL, numpy_on_gpu
+
+import tpnumba as tp
+from tpnumba.backends.gpu import device
+
+LIBRARIES = {"memory": "libasan.so", "thread": "libtsan.so"}
+
+#: What they have to find: the sanitizer, a line of the source, what it becomes, and a word of the message.
+FAULTS = {
+    "an address past the end": (
+        "memory",
+        "for (int slot = threadIdx.x; slot < chunk[N_SLOTS];",
+        "for (int slot = threadIdx.x; slot <= chunk[N_SLOTS] + 8;",
+        "heap-buffer-overflow",
+    ),
+    "a shift too far": ("memory", "tile.shift = table[SHIFT];", "tile.shift = table[SHIFT] + 32;", "shift exponent"),
+    "a missing barrier": (
+        "thread",
+        "if (summed) zero = false;\n        __syncthreads();",
+        "if (summed) zero = false;",
+        "data race",
+    ),
+}
+
+
+def library(sanitizer: str) -> Path:
+    """The sanitizer's library, which may not be there: then the path is a bare name."""
+    command = [COMPILER, f"-print-file-name={LIBRARIES[sanitizer]}"]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+
+
+def environment(sanitizer: str) -> dict[str, str]:
+    """The variables under which this file is to be run."""
+    return {
+        **os.environ,
+        "LD_PRELOAD": str(library(sanitizer).resolve()),
+        "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own
+        "TSAN_OPTIONS": "halt_on_error=1",
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+    }
+
+
+def main(sanitizer: str, fault: str = "") -> None:
+    """A product of every way that the kernel has, with sums over samples."""
+    if fault:
+        _, old, new, _ = FAULTS[fault]
+        text = device.source()
+        assert text.count(old) == 1
+        device.source = lambda unrolled="": unrolled + text.replace(old, new)
+    cases = [
+        (tp.FullTensorProduct("1o", "0e + 1o"), None),
+        (tp.FullyConnectedTensorProduct("2x1o", "1o", "2x0e"), None),
+        (tp.GauntTensorProduct(1, 1, method="grid"), None),
+        (tp.MatrixTensorProduct(1, 1, method="matrix"), None),
+        (tp.ChannelwiseTensorProduct("2x1o", "1o"), SMALL[1]),
+    ]
+    for p, limits in cases:
+        rng = np.random.default_rng(0)
+        x1, x2 = rng.standard_normal((5, p.irreps_in1.dim)), rng.standard_normal(p.irreps_in2.dim)
+        named = {"weights": rng.standard_normal(p.weight_numel)} if p.weight_numel else {}
+        cotangent = rng.standard_normal((5, p.irreps_out.dim))
+        with numpy_on_gpu(sanitizer=sanitizer, limits=limits):
+            found = p(x1, x2, **named, backend="gpu"), *p.vjp(x1, x2, cotangent, **named, backend="gpu")
+        expected = p(x1, x2, **named, backend="generic"), *p.vjp(x1, x2, cotangent, **named, backend="generic")
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+    print("nothing found")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

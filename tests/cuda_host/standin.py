@@ -1,0 +1,78 @@
+"""NumPy arrays on the backend of the GPU: its code unchanged, with the kernels run on the processor."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import array_api_compat.numpy
+import numpy as np
+import pytest
+from cuda_host.compiler import HostModule
+
+from tpnumba import backends
+from tpnumba.backends import gpu
+from tpnumba.backends.gpu import device, launch, program, tables
+from tpnumba.backends.namespaces import is_numpy
+
+#: Limits, by the place they are kept in, under which small plans and batches take the ways of large ones: chunks of the
+#: result; slabs of the work buffer, one block after the other; and blocks of samples that are copied.
+SMALL: tuple[dict[tuple[Any, str], int], ...] = (
+    {(program, "_COMFORTABLE_BYTES"): 2**12, (launch, "_MOST_BLOCKS"): 2},
+    {(program, "_COMFORTABLE_BYTES"): 0, (program, "_MOST_BYTES"): 0, (launch, "_WORK_BYTES"): 2**14},
+    {(launch, "_WORK_BYTES"): 2**10, (launch, "_MOST_SUMMING"): 2},
+)
+
+
+@contextmanager
+def numpy_on_gpu(
+    *,
+    order: int = 0,
+    sanitizer: str = "none",
+    limits: dict[tuple[Any, str], int] | None = None,
+    unrolled: bool = False,
+) -> Iterator[None]:
+    """``backend="gpu"`` takes NumPy arrays; what it allocates starts as NaN.
+
+    ``order`` of threads and ``sanitizer`` as in the compiler; ``limits``: one of ``SMALL``; ``unrolled``: small plans
+    have code of their own, which is compiled for each, and not tables.
+    """
+
+    stream = types.SimpleNamespace(ptr=0)
+    event = types.SimpleNamespace(record=lambda stream: None)
+    cupy = types.ModuleType("cupy")
+    cupy.__dict__.update(
+        asarray=np.asarray,
+        RawModule=partial(HostModule, order=order, sanitizer=sanitizer),
+        is_available=lambda: True,
+        ones=np.ones,
+        cuda=types.SimpleNamespace(
+            get_current_stream=lambda: stream, get_device_id=lambda: 0, Event=lambda disable_timing: event
+        ),
+    )
+
+    def empty(shape: Any, dtype: Any = float, device: Any = None) -> Any:
+        return np.full(shape, np.nan, dtype=dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", cupy)
+        patch.setattr(array_api_compat.numpy, "empty", empty)
+        patch.setattr(backends, "is_cupy", is_numpy)
+        patch.setattr(gpu, "require_device", lambda: None)
+        patch.setattr(launch, "on_device", lambda array: nullcontext())
+        for (module, name), value in (limits or {}).items():
+            patch.setattr(module, name, value)
+        if not unrolled:
+            patch.setattr(tables, "MOST_UNROLLED", -1)
+        kept = (device._module, device._tables, gpu.program_of)
+        for cached in kept:
+            cached.cache_clear()
+        try:
+            yield
+        finally:
+            for cached in kept:
+                cached.cache_clear()

@@ -1,0 +1,108 @@
+"""Compile the kernels for real devices, without one: ``python tests/cuda_host/targets.py`` prints what each takes.
+
+Needs cuda-core, cuda-bindings and nvidia-cuda-nvrtc. A kernel that spills registers, or does not compile, fails.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import time
+from itertools import product
+from typing import NamedTuple
+
+import tpnumba as tp
+from tpnumba.backends.gpu import device, program_of
+from tpnumba.backends.gpu.program import REPEATS
+
+ARCHITECTURES = ("sm_80", "sm_90")
+_LOG = re.compile(
+    r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers", re.DOTALL
+)
+
+
+class Compiled(NamedTuple):
+    """One instance on one architecture: what ptxas says, the size of its machine code, and how long it took."""
+
+    name: str
+    architecture: str
+    registers: int
+    stack: int
+    spills: int
+    size: int
+    seconds: float
+
+
+def instances() -> list[str]:
+    """Every instance that the backend may ask for."""
+    kinds = product(device.C_TYPES, REPEATS, (True, False))
+    return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
+
+
+def unrolled() -> list[tuple[str, str, str]]:
+    """Plans whose terms are code, forward and adjoint: what they are, the instance, and the source."""
+    spherical = [str(tp.Irreps.spherical_harmonics(L)) for L in (3, 4, 8)]
+    products = {
+        "full L=4": tp.FullTensorProduct(spherical[1], spherical[1], spherical[2]),
+        "channelwise": tp.ChannelwiseTensorProduct("128x0e + 128x1o + 128x2e", spherical[0]),
+        "gaunt L=2": tp.GauntTensorProduct(2, 2, method="grid"),
+    }
+    found = []
+    for kind in device.C_TYPES:
+        for what, p in products.items():
+            for i in range(1, len(p.plan.operands)):  # the first two inputs differ in little
+                program = program_of(p.plan.adjoint(i), kind)
+                assert program is not None
+                assert program.unrolled
+                name = device.instance(kind, program.repeat, program.shared)
+                found.append((f"{what}, operand {i}", name, device.source(program.unrolled)))
+    return found
+
+
+def compiled(name: str, architecture: str, source: str | None = None) -> Compiled:
+    """Compile one instance, as CuPy would: from the same source with the same options."""
+    from cuda.core import Program, ProgramOptions
+
+    assert device.OPTIONS == ("-std=c++17",)
+    options = ProgramOptions(std="c++17", arch=architecture, ftz=True, ptxas_options=["-v"])
+    log = io.StringIO()
+    start = time.perf_counter()
+    program = Program(source or device.source(), code_type="c++", options=options)
+    code = program.compile("cubin", name_expressions=(name,), logs=log).code
+    seconds = time.perf_counter() - start
+    found = _LOG.search(log.getvalue())
+    if found is None:
+        raise RuntimeError(f"the compiler's log says nothing of registers:\n{log.getvalue()}")
+    stack, stores, loads, registers = map(int, found.groups())
+    return Compiled(name, architecture, registers, stack, stores + loads, len(code), seconds)
+
+
+def main() -> int:
+    """Print a table; return how many instances spill."""
+    spilled = 0
+    print(f"{'instance':30} {'':6} {'registers':>9} {'stack':>6} {'spills':>7} {'bytes':>8} {'seconds':>8}")
+    for architecture in ARCHITECTURES:
+        for name in instances():
+            one = compiled(name, architecture)
+            spilled += one.spills > 0
+            print(
+                f"{one.name:30} {one.architecture:6} {one.registers:9} {one.stack:6} {one.spills:7} {one.size:8}"
+                f" {one.seconds:8.2f}",
+                flush=True,
+            )
+        for what, name, source in unrolled():
+            one = compiled(name, architecture, source)
+            spilled += one.spills > 0
+            print(
+                f"{what:30} {one.architecture:6} {one.registers:9} {one.stack:6} {one.spills:7} {one.size:8}"
+                f" {one.seconds:8.2f}",
+                flush=True,
+            )
+    print("Shared memory is dynamic: as much as the tile of a plan takes, at most 96 KiB.")
+    print(f"{spilled} instances spill registers")
+    return spilled
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))

@@ -1,0 +1,53 @@
+"""The GPU's backend: a kernel compiled at run time for CuPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from tpnumba.backends.gpu.contraction import make_program as contraction_program
+from tpnumba.backends.gpu.device import missing, require_device
+from tpnumba.backends.gpu.program import Program
+from tpnumba.backends.gpu.transform import make_program as transform_program
+from tpnumba.backends.namespaces import Setting
+from tpnumba.plans.base import Plan
+from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.harmonics import Harmonics
+from tpnumba.plans.synthesis import Synthesis
+from tpnumba.plans.transform import Transform
+
+__all__ = ["missing", "program_of", "require_device", "run", "supports"]
+
+
+def supports(plan: Plan | Harmonics, setting: Setting) -> bool:
+    """Whether there is a kernel for ``plan``."""
+    return program_of(plan, setting.dtype_name) is not None
+
+
+@lru_cache(maxsize=512)
+def program_of(plan: Plan | Harmonics, dtype: str) -> Program | None:
+    """The program of ``plan``; None if the kernel cannot run it, or only slower than matrix products and cuFFT do."""
+    match plan:
+        case Contraction():
+            return contraction_program(plan, dtype)
+        case Transform() | Synthesis():
+            return transform_program(plan, dtype)
+    return None
+
+
+def run(
+    plan: Plan,
+    operands: Mapping[int, Any],
+    full: tuple[int, ...],
+    batch: tuple[int, ...],
+    setting: Setting,
+    out: Any,
+    num_threads: int | None,  # noqa: ARG001
+) -> Any:
+    """Evaluate ``plan``; see :func:`tpnumba.backends.generic.run` for the arguments."""
+    from tpnumba.backends.gpu.launch import run
+
+    program = program_of(plan, setting.dtype_name)
+    assert program is not None  # asked for before the plan came here
+    return run(program, plan, operands, full, batch, setting, out)

@@ -1,0 +1,147 @@
+"""Programs: operations on the tile of a sample, and what the kernel reads of them.
+
+Positions are in numbers of a sample's tile; :mod:`tables` knows how many samples a tile has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+#: As in program.cu.
+INPUTS = 3
+OP_SIZE = 20
+LINEAR, PRODUCT, MATRIX = 0, 1, 2
+NO_FACTOR, FROM_TILE = -2, -1
+#: Sums that one thread may keep.
+REPEATS = (1, 2, 4, 8)
+
+#: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
+MOST_ENTRIES = 2**22
+#: Samples of a tile: enough that the threads of a warp differ in nothing else.
+MOST_SAMPLES = 32
+#: Shared memory, in bytes, that leaves room for as many blocks on a multiprocessor as registers do, three of them on
+#: sm_90 and two on sm_80; and what every device from sm_80 on gives to one.
+_COMFORTABLE_BYTES, _MOST_BYTES = 72 * 2**10, 96 * 2**10
+
+
+@dataclass(frozen=True)
+class Part:
+    """A contribution to one result: ``sum over channels and terms of coefficient * x * y``, times a factor.
+
+    Parts with equal ``key`` are taken together where results are. ``combinations`` says which pairs of channels meet
+    (a place in the list of the operation); ``terms`` are places in x and y, shape ``(n, 2)``, with their ``values``;
+    ``factor`` is where the factor starts and its step from channel to channel, or None.
+    """
+
+    key: object
+    combinations: int
+    terms: Ints
+    values: Floats
+    factor: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Numbers ``start + step * channel`` of the tile, each a sum of parts; those of equal ``key`` are made together."""
+
+    key: object
+    start: int
+    step: int
+    channels: int
+    parts: tuple[Part, ...]
+
+
+@dataclass
+class Rows:
+    """An operation that makes results as sums over tables.
+
+    ``combinations``: for each list, where the pairs of every channel begin, and the pairs: the start of x, the start of
+    y, and the channel of the factor. ``factor``: NO_FACTOR, FROM_TILE, or the input that is read where it stands.
+    """
+
+    results: list[Result] = field(default_factory=list)
+    combinations: list[tuple[Ints, Ints]] = field(default_factory=list)
+    product: bool = True
+    add: bool = False
+    to_slots: bool = False
+    factor: int = NO_FACTOR
+
+
+@dataclass
+class Matrix:
+    """A matrix product ``c[i, k] = scale * sum over j of a[i, j] b[j, k]``; places are starts and steps.
+
+    ``factor``: FROM_TILE, or the input that ``a`` is read from where it stands.
+    """
+
+    extents: tuple[int, int, int]
+    a: tuple[int, int, int]
+    b: tuple[int, int, int]
+    c: tuple[int, int, int]
+    scale: float = 1.0
+    add: bool = False
+    to_slots: bool = False
+    factor: int = FROM_TILE
+
+
+@dataclass
+class Chunk:
+    """What makes some columns of the result: inputs to load and where to, operations, and where the columns stand."""
+
+    loads: dict[int, int]
+    operations: list[Rows | Matrix]
+    slots: int
+    columns: Ints
+    zero: bool
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The tables of a plan in one dtype; hashed by identity, as the programs of plans are kept.
+
+    ``samples`` of a tile; ``repeat``: results that a thread makes at a time; ``tile``: its numbers, and ``shared``
+    whether they fit into shared memory; ``inputs``: the operands in the order of the kernel; ``direct``: the place
+    among them of the one that is read where it stands, or -1; ``unrolled``: source to be put before that of the kernel,
+    which has the terms of a small plan as code; empty where tables have them.
+    """
+
+    samples: int
+    repeat: int
+    tile: int
+    shared: bool
+    inputs: tuple[int, ...]
+    direct: int
+    chunks: int
+    table: npt.NDArray[np.int32]
+    coefficients: npt.NDArray[np.floating]
+    unrolled: str
+
+
+def pitch_of(samples: int) -> int:
+    """Numbers from one number of a tile to the next: padded, so that rows are loaded without conflicts of banks."""
+    return samples + 1 if samples >= 8 else samples
+
+
+def fitting(size: int, dtype: str, wanted: int) -> tuple[int, bool]:
+    """How many samples a tile of ``size`` numbers each has, and whether it is in shared memory."""
+    itemsize = np.dtype(dtype).itemsize
+    for most in (_COMFORTABLE_BYTES, _MOST_BYTES):
+        # Fewer samples a tile than a quarter of what is wanted, only if there is no other way.
+        samples = wanted
+        while samples >= max(1, wanted // 4 if most == _COMFORTABLE_BYTES else 1):
+            if size * pitch_of(samples) * itemsize <= most:
+                return samples, True
+            samples //= 2
+    return wanted, False
+
+
+def comfortable_size(dtype: str, samples: int) -> int:
+    """Numbers of a tile that leave room for several blocks on a multiprocessor."""
+    return _COMFORTABLE_BYTES // (np.dtype(dtype).itemsize * pitch_of(samples))
