@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from ctypes import c_size_t
@@ -32,8 +33,9 @@ _SUMMED_TILES = 16
 _local = threading.local()
 
 #: An array begins with what every object of Python begins with, and then the address of its numbers: what extensions
-#: of NumPy are compiled against. ``__array_interface__`` says the same, but takes 0.9 microseconds for it.
-_HEADER = object.__basicsize__
+#: of NumPy are compiled against. ``__array_interface__`` says the same, but takes 0.9 microseconds for it. In another
+#: Python than CPython an ``id`` is no address.
+_HEADER = object.__basicsize__ if sys.implementation.name == "cpython" else None
 
 
 def run(
@@ -118,6 +120,8 @@ def _find(array: Array, full: Shape, dtype: npt.DTypeLike) -> tuple[int, int, in
 
 
 def _address(array: npt.NDArray[Any]) -> int:
+    if _HEADER is None:
+        return int(array.__array_interface__["data"][0])
     return c_size_t.from_address(id(array) + _HEADER).value
 
 
