@@ -46,6 +46,7 @@ def numpy_on_gpu(
     event = types.SimpleNamespace(record=lambda stream: None)
     cupy = types.ModuleType("cupy")
     cupy.__dict__.update(
+        ndarray=type("ndarray", (), {}),
         asarray=np.asarray,
         RawModule=partial(HostModule, order=order, sanitizer=sanitizer),
         is_available=lambda: True,

@@ -265,6 +265,8 @@ def _overlaps_itself(out: Any) -> bool:
 def _overlap(a: Any, b: Any) -> bool:
     if a is b:
         return True
+    if array_api_compat.is_cupy_array(a):
+        return bool(sys.modules["cupy"].shares_memory(a, b))
     views: list[Any] = []
     for array in (a, b):
         try:

@@ -17,8 +17,9 @@ from tpnumba.plans.base import Plan
 Array = Any
 
 THREADS = 256
-#: The work buffer, in bytes: slabs of tiles, partial sums, and copies of operands that do not stand in memory as rows.
-_WORK_BYTES = 2**26
+#: Bytes of each kind of work buffer: slabs of tiles, partial sums, and copies of operands that are no rows in memory. Two
+#: kinds at most are there at a time.
+_WORK_BYTES = 2**25
 #: Blocks that sum samples, each over its own; then their sums are added. The number of samples alone decides on it.
 _MOST_SUMMING = 256
 _MOST_BLOCKS = 2**16
