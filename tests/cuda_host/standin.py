@@ -23,8 +23,8 @@ from tpnumba.backends.namespaces import is_numpy
 #: result; slabs of the work buffer, one block after the other; and blocks of samples that are copied.
 SMALL: tuple[dict[tuple[Any, str], int], ...] = (
     {(program, "_COMFORTABLE_BYTES"): 2**12, (launch, "_MOST_BLOCKS"): 2},
-    {(program, "_COMFORTABLE_BYTES"): 0, (program, "_MOST_BYTES"): 0, (launch, "_WORK_BYTES"): 2**14},
-    {(launch, "_WORK_BYTES"): 2**10, (launch, "_MOST_SUMMING"): 2},
+    {(program, "_COMFORTABLE_BYTES"): 0, (program, "_MOST_BYTES"): 0, (launch, "_SLAB_BYTES"): 2**14},
+    {(launch, "_COPY_BYTES"): 2**10, (launch, "_SUM_BYTES"): 2**10, (launch, "_MOST_SUMMING"): 2},
 )
 
 
@@ -46,6 +46,7 @@ def numpy_on_gpu(
     event = types.SimpleNamespace(record=lambda stream: None)
     cupy = types.ModuleType("cupy")
     cupy.__dict__.update(
+        ndarray=type("ndarray", (), {}),
         asarray=np.asarray,
         RawModule=partial(HostModule, order=order, sanitizer=sanitizer),
         is_available=lambda: True,

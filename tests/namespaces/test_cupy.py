@@ -50,6 +50,13 @@ def test_they_go_to_the_kernels(name, monkeypatch):
     close(found, p(*arguments).get())
 
 
+def test_out_must_not_overlap_an_input():
+    p = tp.GauntTensorProduct(1, 1, 1)
+    x = cupy.ones((5, 4))
+    with pytest.raises(ValueError, match="out must not overlap x1"):
+        p(x[1:], x[1:], out=x[:-1])
+
+
 def test_the_current_stream_is_used():
     p = KINDS["full"]
     arguments = [cupy.asarray(x) for x in random_arguments(p, (5,), (5,))]

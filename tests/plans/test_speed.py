@@ -36,7 +36,8 @@ def test_an_adjoint_does_about_as_much():
 
 def test_a_backend_that_was_not_measured_is_judged_by_operations():
     plan = PLANS["grid"](3)
-    assert seconds(plan, "gpu", "float32") == sum(plan.flops)
+    assert seconds(plan, "another", "float32") == sum(plan.flops)
+    assert seconds(plan, "gpu", "float32") == seconds(plan, "cpu", "float32")
 
 
 def test_the_package_says_where_its_coefficients_come_from():

@@ -275,6 +275,8 @@ def _overlaps_itself(out: Any) -> bool:
 def _overlap(a: Any, b: Any) -> bool:
     if a is b:
         return True
+    if array_api_compat.is_cupy_array(a):
+        return bool(sys.modules["cupy"].shares_memory(a, b))
     try:
         one: Any = a if isinstance(a, np.ndarray) else np.from_dlpack(a)
         other: Any = b if isinstance(b, np.ndarray) else np.from_dlpack(b)

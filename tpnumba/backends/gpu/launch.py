@@ -17,8 +17,9 @@ from tpnumba.plans.base import Plan
 Array = Any
 
 THREADS = 256
-#: The work buffer, in bytes: slabs of tiles, partial sums, and copies of operands that do not stand in memory as rows.
-_WORK_BYTES = 2**26
+#: Bytes of work buffers, 64 MiB together: slabs of tiles, sums of blocks of samples, and copies of operands that do not
+#: stand in memory as rows, with the results of these.
+_SLAB_BYTES, _SUM_BYTES, _COPY_BYTES = 2**25, 2**24, 2**24
 #: Blocks that sum samples, each over its own; then their sums are added. The number of samples alone decides on it.
 _MOST_SUMMING = 256
 _MOST_BLOCKS = 2**16
@@ -56,7 +57,7 @@ def run(
         if shared or padded != full:
             result[...] = 0.0
         whole = xp.reshape(result, (*padded, size))
-        for block in blocks(full, max(1, _WORK_BYTES // (sum(plan.sizes) * setting.itemsize))):
+        for block in blocks(full, max(1, _COPY_BYTES // (sum(plan.sizes) * setting.itemsize))):
             rows = {
                 i: (xp.ascontiguousarray(array), 0)
                 if plan.operands[i].access == "shared"
@@ -109,9 +110,9 @@ def _evaluate(
     tiles = -(-count // program.samples)
     most = _MOST_BLOCKS
     if not program.shared:
-        most = min(most, max(1, _WORK_BYTES // (program.tile * item * program.chunks)))
+        most = min(most, max(1, _SLAB_BYTES // (program.tile * item * program.chunks)))
     if summed:
-        most = min(most, _MOST_SUMMING, max(1, _WORK_BYTES // (width * item)))
+        most = min(most, _MOST_SUMMING, max(1, _SUM_BYTES // (width * item)))
     across = min(tiles, most)
     made = xp.empty((across, width), dtype=dtype) if summed and across > 1 else target
     work = target if program.shared else xp.empty(across * program.chunks * program.tile, dtype=dtype)
