@@ -9,7 +9,7 @@ import numpy as np
 from tpnumba.backends.cpu.builder import Builder
 from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
 from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS, Program
-from tpnumba.backends.paths import alike, compact_weights, scratch_size
+from tpnumba.backends.paths import alike, compact_weights, mixes, scratch_size
 from tpnumba.plans.base import Plan, kept
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.synthesis import Synthesis
@@ -19,6 +19,7 @@ from tpnumba.plans.transform import Transform
 #: for more than the second one: L = 8, Clebsch-Gordan, 3.3 microseconds a sample with runs of 4 vectors in 2.2 MB, 4.6
 #: with runs of one in 0.9 MB; Gaunt at L = 32 on a grid, 20.4 in 3 MB and 24.2 in 1 MB.
 _TILE_BYTES = 2**22
+_MATRICES_TILE_BYTES = 3 * 2**18
 
 
 @kept
@@ -61,7 +62,11 @@ def _contraction(plan: Contraction, dtype: str, vectors: int | None) -> Program 
     if total * LINE > MOST_BYTES:
         return None
     if vectors is None:
-        vectors = next((v for v in VECTORS if total * v * LINE <= _TILE_BYTES), VECTORS[-1])
+        # Where each sample has a matrix of weights, most of the work is reading them, which long runs do not help; and
+        # a few hundred samples would be but a few tiles.
+        matrices = compact is None and any(mixes(path) for path in plan.paths)
+        limit = _MATRICES_TILE_BYTES if matrices else _TILE_BYTES
+        vectors = next((v for v in VECTORS if total * v * LINE <= limit), VECTORS[-1])
     builder = Builder(plan, line, vectors * line, scratch, compact)
     for paths in alike(plan):
         if not builder.add(paths):
