@@ -32,6 +32,7 @@ def main() -> int:
     """Run the benchmark; the exit status is 1 if a result was wrong, or a method of ours failed."""
     options = _read_options()
     machine = describe_machine()
+    before = _read_results(options, machine) if options.add else None
     works_and_peers = [_run_peer(name, options, int(machine["cores"])) for name in options.peers]
     document: dict[str, Any] = {
         "machine": machine,
@@ -40,14 +41,16 @@ def main() -> int:
         "threads": machine["cores"],
         "peers": {name: about for name, (about, _) in zip(options.peers, works_and_peers, strict=True)},
         "works": [work for _, works in works_and_peers for work in works],
+        "methods": _run_methods(options, int(machine["cores"])),
     }
+    if before is not None:
+        document = added(before, document)
     document["bars"] = verdicts(document["works"])
-    document["methods"] = _run_methods(options, int(machine["cores"]))
     document["exponents"] = exponents(document["methods"])
     document["growth"] = growth_verdicts(document["methods"])
     document["auto"] = choices(document["methods"])
     document["roofline"] = roofline_verdicts(document["works"], document["peers"])
-    _write(document, options.output)
+    _write(document, _stem(machine, options))
     wrong = [work for work in document["works"] if work["status"] == "wrong"]
     for work in wrong:
         print(f"wrong: {work['peer']}, {work['name']}: {work['reason']}", file=sys.stderr)
@@ -55,6 +58,34 @@ def main() -> int:
     for case in failed:
         print(f"{case['status']}: {case['name']}: {case['reason']}", file=sys.stderr)
     return 1 if wrong or failed else 0
+
+
+def _read_results(options: argparse.Namespace, machine: dict[str, Any]) -> dict[str, Any]:
+    """The results that are to be added to.
+
+    Raises:
+        ValueError: they are of another machine or other packages.
+    """
+    path = Path(f"{_stem(machine, options)}.json")
+    before: dict[str, Any] = json.loads(path.read_bytes())
+    if before["machine"] != machine:
+        raise ValueError(f"--add: {path} is of {before['machine']}, this is {machine}")
+    return before
+
+
+def added(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Results with those of a later run, which count where something was timed, or nothing was known."""
+
+    def joined(key: str, *names: str) -> list[dict[str, Any]]:
+        found = {tuple(entry[name] for name in names): entry for entry in before[key]}
+        for entry in now[key]:
+            place = tuple(entry[name] for name in names)
+            if entry["status"] in ("timed", "wrong", "failed") or place not in found:
+                found[place] = entry
+        return list(found.values())
+
+    peers = now["peers"] | before["peers"]
+    return {**before, "peers": peers, "works": joined("works", "peer", "name"), "methods": joined("methods", "name")}
 
 
 def _read_options() -> argparse.Namespace:
@@ -66,6 +97,7 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=4.0, help="for each peer (some have half) and our methods")
     parser.add_argument("--prepare-seconds", type=float, default=30.0, help="for a peer to build and compile a case")
     parser.add_argument("--output", type=Path, default=_RESULTS, metavar="FOLDER")
+    parser.add_argument("--add", action="store_true", help="add to the results of this machine that are in FOLDER")
     options = parser.parse_args()
     options.repeats = options.repeats or (3 if options.quick else 9)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -151,10 +183,14 @@ def _environment(threads: int) -> dict[str, str]:
     }
 
 
-def _write(document: dict[str, Any], folder: Path) -> None:
-    processor = re.sub(r"[^a-z0-9]+", "-", str(document["machine"]["processor"]).lower()).strip("-")
-    quick = "-quick" if document["quick"] else ""  # not in the place of a whole run
-    stem = str(folder / f"cpu-{processor or 'unknown'}{quick}")
+def _stem(machine: dict[str, Any], options: argparse.Namespace) -> str:
+    """The path of the results without its ending."""
+    processor = re.sub(r"[^a-z0-9]+", "-", str(machine["processor"]).lower()).strip("-")
+    quick = "-quick" if options.quick else ""  # not in the place of a whole run
+    return str(options.output / f"cpu-{processor or 'unknown'}{quick}")
+
+
+def _write(document: dict[str, Any], stem: str) -> None:
     write_whole(f"{stem}.json", lambda stream: stream.write(json.dumps(document, indent=1).encode()))
     names = f"{Path(stem).name}.png", f"{Path(stem).name}-methods.png"
     write_whole(f"{stem}.md", lambda stream: stream.write(markdown(document, *names).encode()))

@@ -69,7 +69,7 @@ def figure(document: Entry) -> Any:
     handles: dict[str, Any] = {}
     for axis in panels[:-1]:
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=max(1, len(handles)))
+    drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=max(1, min(7, len(handles))))
     quick = " (a quick run)" if document["quick"] else ""
     drawing.suptitle(f"{document['machine']['processor']}, {document['threads']} threads{quick}")
     return drawing

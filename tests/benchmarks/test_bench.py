@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.__main__ import added
 from benchmarks.bars import BARS, HARMONICS, ROTATIONS, SPHERE_GRADIENT
 from benchmarks.kinds import ON_SPHERE
 from benchmarks.peers import PEERS
@@ -109,3 +110,19 @@ def test_unknown_options_are_refused(option: list[str]) -> None:
     )
     assert done.returncode == 2
     assert option[1] in done.stderr
+
+
+def test_a_later_run_adds_what_it_timed():
+    def work(peer: str, name: str, status: str, seconds: float = 0.0) -> dict[str, Any]:
+        return {"peer": peer, "name": name, "status": status, "times": {"tpnumba": seconds}}
+
+    before = {
+        "quick": False,
+        "peers": {"a": 1},
+        "methods": [],
+        "works": [work("a", "x", "timed", 1.0), work("a", "y", "not run")],
+    }
+    later = [work("a", "x", "not run"), work("a", "y", "timed", 2.0), work("b", "x", "timed", 3.0)]
+    found = added(before, {"quick": False, "peers": {"a": 2, "b": 3}, "methods": [], "works": later})
+    assert found["works"] == [before["works"][0], later[1], later[2]]
+    assert found["peers"] == {"a": 1, "b": 3}
