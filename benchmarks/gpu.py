@@ -22,9 +22,11 @@ from typing import Any
 import numpy as np
 
 import tpnumba as tp
+from benchmarks.bars import CHANNELWISE, FULL
 from benchmarks.gpu_report import figure, markdown
 from benchmarks.gpu_timing import Gpu
-from benchmarks.works import CHANNELWISE, FULL, Task, Work
+from benchmarks.product_works import ProductWork
+from benchmarks.works import Task
 from tpnumba.backends import gpu
 from tpnumba.backends.gpu import device
 from tpnumba.backends.namespaces import common_setting
@@ -55,27 +57,38 @@ class GpuWork:
 
 
 #: What peers are timed on, too.
-CONVOLUTION = Work(
-    "channelwise",
-    "128x(0e+1o+2e)",
-    "channelwise",
-    "128x0e + 128x1o + 128x2e",
-    "0e + 1o + 2e + 3o",
-    " + ".join(f"{degree}{parity}" for degree in range(4) for parity in "eo"),
-    "each",
-    20_000,
-    Task.FORWARD,
-    "float32",
-    CHANNELWISE,
+CONVOLUTION = ProductWork(
+    group="channelwise",
+    size="128x(0e+1o+2e)",
+    kind="channelwise",
+    in1="128x0e + 128x1o + 128x2e",
+    in2="0e + 1o + 2e + 3o",
+    out=" + ".join(f"{degree}{parity}" for degree in range(4) for parity in "eo"),
+    weights="each",
+    batch=20_000,
+    task=Task.FORWARD,
+    dtype="float32",
+    bars=(CHANNELWISE,),
 )
 
 
-def natural_full(lmax: int, batch: int) -> Work:
+def natural_full(lmax: int, batch: int) -> ProductWork:
     """FullTensorProduct of all degrees up to ``lmax``, with the outputs of natural parity."""
     irreps = str(tp.Irreps.spherical_harmonics(lmax))
     kept = str(tp.Irreps.spherical_harmonics(2 * lmax))
-    forward = Task.FORWARD
-    return Work("mimo-natural", str(lmax), "full", irreps, irreps, kept, "none", batch, forward, "float32", FULL, lmax)
+    return ProductWork(
+        group="mimo-natural",
+        size=str(lmax),
+        kind="full",
+        in1=irreps,
+        in2=irreps,
+        out=kept,
+        batch=batch,
+        task=Task.FORWARD,
+        dtype="float32",
+        bars=(FULL,),
+        lmax=lmax,
+    )
 
 
 FULL_AIMS = {2: 10.0, 4: 15.0, 6: 40.0, 8: 100.0, 10: 250.0}

@@ -129,7 +129,7 @@ MUTANTS = (
     ),
     Mutant(
         "the output's normalisation applied the wrong way",
-        "products/degrees.py",
+        "plans/stages.py",
         "DegreeScaling(degrees, normalization, inverse=output)",
         "DegreeScaling(degrees, normalization, inverse=False)",
         "products/test_gaunt.py",

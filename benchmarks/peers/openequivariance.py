@@ -6,7 +6,8 @@ import warnings
 
 from benchmarks.peers import NotOfferedError, Run
 from benchmarks.peers.e3nn import build
-from benchmarks.works import Operands, Work
+from benchmarks.product_works import Operands
+from benchmarks.product_works import ProductWork as Work
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
