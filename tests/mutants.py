@@ -139,7 +139,7 @@ MUTANTS = (
         "backends/generic/stages.py",
         "both = xp.concat([xp.real(spectrum), -xp.imag(spectrum)], axis=1)",
         "both = xp.concat([xp.real(spectrum), xp.imag(spectrum)], axis=1)",
-        "products/test_gaunt.py",
+        "backends/test_cpu_fields.py",
     ),
     Mutant(
         "the path weight outside the square root",

@@ -235,8 +235,9 @@ def test_arguments_that_do_not_fit_are_refused(xp):
             function(array, 2, grid, normalization="ortho")
         with pytest.raises(ValueError, match="backend must be one of"):
             function(array, 2, grid, backend="fast")
-        with pytest.raises((TypeError, ImportError, RuntimeError), match="backend 'gpu'"):
-            function(array, 2, grid, backend="gpu")
+        if not xp.is_dask:  # whose blocks may be CuPy's, which is seen when they are computed
+            with pytest.raises((TypeError, ImportError, RuntimeError), match="backend 'gpu'"):
+                function(array, 2, grid, backend="gpu")
         with pytest.raises(ValueError, match="num_threads"):
             function(array, 2, grid, num_threads=0)
 
