@@ -1,4 +1,4 @@
-"""What the products on the sphere share: reading ``lmax`` arguments, forms of one number a path, choosing a method."""
+"""What the products on the sphere share: reading ``lmax`` arguments, forms of one number a path, and grids."""
 
 from __future__ import annotations
 

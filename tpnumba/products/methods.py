@@ -53,10 +53,10 @@ class Methods:
         )
 
     def __str__(self) -> str:
+        if len(self.plans) == 1:
+            return self.plans[0][0]
         found: dict[str, list[str]] = {}
         for backend in _SHOWN:
             for dtype in ITEMSIZE:
                 found.setdefault(self.choose(backend, dtype)[0], []).append(f"{backend} {dtype}")
-        if len(self.plans) == 1:
-            return next(iter(found))
         return "auto: " + ", ".join(f"{name} ({', '.join(where)})" for name, where in found.items())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tpnumba.backends.blocks import Shape, blocks, rows_of
 from tpnumba.backends.cpu.evaluate import _COPY_BYTES, _find, _workspace
 from tpnumba.backends.cpu.planning import _TILE_BYTES
-from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS
+from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS, WIDTHS
 from tpnumba.backends.cpu.solid import (
     ADDRESS,
     AT,
@@ -268,7 +268,7 @@ def _call(program: HarmonicsProgram, plan: Harmonics, table: Ints, start: int, s
     """Run the kernel in the memory of this thread."""
     kept: Any = program
     harmonics(
-        _WIDTHS[program.vectors],
+        WIDTHS[program.vectors],
         _workspace(kept),
         table,
         program.derivative,
@@ -282,9 +282,6 @@ def _call(program: HarmonicsProgram, plan: Harmonics, table: Ints, start: int, s
         start,
         stop,
     )
-
-
-_WIDTHS = {vectors: (0,) * vectors for vectors in VECTORS}
 
 
 def compile_all() -> Iterator[str]:

@@ -138,14 +138,9 @@ def separate(linear_map: LinearMap, domain: Grid | Torus, orbits: Orbits) -> Sep
     order = (np.arange(orders) + 1) // 2
     sine = ((np.arange(orders) % 2 == 0) & (order > 0)) != derivative
     kind = sine + 2 * (order % 2) if orbits.longitudes.shape[1] == 4 else sine.astype(np.int64)
-    turns = tuple(
-        (slots, at[slots]) for parity in range(orbits.longitudes.shape[1]) for slots in [_places(kind == parity)]
-    )
+    parities = [np.flatnonzero(kind == parity) for parity in range(orbits.longitudes.shape[1])]
+    turns = tuple((slots, at[slots]) for slots in parities)
     return Separated(sparse, size, tuple(blocks), orders, turns)
-
-
-def _places(chosen: npt.NDArray[np.bool_]) -> Ints:
-    return np.flatnonzero(chosen)
 
 
 def _theta_waves(m: int, theta: ThetaStage, domain: Grid | Torus) -> Floats:

@@ -23,7 +23,8 @@ MOST_BYTES = 2**25
 #: A piece of work takes about so many seconds: long enough to be worth a call, short enough to answer Ctrl-C.
 _PIECE_SECONDS = 1e-3
 _FLOPS_A_SECOND, _BYTES_A_SECOND = 2e10, 5e9
-_WIDTHS = {vectors: (0,) * vectors for vectors in VECTORS}
+#: The type that says how long a run is.
+WIDTHS = {vectors: (0,) * vectors for vectors in VECTORS}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class ContractionProgram(Program):
     def call(self, tile: Any, operands: Ints, start: int, stop: int, stream: bool) -> None:
         """See :class:`Program`."""
         contract(
-            _WIDTHS[self.vectors],
+            WIDTHS[self.vectors],
             tile,
             operands,
             self.groups,
@@ -104,5 +105,5 @@ class FieldProgram(Program):
 
     def call(self, tile: Any, operands: Ints, start: int, stop: int, stream: bool) -> None:
         """See :class:`Program`."""
-        width = _WIDTHS[self.vectors]
+        width = WIDTHS[self.vectors]
         transform(width, tile, operands, self.steps, self.places, self.values, self.buffer, start, stop, stream)
