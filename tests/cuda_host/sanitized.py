@@ -60,7 +60,7 @@ def main(sanitizer: str, fault: str = "") -> None:
         _, old, new, _ = FAULTS[fault]
         text = device.source()
         assert text.count(old) == 1
-        device.source = lambda unrolled="": unrolled + text.replace(old, new)
+        device.source = lambda unrolled="", file="program.cu": unrolled + text.replace(old, new)
     cases = [
         (tp.FullTensorProduct("1o", "0e + 1o"), None),
         (tp.FullyConnectedTensorProduct("2x1o", "1o", "2x0e"), None),
