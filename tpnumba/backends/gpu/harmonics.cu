@@ -10,6 +10,8 @@
 // points are shared out; there are no atomics. The layout of the tables is that of harmonics.py.
 
 constexpr int THREADS = 256;
+// On a multiprocessor, at least: as many as leave enough registers for none to be spilled.
+constexpr int BLOCKS = 4, FLOAT_BLOCKS = 6;
 
 enum { VALUES, JACOBIAN, TANGENT };
 // Numbers of a point in shared memory. SQUARE: |r|^2 - 1 of a direction, |r|^2 of a point. OVER, OVER_TOO: two factors
@@ -67,7 +69,7 @@ __device__ __forceinline__ void load_vectors(const T* rows, long long stride, W*
 // any component makes the whole direction NaN.
 template <typename W>
 __device__ __forceinline__ void measure(Points<W> points, bool unit) {
-    constexpr W FAR = sizeof(W) == 4 ? W(1e30) : W(1e300);
+    constexpr W FAR = W(sizeof(W) == 4 ? 1e30 : 1e300);
     for (int p = threadIdx.x; p < points.valid; p += blockDim.x) {
         W* at = points.at + p;
         W x = at[X * points.pitch], y = at[Y * points.pitch], z = at[Z * points.pitch];
@@ -233,7 +235,7 @@ __device__ __forceinline__ int degree_of(int k) {
 // `ladder_at` on ladders. bounds: for each chunk the degrees in the tile, from the first to before the last. unit: of
 // the direction of a point. T: the numbers of points and results; W: those that are worked with.
 template <typename T, typename W, int KIND>
-__global__ void __launch_bounds__(THREADS) harmonics(
+__global__ void __launch_bounds__(THREADS, sizeof(W) == 4 ? FLOAT_BLOCKS : BLOCKS) harmonics(
     const T* __restrict__ xyz, long long xyz_stride, const T* __restrict__ tangents, long long tangent_stride,
     T* __restrict__ values, T* __restrict__ derivatives, const W* __restrict__ tables, int ladder_at,
     const int* __restrict__ bounds, int chunks, int lmax, int unit, int shift, int pitch, long long n) {
@@ -321,7 +323,7 @@ __global__ void __launch_bounds__(THREADS) harmonics(
 // arguments see above; here bounds are of the degrees of cotangents, from 1 on, which are in the tile. By harmonics of
 // the degree below: a thread has an order of these and its negative, and the cotangents that meet them.
 template <typename T, typename W>
-__global__ void __launch_bounds__(THREADS) pull_back(
+__global__ void __launch_bounds__(THREADS, sizeof(W) == 4 ? FLOAT_BLOCKS : BLOCKS) pull_back(
     const T* __restrict__ xyz, long long xyz_stride, const T* __restrict__ cotangents, long long cotangent_stride,
     T* __restrict__ gradients, const W* __restrict__ tables, int ladder_at, const int* __restrict__ bounds, int chunks,
     int lmax, int unit, int shift, int pitch, long long n) {

@@ -33,6 +33,8 @@ _MOST_POINTS, _WARP = 256, 32
 _SMALL_BYTES, _USUAL_BYTES, _MOST_BYTES = 24 * 2**10, 48 * 2**10, 96 * 2**10
 #: Degrees of a chunk, by the highest: with usual memory; at least, as the Jacobian needs the degree before as well.
 _USUAL_DEGREES, _LEAST_DEGREES = 4, 2
+#: Bytes of shared memory that are read at once.
+_BANKS_BYTES = 128
 _THREADS = (256, 224, 192, 160, 128)
 
 _KINDS = {"values": 0, "value_and_jacobian": 1, "jvp": 2}
@@ -74,6 +76,7 @@ def program_of(plan: Harmonics, dtype: str) -> HarmonicsProgram | None:
     if entries > MOST_ENTRIES or fitting is None:
         return None
     samples, numbers, bounds = fitting
+    pitch = _pitch(plan, samples, item)
     steps, ladder = _steps(plan), np.zeros(0) if plan.kind == "values" else _ladder(plan)
     start = -(-steps.size // 4) * 4  # ladders are read four numbers at once
     coefficients = np.concatenate([steps, np.zeros(start - steps.size), ladder]).astype(work)
@@ -84,9 +87,9 @@ def program_of(plan: Harmonics, dtype: str) -> HarmonicsProgram | None:
     return HarmonicsProgram(
         name=instance(plan.kind, dtype, work),
         samples=samples,
-        pitch=_pitch(samples),
+        pitch=pitch,
         threads=_threads(plan) if len(bounds) == 1 else _THREADS[0],
-        shared_bytes=numbers * _pitch(samples) * item,
+        shared_bytes=numbers * pitch * item,
         chunks=len(bounds),
         table=table,
         coefficients=coefficients,
@@ -94,9 +97,14 @@ def program_of(plan: Harmonics, dtype: str) -> HarmonicsProgram | None:
     )
 
 
-def _pitch(samples: int) -> int:
-    """Odd, so that numbers that follow each other are in different banks."""
-    return samples + (samples > 1)
+def _width(plan: Harmonics) -> int:
+    """The length of the rows that are read or written."""
+    return plan.inputs[1] if plan.kind == "vjp" else prod(plan.outputs[-1])
+
+
+def _pitch(plan: Harmonics, samples: int, item: int) -> int:
+    """So much more than the number of points that numbers that are stored at once are in different banks, or nearly."""
+    return samples + max(1, _BANKS_BYTES // item // _width(plan)) if samples > 1 else 1
 
 
 def _tile(begin: int, end: int) -> int:
@@ -116,7 +124,7 @@ def _fitting(plan: Harmonics, item: int) -> tuple[int, int, list[tuple[int, int]
     samples = _MOST_POINTS
     while samples >= _WARP:
         numbers = point + _tile(first, end)
-        if numbers * _pitch(samples) * item <= (_USUAL_BYTES if samples == _WARP else _SMALL_BYTES):
+        if numbers * _pitch(plan, samples, item) * item <= (_USUAL_BYTES if samples == _WARP else _SMALL_BYTES):
             return samples, numbers, whole
         samples //= 2
     # In chunks, with whatever is left of the memory.
@@ -124,10 +132,10 @@ def _fitting(plan: Harmonics, item: int) -> tuple[int, int, list[tuple[int, int]
     for most, degrees in ((_USUAL_BYTES, _USUAL_DEGREES), (_MOST_BYTES, _LEAST_DEGREES)):
         samples = _WARP
         while samples:
-            room = most // (_pitch(samples) * item) - point - kept
+            room = most // (_pitch(plan, samples, item) * item) - point - kept
             if room >= degrees * (2 * end - 1):
                 bounds = _chunks(first, end, room, overlap=plan.kind == "value_and_jacobian")
-                return samples, point + kept + max(_tile(*bound) for bound in bounds), bounds
+                return samples, point + kept + max((_tile(*bound) for bound in bounds), default=0), bounds
             samples //= 2
     return None
 
@@ -148,7 +156,7 @@ def _chunks(first: int, end: int, room: int, *, overlap: bool) -> list[tuple[int
 
 def _threads(plan: Harmonics) -> int:
     """So many threads that most have a column of the rows that they read or write."""
-    width = prod(plan.inputs[1:]) if plan.kind == "vjp" else prod(plan.outputs[-1])
+    width = _width(plan)
 
     def busy(threads: int) -> float:
         if width < threads:
