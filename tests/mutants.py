@@ -314,13 +314,6 @@ CUDA_MUTANTS = (
         "cuda_host/test_agrees.py",
     ),
     Mutant(
-        "harmonics: a missing barrier between the recursion and what is made of it",
-        "backends/gpu/harmonics.cu",
-        "points, tile, kept);\n            __syncthreads();",
-        "points, tile, kept);",
-        "cuda_host/test_harmonics.py",
-    ),
-    Mutant(
         "harmonics: a missing barrier before the tile is filled anew",
         "backends/gpu/harmonics.cu",
         "known = end;\n            __syncthreads();",
@@ -335,13 +328,6 @@ CUDA_MUTANTS = (
         "cuda_host/test_harmonics.py",
     ),
     Mutant(
-        "harmonics: sums over degrees begun anew in each chunk",
-        "backends/gpu/harmonics.cu",
-        "x = own[0], y = own[step], z = own[2 * step];",
-        "x = own[0], y = own[step];",
-        "cuda_host/test_harmonics.py",
-    ),
-    Mutant(
         "harmonics: gradients with their radial part",
         "backends/gpu/harmonics.cu",
         "if (unit) value -= radial * own[p] * point[axis * pitch];",
@@ -353,13 +339,6 @@ CUDA_MUTANTS = (
         "backends/gpu/harmonics.py",
         'work = "float64" if plan.lmax > HIGHEST_SINGLE else dtype',
         "work = dtype",
-        "cuda_host/test_harmonics.py",
-    ),
-    Mutant(
-        "harmonics: the sine of order zero in the ladder",
-        "backends/gpu/harmonics.cu",
-        "order == 1 && kind < 0 ? W(0) : sign * weights.inner",
-        "sign * weights.inner",
         "cuda_host/test_harmonics.py",
     ),
 )

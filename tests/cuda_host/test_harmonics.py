@@ -22,7 +22,10 @@ pytestmark = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({
 BOTH = [True, False]
 #: With so little memory that few points are in a tile, and degrees come in chunks; in few blocks, one after the other.
 LITTLE = [
-    {(kernels, name): value for name, value in zip(("_SMALL_BYTES", "_USUAL_BYTES", "_USUAL_DEGREES"), own, strict=True)}
+    {
+        (kernels, name): value
+        for name, value in zip(("_SMALL_BYTES", "_USUAL_BYTES", "_USUAL_DEGREES"), own, strict=True)
+    }
     | {(kernels, "_MOST_BLOCKS"): 2, (kernels, "_COPY_BYTES"): 2**10}
     for own in ((0, 2**11, 2), (0, 2**13, 2), (0, 2**14, 3))
 ]
@@ -128,7 +131,9 @@ def test_points_at_zero_and_near_the_ends_of_the_range(dtype):
         # What is below all normal numbers may be zero.
         shown = np.isfinite(other) & (np.abs(other) > 100 * limits.smallest_normal)
         size = np.max(np.where(shown, np.abs(other), 0), axis=tuple(range(2, other.ndim)), keepdims=True)
-        assert (np.abs(one - other)[shown] <= (np.broadcast_to(size, one.shape) * tolerance(dtype, 16, 25))[shown]).all()
+        assert (
+            np.abs(one - other)[shown] <= (np.broadcast_to(size, one.shape) * tolerance(dtype, 16, 25))[shown]
+        ).all()
     assert all(not np.any(part) for part in (found[0][-1, :, 1:], *(part[-1] for part in found[2:])))
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from tpnumba.backends.gpu.program import HarmonicsProgram, Program
 
 Array = Any
 
@@ -79,9 +78,7 @@ def _module(name: str, unrolled: str, file: str) -> Any:
     return cupy.RawModule(code=source(unrolled, file), options=OPTIONS, name_expressions=(name,))
 
 
-def kernel(
-    name: str, shared_bytes: int = 0, unrolled: str = "", file: str = "program.cu"
-) -> Callable[..., None]:
+def kernel(name: str, shared_bytes: int = 0, unrolled: str = "", file: str = "program.cu") -> Callable[..., None]:
     """An instance of a kernel on the current device, which may use so much shared memory."""
     function: Any = _module(name, unrolled, file).get_function(name)
     if shared_bytes > _GIVEN_BYTES and function.max_dynamic_shared_size_bytes < shared_bytes:
@@ -89,20 +86,10 @@ def kernel(
     return function  # type: ignore[no-any-return]
 
 
-class HasTables(Protocol):
-    """A program, which kernels read as integers and coefficients."""
-
-    @property
-    def table(self) -> npt.NDArray[np.int32]: ...
-
-    @property
-    def coefficients(self) -> npt.NDArray[np.floating]: ...
-
-
 class Tables:
     """The tables of a program on the current device, ready for any stream."""
 
-    def __init__(self, program: HasTables) -> None:
+    def __init__(self, program: Program | HarmonicsProgram) -> None:
         import cupy
 
         self.table = cupy.asarray(program.table)
@@ -123,11 +110,11 @@ class Tables:
 
 
 @lru_cache(maxsize=512)
-def _tables(program: HasTables, device: int) -> Tables:  # noqa: ARG001
+def _tables(program: Program | HarmonicsProgram, device: int) -> Tables:  # noqa: ARG001
     return Tables(program)
 
 
-def tables_of(program: HasTables) -> tuple[Array, Array]:
+def tables_of(program: Program | HarmonicsProgram) -> tuple[Array, Array]:
     """The tables of a program on the current device: integers and coefficients."""
     import cupy
 

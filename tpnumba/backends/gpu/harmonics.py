@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod, sqrt
 from typing import Any
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from tpnumba.backends.blocks import blocks, rows_of
 from tpnumba.backends.gpu.device import C_TYPES, kernel, on_device, tables_of
 from tpnumba.backends.gpu.launch import _COPY_BYTES, _MOST_BLOCKS, _as_rows, _as_target
-from tpnumba.backends.gpu.program import MOST_ENTRIES
+from tpnumba.backends.gpu.program import MOST_ENTRIES, HarmonicsProgram
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
 from tpnumba.tables.couplings import harmonic_scale
@@ -40,26 +39,6 @@ _THREADS = (256, 224, 192, 160, 128)
 _KINDS = {"values": 0, "value_and_jacobian": 1, "jvp": 2}
 
 
-@dataclass(frozen=True, eq=False)
-class HarmonicsProgram:
-    """What the kernel reads of one plan, and how it is launched; hashed by identity.
-
-    ``name``: the instance; ``samples``: points of a block, ``pitch`` from one of their numbers to the next;
-    ``threads`` of a block; ``shared_bytes``; ``table``: the chunks, first and last degree, then the numbers of a point
-    in the tile; ``coefficients``: of recursions, and from ``ladder`` on of gradients.
-    """
-
-    name: str
-    samples: int
-    pitch: int
-    threads: int
-    shared_bytes: int
-    chunks: int
-    table: npt.NDArray[np.int32]
-    coefficients: npt.NDArray[np.floating]
-    ladder: int
-
-
 def instance(kind: str, dtype: str, work: str) -> str:
     """The instance of the kernel for harmonics of ``kind``, of points in ``dtype``, that works in ``work``."""
     types = f"{C_TYPES[dtype]}, {C_TYPES[work]}"
@@ -68,7 +47,7 @@ def instance(kind: str, dtype: str, work: str) -> str:
 
 @lru_cache(maxsize=512)
 def program_of(plan: Harmonics, dtype: str) -> HarmonicsProgram | None:
-    """The program of ``plan``; None if its tables or the harmonics of one point are too large: degrees above 1,000."""
+    """The program of ``plan``; None if its tables or the harmonics of one point are too large: degrees above 1,100."""
     work = "float64" if plan.lmax > HIGHEST_SINGLE else dtype
     item = np.dtype(work).itemsize
     entries = (plan.lmax + 1) * (plan.lmax + 2) // 2 * (2 if plan.kind == "values" else 6)
