@@ -29,6 +29,8 @@ LITTLE = [
     | {(kernels, "_MOST_BLOCKS"): 2, (kernels, "_COPY_BYTES"): 2**10}
     for own in ((0, 2**11, 2), (0, 2**13, 2), (0, 2**14, 3))
 ]
+#: As many points in a block as of a large batch.
+MANY = {(kernels, "_ENOUGH_BLOCKS"): 1}
 
 
 @settings(max_examples=100)
@@ -39,7 +41,7 @@ LITTLE = [
     dtype=dtypes,
     leading=st.sampled_from([(), (1,), (0,), (2, 1, 33), (300,)]),
     order=st.integers(0, 4),
-    limits=st.sampled_from([None, *LITTLE]),
+    limits=st.sampled_from([None, MANY, *LITTLE]),
     seed=st.integers(0, 1000),
 )
 def test_agrees_with_the_reference(lmax, normalization, normalize, dtype, leading, order, limits, seed):
@@ -155,8 +157,8 @@ def test_results_do_not_depend_on_order_or_split():
     harmonics = tp.SphericalHarmonics(6)
     arguments = arguments_of(harmonics, (150,), "float32")
     found = []
-    for order in (0, 1, 2):
-        with numpy_on_gpu(order=order):
+    for order, limits in ((0, None), (1, MANY), (2, MANY)):
+        with numpy_on_gpu(order=order, limits=limits):
             whole = all_of(harmonics, *arguments, backend="gpu")
             few = all_of(harmonics, *(x[71:74] for x in arguments), backend="gpu")
         assert all(np.array_equal(one[71:74], other) for one, other in zip(whole, few, strict=True))

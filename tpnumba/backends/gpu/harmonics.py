@@ -30,6 +30,8 @@ _POINT, _POINT_AND_TANGENT, _KEPT, _SUMS = 6, 9, 4, 3
 _MOST_POINTS, _WARP = 256, 32
 #: Shared memory of a block, in bytes: with more points than a warp has; with a chunk of several degrees; the most.
 _SMALL_BYTES, _USUAL_BYTES, _MOST_BYTES = 24 * 2**10, 48 * 2**10, 96 * 2**10
+#: Blocks have no more points than leave so many of them, some for each multiprocessor. Not measured.
+_ENOUGH_BLOCKS = 512
 #: Degrees of a chunk, by the highest: with usual memory; at least, as the Jacobian needs the degree before as well.
 _USUAL_DEGREES, _LEAST_DEGREES = 4, 2
 #: Bytes of shared memory that are read at once.
@@ -229,16 +231,19 @@ def _launch(
     program: HarmonicsProgram, plan: Harmonics, rows: Sequence[tuple[Array, int]], to: Sequence[Array], count: int
 ) -> None:
     table, coefficients = tables_of(program)
+    samples = program.samples
+    while samples > _WARP and count < samples * _ENOUGH_BLOCKS:
+        samples //= 2
     points, *second = [(array, np.int64(step)) for array, step in rows]
     arrays = [*points, *(second[0] if second else points)]
     # What a kind has no use for is there as well, and left alone.
     arrays += to if plan.kind in ("vjp", "value_and_jacobian") else [*to, *to]
     kernel(program.name, program.shared_bytes, file=SOURCE)(
-        (min(-(-count // program.samples), _MOST_BLOCKS),),
+        (min(-(-count // samples), _MOST_BLOCKS),),
         (program.threads,),
         (
             *(*arrays, coefficients, np.int32(program.ladder), table, np.int32(program.chunks)),
-            *(np.int32(plan.lmax), np.int32(plan.normalize), np.int32(program.samples.bit_length() - 1)),
+            *(np.int32(plan.lmax), np.int32(plan.normalize), np.int32(samples.bit_length() - 1)),
             *(np.int32(program.pitch), np.int64(count)),
         ),
         shared_mem=program.shared_bytes,

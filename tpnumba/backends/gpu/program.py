@@ -128,7 +128,7 @@ class Program:
 class HarmonicsProgram:
     """What the kernel of harmonics reads of one plan, and how it is launched; hashed by identity.
 
-    ``name``: the instance; ``samples``: points of a block, ``pitch`` from one of their numbers to the next;
+    ``name``: the instance; ``samples``: points of a block at most, ``pitch`` from one of their numbers to the next;
     ``threads`` of a block; ``shared_bytes``; ``table``: the chunks, first and last degree, then the numbers of a point
     in the tile; ``coefficients``: of recursions, and from ``ladder`` on of gradients.
     """
