@@ -313,6 +313,34 @@ CUDA_MUTANTS = (
         "a, b = (at[2], n, 1), (at[1], n, 1)",
         "cuda_host/test_agrees.py",
     ),
+    Mutant(
+        "harmonics: a missing barrier before the tile is filled anew",
+        "backends/gpu/harmonics.cu",
+        "known = end;\n            __syncthreads();",
+        "known = end;",
+        "cuda_host/test_harmonics.py",
+    ),
+    Mutant(
+        "harmonics: the degree before the last forgotten between chunks",
+        "backends/gpu/harmonics.cu",
+        "to[COSINE_BELOW * step] = cosine_below",
+        "to[COSINE_BELOW * step] = cosine",
+        "cuda_host/test_harmonics.py",
+    ),
+    Mutant(
+        "harmonics: gradients with their radial part",
+        "backends/gpu/harmonics.cu",
+        "if (unit) value -= radial * own[p] * point[axis * pitch];",
+        "",
+        "cuda_host/test_harmonics.py",
+    ),
+    Mutant(
+        "harmonics: high degrees worked in float32",
+        "backends/gpu/harmonics.py",
+        'work = "float64" if plan.lmax > HIGHEST_SINGLE else dtype',
+        "work = dtype",
+        "cuda_host/test_harmonics.py",
+    ),
 )
 
 

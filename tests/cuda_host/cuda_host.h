@@ -6,6 +6,7 @@
 //
 // Not here, as no kernel uses it: warp intrinsics, atomics, static shared memory, half precision.
 #pragma once
+#include <math.h>
 #include <setjmp.h>
 #include <ucontext.h>
 

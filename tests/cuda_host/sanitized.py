@@ -9,13 +9,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cuda_host.compiler import COMPILER
 from cuda_host.standin import SMALL, numpy_on_gpu
 
 import tpnumba as tp
-from tpnumba.backends.gpu import device
+from tpnumba.backends.gpu import device, harmonics
+from tpnumba.plans.harmonics import KINDS, Harmonics
 
 LIBRARIES = {"memory": "libasan.so", "thread": "libtsan.so"}
 
@@ -60,7 +62,7 @@ def main(sanitizer: str, fault: str = "") -> None:
         _, old, new, _ = FAULTS[fault]
         text = device.source()
         assert text.count(old) == 1
-        device.source = lambda unrolled="": unrolled + text.replace(old, new)
+        device.source = lambda unrolled="", file="program.cu": unrolled + text.replace(old, new)
     cases = [
         (tp.FullTensorProduct("1o", "0e + 1o"), None),
         (tp.FullyConnectedTensorProduct("2x1o", "1o", "2x0e"), None),
@@ -78,7 +80,30 @@ def main(sanitizer: str, fault: str = "") -> None:
         expected = p(x1, x2, **named, backend="generic"), *p.vjp(x1, x2, cotangent, **named, backend="generic")
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+    spherical_harmonics(sanitizer)
     print("nothing found")
+
+
+def spherical_harmonics(sanitizer: str) -> None:
+    """Everything that there is of harmonics, with their degrees in chunks and tiles that follow each other."""
+    surface = tp.SphericalHarmonics(3)
+    rng = np.random.default_rng(0)
+    xyz, cotangent, tangent = (rng.standard_normal((5, size)) for size in (3, 16, 3))
+    limits: dict[tuple[Any, str], int] = {
+        (harmonics, name): value
+        for name, value in {"_SMALL_BYTES": 0, "_USUAL_BYTES": 1440, "_USUAL_DEGREES": 2, "_MOST_BLOCKS": 1}.items()
+    }
+
+    def everything(backend: str) -> list[np.ndarray]:
+        found = surface.value_and_jacobian(xyz, backend=backend)
+        return [*found, surface.vjp(xyz, cotangent, backend=backend), surface.jvp(xyz, tangent, backend=backend)]
+
+    with numpy_on_gpu(sanitizer=sanitizer, limits=limits):
+        programs = [harmonics.program_of(Harmonics(3, kind=kind), "float64") for kind in KINDS]
+        assert sum(program is not None and program.chunks > 1 for program in programs) >= 2
+        found = everything("gpu")
+    for one, other in zip(found, everything("generic"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 if __name__ == "__main__":

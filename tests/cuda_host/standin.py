@@ -16,7 +16,7 @@ from cuda_host.compiler import HostModule
 
 from tpnumba import backends
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import device, launch, program, tables
+from tpnumba.backends.gpu import device, harmonics, launch, program, tables
 from tpnumba.backends.namespaces import is_numpy
 
 #: Limits, by the place they are kept in, under which small plans and batches take the ways of large ones: chunks of the
@@ -64,12 +64,13 @@ def numpy_on_gpu(
         patch.setattr(array_api_compat.numpy, "empty", empty)
         patch.setattr(backends, "is_cupy", is_numpy)
         patch.setattr(gpu, "require_device", lambda: None)
-        patch.setattr(launch, "on_device", lambda array: nullcontext())
+        for module in (launch, harmonics):
+            patch.setattr(module, "on_device", lambda array: nullcontext())
         for (module, name), value in (limits or {}).items():
             patch.setattr(module, name, value)
         if not unrolled:
             patch.setattr(tables, "MOST_UNROLLED", -1)
-        kept = (device._module, device._tables, gpu.program_of)
+        kept = (device._module, device._tables, gpu.program_of, harmonics.program_of)
         for cached in kept:
             cached.cache_clear()
         try:

@@ -13,8 +13,9 @@ from itertools import product
 from typing import NamedTuple
 
 import tpnumba as tp
-from tpnumba.backends.gpu import device, program_of
+from tpnumba.backends.gpu import device, harmonics, program_of
 from tpnumba.backends.gpu.program import REPEATS
+from tpnumba.plans.harmonics import KINDS
 
 ARCHITECTURES = ("sm_80", "sm_90")
 _LOG = re.compile(
@@ -38,6 +39,12 @@ def instances() -> list[str]:
     """Every instance that the backend may ask for."""
     kinds = product(device.C_TYPES, REPEATS, (True, False))
     return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
+
+
+def of_harmonics() -> list[str]:
+    """Every instance of the kernel of harmonics."""
+    works = (("float32", "float32"), ("float32", "float64"), ("float64", "float64"))
+    return [harmonics.instance(kind, *work) for work in works for kind in KINDS]
 
 
 def unrolled() -> list[tuple[str, str, str]]:
@@ -83,8 +90,9 @@ def main() -> int:
     spilled = 0
     print(f"{'instance':30} {'':6} {'registers':>9} {'stack':>6} {'spills':>7} {'bytes':>8} {'seconds':>8}")
     for architecture in ARCHITECTURES:
-        for name in instances():
-            one = compiled(name, architecture)
+        tabulated = [(name, device.source()) for name in instances()]
+        for name, source in [*tabulated, *((name, device.source(file=harmonics.SOURCE)) for name in of_harmonics())]:
+            one = compiled(name, architecture, source)
             spilled += one.spills > 0
             print(
                 f"{one.name:30} {one.architecture:6} {one.registers:9} {one.stack:6} {one.spills:7} {one.size:8}"

@@ -19,6 +19,10 @@ def close(found, expected):
     np.testing.assert_allclose(found.get(), expected, rtol=0, atol=size * tolerance("float64", 4, 1000))
 
 
+def derivatives(harmonics, xyz, cotangent, tangent):
+    return [*harmonics.value_and_jacobian(xyz), harmonics.vjp(xyz, cotangent), harmonics.jvp(xyz, tangent)]
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_calls_and_gradients(name):
     p = KINDS[name]
@@ -37,6 +41,13 @@ def test_harmonics_and_out():
     out = cupy.empty((5, 16))
     assert tp.SphericalHarmonics(3)(cupy.asarray(points), out=out) is out
     close(out, tp.SphericalHarmonics(3)(points))
+    cotangent, tangent = np.random.default_rng(1).standard_normal((5, 16)), points[::-1]
+    plain, there = (
+        [tp.SphericalHarmonics(3), *(turn(x) for x in (points, cotangent, tangent))]
+        for turn in (np.asarray, cupy.asarray)
+    )
+    for one, other in zip(derivatives(*there), derivatives(*plain), strict=True):
+        close(one, other)
     with pytest.raises(TypeError, match="out must be an array of numpy"):
         tp.SphericalHarmonics(3)(points, out=out)
 

@@ -20,7 +20,11 @@ Array = Any
 BACKENDS = ("auto", "generic", "cpu", "gpu")
 
 _RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run, "gpu": gpu.run}
-_RUN_HARMONICS: dict[str, Callable[..., tuple[Array, ...]]] = {"generic": harmonics.run, "cpu": cpu.run_harmonics}
+_RUN_HARMONICS: dict[str, Callable[..., tuple[Array, ...]]] = {
+    "generic": harmonics.run,
+    "cpu": cpu.run_harmonics,
+    "gpu": gpu.run_harmonics,
+}
 
 
 def settle_backend(backend: str) -> None:
@@ -124,6 +128,8 @@ def run_harmonics(
 ) -> tuple[Array, ...]:
     """Evaluate ``plan`` on checked arrays; see :func:`tpnumba.backends.generic.harmonics.run` for the arguments."""
     if is_lazy(setting.xp):
+        if backend == "gpu":  # as above
+            gpu.require_device()
         return lazy.run_harmonics(partial(run_harmonics, backend=backend, num_threads=num_threads), plan, arrays)
     return _RUN_HARMONICS[choose_backend(backend, plan, setting)](plan, arrays, setting, out, num_threads)
 

@@ -89,7 +89,8 @@ class SphericalHarmonics:
             xyz: shape ``(..., 3)``, float32 or float64.
             out: an array of the result's shape and dtype to write into; must not overlap ``xyz``.
             backend, num_threads: as for products. ``cpu`` has no kernel for float32 above degree 192, where float32 is
-                too narrow, nor where the harmonics of a few points take more than 32 MB: ``auto`` turns to ``generic``.
+                too narrow, nor where the harmonics of a few points take more than 32 MB; ``gpu`` has none above degree
+                1,100 or so, where those of one point leave no room. There ``auto`` turns to ``generic``.
 
         Returns:
             Shape ``(..., (lmax + 1)**2)``: degree by degree, orders from -l to l.

@@ -1,4 +1,4 @@
-"""The GPU's backend: a kernel compiled at run time for CuPy arrays."""
+"""The GPU's backend: kernels compiled at run time for CuPy arrays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from tpnumba.backends.gpu.contraction import make_program as contraction_program
 from tpnumba.backends.gpu.device import missing, require_device
+from tpnumba.backends.gpu.harmonics import program_of as harmonics_program_of
 from tpnumba.backends.gpu.program import Program
 from tpnumba.backends.gpu.transform import make_program as transform_program
 from tpnumba.backends.namespaces import Setting
@@ -17,16 +18,18 @@ from tpnumba.plans.harmonics import Harmonics
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
-__all__ = ["missing", "program_of", "require_device", "run", "supports"]
+__all__ = ["missing", "program_of", "require_device", "run", "run_harmonics", "supports"]
 
 
 def supports(plan: Plan | Harmonics, setting: Setting) -> bool:
     """Whether there is a kernel for ``plan``."""
+    if isinstance(plan, Harmonics):
+        return harmonics_program_of(plan, setting.dtype_name) is not None
     return program_of(plan, setting.dtype_name) is not None
 
 
 @lru_cache(maxsize=512)
-def program_of(plan: Plan | Harmonics, dtype: str) -> Program | None:
+def program_of(plan: Plan, dtype: str) -> Program | None:
     """The program of ``plan``; None if the kernel cannot run it, or only slower than matrix products and cuFFT do."""
     match plan:
         case Contraction():
@@ -51,3 +54,12 @@ def run(
     program = program_of(plan, setting.dtype_name)
     assert program is not None  # asked for before the plan came here
     return run(program, plan, operands, full, batch, setting, out)
+
+
+def run_harmonics(
+    plan: Harmonics, arrays: tuple[Any, ...], setting: Setting, out: Any, num_threads: int | None
+) -> tuple[Any, ...]:
+    """Evaluate ``plan``; see :func:`tpnumba.backends.generic.harmonics.run` for the arguments."""
+    from tpnumba.backends.gpu.harmonics import run
+
+    return run(plan, arrays, setting, out, num_threads)
