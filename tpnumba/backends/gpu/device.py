@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from tpnumba.backends.gpu.program import Program
+import numpy as np
+import numpy.typing as npt
 
 Array = Any
 
@@ -49,9 +50,9 @@ def missing() -> Exception | None:
     return None if usable else RuntimeError("backend 'gpu': the GPU gives wrong sums")
 
 
-def source(unrolled: str = "") -> str:
-    """The CUDA source, after the code that a program has in place of tables."""
-    return unrolled + (Path(__file__).parent / "program.cu").read_text(encoding="utf-8")
+def source(unrolled: str = "", file: str = "program.cu") -> str:
+    """A CUDA source, after the code that a program has in place of tables."""
+    return unrolled + (Path(__file__).parent / file).read_text(encoding="utf-8")
 
 
 def instance(dtype: str, repeat: int, shared: bool) -> str:
@@ -71,25 +72,37 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
 
 
 @lru_cache(maxsize=512)
-def _module(name: str, unrolled: str) -> Any:
+def _module(name: str, unrolled: str, file: str) -> Any:
     """Compiled for each device on first use there; CuPy keeps the machine code in files as well."""
     import cupy
 
-    return cupy.RawModule(code=source(unrolled), options=OPTIONS, name_expressions=(name,))
+    return cupy.RawModule(code=source(unrolled, file), options=OPTIONS, name_expressions=(name,))
 
 
-def kernel(name: str, shared_bytes: int = 0, unrolled: str = "") -> Callable[..., None]:
+def kernel(name: str, shared_bytes: int = 0, unrolled: str = "", file: str = "program.cu") -> Callable[..., None]:
     """An instance of a kernel on the current device, which may use so much shared memory."""
-    function: Any = _module(name, unrolled).get_function(name)
+    function: Any = _module(name, unrolled, file).get_function(name)
     if shared_bytes > _GIVEN_BYTES and function.max_dynamic_shared_size_bytes < shared_bytes:
         function.max_dynamic_shared_size_bytes = shared_bytes
     return function  # type: ignore[no-any-return]
 
 
+class HasTables(Hashable, Protocol):
+    """A program, which kernels read as integers and coefficients."""
+
+    @property
+    def table(self) -> npt.NDArray[np.int32]:
+        """Integers."""
+
+    @property
+    def coefficients(self) -> npt.NDArray[np.floating]:
+        """Numbers of the dtype."""
+
+
 class Tables:
     """The tables of a program on the current device, ready for any stream."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: HasTables) -> None:
         import cupy
 
         self.table = cupy.asarray(program.table)
@@ -110,11 +123,11 @@ class Tables:
 
 
 @lru_cache(maxsize=512)
-def _tables(program: Program, device: int) -> Tables:  # noqa: ARG001
+def _tables(program: HasTables, device: int) -> Tables:  # noqa: ARG001
     return Tables(program)
 
 
-def tables_of(program: Program) -> tuple[Array, Array]:
+def tables_of(program: HasTables) -> tuple[Array, Array]:
     """The tables of a program on the current device: integers and coefficients."""
     import cupy
 

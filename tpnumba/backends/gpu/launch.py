@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -24,9 +24,12 @@ _SLAB_BYTES, _SUM_BYTES, _COPY_BYTES = 2**25, 2**24, 2**24
 _MOST_SUMMING = 256
 _MOST_BLOCKS = 2**16
 
+#: Evaluates rows: those of the inputs, how many, and the rows of the result, a single one if ``summed``.
+Evaluate = Callable[..., None]
+
 
 def run(
-    program: Program,
+    evaluate: Evaluate,
     plan: Plan,
     operands: Mapping[int, Array],
     full: Shape,
@@ -34,7 +37,7 @@ def run(
     setting: Setting,
     out: Array | None,
 ) -> Array:
-    """Evaluate ``plan`` by its program, on the device of the operands and the current stream there."""
+    """Evaluate ``plan`` by what evaluates its rows, on the device of the operands and the current stream there."""
     xp, _, dtype = setting
     with on_device(next(iter(operands.values()))):
         operands = {i: xp.astype(array, dtype, copy=False) for i, array in operands.items()}
@@ -51,7 +54,7 @@ def run(
             target = _as_target(result, size)
             rows = {i: place for i, place in found.items() if place is not None}
             if target is not None and len(rows) == len(found):
-                _evaluate(program, setting, rows, count, target, summed=shared)
+                evaluate(setting, rows, count, target, summed=shared)
                 return result
         # In blocks, with rows copied together, and folded where samples fall on the same place.
         if shared or padded != full:
@@ -66,7 +69,7 @@ def run(
             }
             number = prod(cut.stop - cut.start for cut in block)
             made = xp.empty((1 if shared else number, size), dtype=dtype)
-            _evaluate(program, setting, rows, number, made, summed=shared)
+            evaluate(setting, rows, number, made, summed=shared)
             value = made[0, :] if shared else fold(xp, made, block, padded, False)
             where = () if shared else clip(block, padded)
             if shared or padded != full:
@@ -100,7 +103,7 @@ def _as_target(result: Array, size: int) -> Array | None:
     return result.reshape(-1, size) if result.flags.c_contiguous else None
 
 
-def _evaluate(
+def evaluate(
     program: Program, setting: Setting, rows: Mapping[int, _Rows], count: int, target: Array, *, summed: bool
 ) -> None:
     """Launch: ``target`` gets a row for every sample, or a single one, their sum."""
