@@ -122,7 +122,7 @@ def _fourier(stage: FourierStage, steps: _Steps) -> list[Link]:
     phases = np.where(is_sine, -1j, 1.0)
     if stage.kind == "derivative":
         phases = np.where(m > 0, phases * 1j, 0.0)
-    axis = _Axis(m, phases, stage.n_alpha, stage.n_beta)
+    axis = Axis(m, phases, stage.n_alpha, stage.n_beta)
     by_wave, between, by_place = (0, stage.n_beta, 1), (0, stage.n_beta, 1), (0, *steps)
     return _joined([axis.sums(by_wave, between, by_place)], orders * stage.n_beta, stage.n_alpha * stage.n_beta)
 
@@ -136,7 +136,7 @@ def _theta(stage: ThetaStage) -> list[Link]:
     chains = []
     for first in range(min(4, orders)):
         phase = 1.0 if first in (0, 3) else -1j
-        axis = _Axis(np.arange(stage.count), np.full(stage.count, phase), stage.n_theta, len(range(first, orders, 4)))
+        axis = Axis(np.arange(stage.count), np.full(stage.count, phase), stage.n_theta, len(range(first, orders, 4)))
         by_wave, by_place = (first * stage.count, 1, 4 * stage.count), (first * stage.n_theta, 1, 4 * stage.n_theta)
         chains.append(axis.sums(by_wave, (first, orders, 4), by_place))
     return _joined(chains, orders * stage.count, orders * stage.n_theta)
@@ -147,7 +147,7 @@ _Places = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class _Axis:
+class Axis:
     """``f[j] = Re sum over k of in[k] * phases[k] * exp(2 pi i waves[k] j / count)``, for every column."""
 
     waves: Ints

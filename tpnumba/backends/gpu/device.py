@@ -72,16 +72,21 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
 
 
 @lru_cache(maxsize=512)
-def _module(name: str, unrolled: str, file: str) -> Any:
+def _module(names: tuple[str, ...], unrolled: str, file: str) -> Any:
     """Compiled for each device on first use there; CuPy keeps the machine code in files as well."""
     import cupy
 
-    return cupy.RawModule(code=source(unrolled, file), options=OPTIONS, name_expressions=(name,))
+    return cupy.RawModule(code=source(unrolled, file), options=OPTIONS, name_expressions=names)
 
 
-def kernel(name: str, shared_bytes: int = 0, unrolled: str = "", file: str = "program.cu") -> Callable[..., None]:
-    """An instance of a kernel on the current device, which may use so much shared memory."""
-    function: Any = _module(name, unrolled, file).get_function(name)
+def kernel(
+    name: str, shared_bytes: int = 0, unrolled: str = "", file: str = "program.cu", together: tuple[str, ...] = ()
+) -> Callable[..., None]:
+    """An instance of a kernel on the current device, which may use so much shared memory.
+
+    ``together``: instances that are compiled with it, itself among them, as whoever needs one needs the others.
+    """
+    function: Any = _module(together or (name,), unrolled, file).get_function(name)
     if shared_bytes > _GIVEN_BYTES and function.max_dynamic_shared_size_bytes < shared_bytes:
         function.max_dynamic_shared_size_bytes = shared_bytes
     return function  # type: ignore[no-any-return]

@@ -219,18 +219,20 @@ __global__ void __launch_bounds__(THREADS, 2) multiply_matrices(
         }
 }
 
-// Add to each number its sum over the samples: each thread over every so many of them, then pairs of threads.
+// Add to each number its sum over the samples: LANES threads, each over every so many of them, then pairs of threads.
 template <typename T>
-__global__ void __launch_bounds__(THREADS) sum_samples(const T* __restrict__ in, T* __restrict__ out, int samples) {
+__global__ void __launch_bounds__(THREADS) sum_samples(
+    const T* __restrict__ in, T* __restrict__ out, int numbers, int samples) {
     extern __shared__ __align__(16) unsigned char shared[];
     T* sums = reinterpret_cast<T*>(shared);
-    const T* own = in + blockIdx.x * samples;
+    const int lane = threadIdx.x % LANES, number = blockIdx.x * HIGH + threadIdx.x / LANES;
     T sum = T(0);
-    for (int sample = threadIdx.x; sample < samples; sample += THREADS) sum += own[sample];
+    if (number < numbers)
+        for (int sample = lane; sample < samples; sample += LANES) sum += in[number * samples + sample];
     sums[threadIdx.x] = sum;
-    for (int half = THREADS / 2; half > 0; half /= 2) {
+    for (int half = LANES / 2; half > 0; half /= 2) {
         __syncthreads();
-        if (static_cast<int>(threadIdx.x) < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+        if (lane < half) sums[threadIdx.x] += sums[threadIdx.x + half];
     }
-    if (threadIdx.x == 0) out[blockIdx.x] += sums[0];
+    if (lane == 0 && number < numbers) out[number] += sums[threadIdx.x];
 }

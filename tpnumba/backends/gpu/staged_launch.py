@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,14 @@ WORK_BYTES = 2**25
 _ALIGNED = 32
 
 
-def instances(dtype: str) -> list[str]:
-    """Every instance that programs of a dtype may ask for."""
+@lru_cache(maxsize=2)
+def instances(dtype: str) -> tuple[str, ...]:
+    """Every instance that programs of a dtype may ask for: one module, compiled in about a second."""
     plain = ("take_rows", "put_rows", "gather", "meet", "multiply_matrices", "sum_samples")
-    return [_instance(name, dtype) for name in plain] + [_instance("multiply", dtype, repeat) for repeat in REPEATS]
+    return (
+        *(_instance(name, dtype) for name in plain),
+        *(_instance("multiply", dtype, repeat) for repeat in REPEATS),
+    )
 
 
 def _instance(name: str, dtype: str, repeat: int | None = None) -> str:
@@ -157,7 +161,8 @@ class _Launches:
 
     def sum(self, field: Array, sums: Array, size: int, samples: int) -> None:
         """Add each number's sum over the samples."""
-        self._kernel("sum_samples", size, THREADS * self.itemsize)((field, sums, np.int32(samples)))
+        run = self._kernel("sum_samples", -(-size // _HIGH), THREADS * self.itemsize)
+        run((field, sums, np.int32(size), np.int32(samples)))
 
     def store(self, frame: _Frame, target: Array, first: int) -> None:
         """Write the output into rows of the result."""
@@ -172,5 +177,6 @@ class _Launches:
     def _kernel(
         self, name: str, blocks: int, shared: int = 0, repeat: int | None = None
     ) -> Callable[[tuple[Any, ...]], None]:
-        function = kernel(_instance(name, self.dtype, repeat), shared, file=SOURCE)
+        instance = _instance(name, self.dtype, repeat)
+        function = kernel(instance, shared, file=SOURCE, together=instances(self.dtype))
         return partial(function, (blocks,), (THREADS,), shared_mem=shared)
