@@ -313,6 +313,48 @@ CUDA_MUTANTS = (
         "a, b = (at[2], n, 1), (at[1], n, 1)",
         "cuda_host/test_agrees.py",
     ),
+    Mutant(
+        "a missing barrier between the slices of a matrix product",
+        "backends/gpu/staged.cu",
+        "            }\n        }\n        __syncthreads();\n    }\n",
+        "            }\n        }\n    }\n",
+        "cuda_host/test_staged.py::test_large_plans",
+    ),
+    Mutant(
+        "columns of a matrix product that are read where they are written",
+        "backends/gpu/staged.cu",
+        "column * task[STEP_FROM]",
+        "column * task[STEP_TO]",
+        "cuda_host/test_staged.py::test_every_kind",
+    ),
+    Mutant(
+        "the last pairs of threads left out of a sum over samples",
+        "backends/gpu/staged.cu",
+        "half > 0; half /= 2",
+        "half > 1; half /= 2",
+        "cuda_host/test_staged.py::test_large_plans",
+    ),
+    Mutant(
+        "components that are not reached left as they were",
+        "backends/gpu/staged.py",
+        "if not add and sum(",
+        "if add and sum(",
+        "cuda_host/test_staged.py::test_every_kind",
+    ),
+    Mutant(
+        "a conjugate wave in the second step of a Fourier sum",
+        "backends/gpu/chains.py",
+        "np.stack([values.real, -values.imag], axis=1)",
+        "np.stack([values.real, values.imag], axis=1)",
+        "cuda_host/test_staged.py::test_fourier_sums_in_two_steps_are_those_in_one",
+    ),
+    Mutant(
+        "samples of a piece that all are those of the first",
+        "backends/gpu/staged_launch.py",
+        "np.int64(first * stride)",
+        "np.int64(0 * stride)",
+        "cuda_host/test_staged.py::test_every_kind",
+    ),
 )
 
 

@@ -10,4 +10,4 @@ from mutants import CUDA_MUTANTS, MUTANTS, ROOT
 def test_the_line_to_change_is_there_once(mutant) -> None:
     assert (ROOT / "tpnumba" / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1
     assert mutant.new != mutant.old
-    assert all((ROOT / "tests" / name).is_file() for name in mutant.tests.split())
+    assert all((ROOT / "tests" / name.split("::")[0]).is_file() for name in mutant.tests.split())

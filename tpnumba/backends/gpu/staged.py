@@ -22,7 +22,7 @@ from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
 
 #: Numbers of tables beyond which a plan has no program: 256 MiB in float32. The Legendre functions of a Gaunt product
-#: of all degrees up to L take about 6 L^3, so that is L = 220.
+#: of all degrees up to L take about 5 L^3, which is as much at L = 236.
 MOST_NUMBERS = 2**26
 #: Numbers of a sample that kernels can count, as they do in 32 bits.
 MOST_PLACES = 2**31 - 1

@@ -34,10 +34,10 @@ from tpnumba.plans.stages import (
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
 
-#: Non-zeros of all stages beyond which a plan has no program.
+#: Non-zeros of all stages beyond which a plan has no program here, but one in steps (:mod:`staged`).
 _MOST_NONZEROS = 2**21
-#: With fewer samples in the tile of a block than so many, or none in shared memory, matrix products and cuFFT on whole
-#: batches should be faster: they are what the generic backend uses. Not measured.
+#: With fewer samples in the tile of a block than so many, or none in shared memory, steps over many samples should be
+#: faster. Not measured.
 _LEAST_SAMPLES = 2
 
 
@@ -56,7 +56,7 @@ class Sparse:
 
 
 def make_program(plan: Transform | Synthesis, dtype: str) -> Program | None:
-    """The program of ``plan``; None if its tables or the tile of a sample are too large."""
+    """The program of ``plan``, of one kernel; None if its tables or the tile of a sample are too large for that."""
     maps = plan.maps if isinstance(plan, Transform) else ((plan.linear_map,),)
     nonzeros = sum(_nonzeros(stage) for own in maps for linear_map in own for stage in linear_map.stages)
     # At least the fields and their product are in the tile at once.
