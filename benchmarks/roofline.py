@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_COPY_BYTES = 2**28  # far larger than the caches
+COPY_BYTES = 2**28  # far larger than the caches
 _RESIDENT = 4096  # numbers that stay in the first cache
 _CHAIN = 16  # multiply-adds a number, one after the other; the processor overlaps those of many numbers
 _ROUNDS = 4000
@@ -40,7 +40,7 @@ def measure_roofline(threads: int, *, repeats: int = 9, scale: float = 1.0) -> R
 
 
 def _copy(pool: ThreadPoolExecutor, threads: int, repeats: int, scale: float) -> float:
-    source = np.ones(int(_COPY_BYTES * scale) // 8)
+    source = np.ones(int(COPY_BYTES * scale) // 8)
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
     seconds = _best(lambda: list(pool.map(lambda part: np.copyto(*part), parts)), repeats)

@@ -12,6 +12,8 @@ import pytest
 import tpnumba as tp
 from tpnumba import backends
 from tpnumba.backends.gpu import device, program_of
+from tpnumba.backends.gpu.program import Program
+from tpnumba.backends.gpu.staged import Staged
 from tpnumba.backends.namespaces import is_numpy
 
 FULL = tp.FullTensorProduct("1o", "1o")
@@ -101,13 +103,14 @@ def test_small_plans_have_code_and_large_ones_tables():
 
 def test_the_source_is_in_the_package():
     folder = Path(device.__file__).parent
-    assert sorted(path.name for path in folder.glob("*.cu")) == ["harmonics.cu", "program.cu"]
-    assert "__global__" in device.source()
+    files = ["harmonics.cu", "program.cu", "staged.cu"]
+    assert sorted(path.name for path in folder.glob("*.cu")) == files
+    assert all("__global__" in device.source(file=file) for file in files)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_has_a_program(dtype):
-    """Every contraction of the package; transforms whose fields fit into shared memory."""
+    """Of one kernel: every contraction of the package; transforms whose fields fit into shared memory."""
     degrees = tp.Irreps.spherical_harmonics(6)
     for p in (
         tp.FullTensorProduct(degrees, degrees),
@@ -120,6 +123,25 @@ def test_what_has_a_program(dtype):
     ):
         for i in range(len(p.plan.operands)):
             program = program_of(p.plan.adjoint(i), dtype)
-            assert program is not None
+            assert isinstance(program, Program)
             assert program.tile * np.dtype(dtype).itemsize <= 96 * 2**10 or not program.shared
             assert not program.table.flags.writeable
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_has_a_program_in_steps(dtype):
+    """Every larger transform."""
+    for p in (
+        tp.GauntTensorProduct(24, 24, method="grid"),
+        tp.GauntTensorProduct(16, 16, method="fourier"),
+        tp.BracketTensorProduct(24, 24, method="grid"),
+        tp.GauntBracketTensorProduct(16, 16, method="grid"),
+        tp.MatrixTensorProduct(40, 4, degree=40, method="matrix"),
+    ):
+        for i in range(3):
+            program = program_of(p.plan.adjoint(i), dtype)
+            assert isinstance(program, Staged)
+            assert not program.table.flags.writeable
+            assert not program.coefficients.flags.writeable
+            # Which operands are one row for all samples is for each call to say.
+            assert program_of(p.plan.adjoint(i).with_access(("shared", "batch", "batch")), dtype) is program

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from cuda_host.compiler import COMPILER
-from cuda_host.standin import SMALL, numpy_on_gpu
+from cuda_host.standin import SMALL, STAGED, numpy_on_gpu
 
 import tpnumba as tp
 from tpnumba.backends.gpu import device, harmonics
@@ -60,15 +60,17 @@ def main(sanitizer: str, fault: str = "") -> None:
     """A product of every way that the kernel has, with sums over samples."""
     if fault:
         _, old, new, _ = FAULTS[fault]
-        text = device.source()
-        assert text.count(old) == 1
-        device.source = lambda unrolled="", file="program.cu": unrolled + text.replace(old, new)
+        plain = device.source
+        assert plain().count(old) == 1
+        device.source = lambda unrolled="", file="program.cu": plain(unrolled, file).replace(old, new)
     cases = [
         (tp.FullTensorProduct("1o", "0e + 1o"), None),
         (tp.FullyConnectedTensorProduct("2x1o", "1o", "2x0e"), None),
         (tp.GauntTensorProduct(1, 1, method="grid"), None),
         (tp.MatrixTensorProduct(1, 1, method="matrix"), None),
         (tp.ChannelwiseTensorProduct("2x1o", "1o"), SMALL[1]),
+        (tp.GauntTensorProduct(1, 1, method="grid"), STAGED[0]),
+        (tp.MatrixTensorProduct(1, 1, method="matrix"), STAGED[0]),
     ]
     for p, limits in cases:
         rng = np.random.default_rng(0)
@@ -91,7 +93,7 @@ def spherical_harmonics(sanitizer: str) -> None:
     xyz, cotangent, tangent = (rng.standard_normal((5, size)) for size in (3, 16, 3))
     limits: dict[tuple[Any, str], int] = {
         (harmonics, name): value
-        for name, value in {"_SMALL_BYTES": 0, "_USUAL_BYTES": 1440, "_USUAL_DEGREES": 2, "_MOST_BLOCKS": 1}.items()
+        for name, value in {"_SMALL_BYTES": 0, "_USUAL_BYTES": 1440, "_USUAL_DEGREES": 2, "MOST_BLOCKS": 1}.items()
     }
 
     def everything(backend: str) -> list[np.ndarray]:

@@ -16,15 +16,29 @@ from cuda_host.compiler import HostModule
 
 from tpnumba import backends
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import device, harmonics, launch, program, tables
+from tpnumba.backends.gpu import chains, device, harmonics, launch, program, staged_launch, tables, transform
 from tpnumba.backends.namespaces import is_numpy
 
 #: Limits, by the place they are kept in, under which small plans and batches take the ways of large ones: chunks of the
 #: result; slabs of the work buffer, one block after the other; and blocks of samples that are copied.
 SMALL: tuple[dict[tuple[Any, str], int], ...] = (
-    {(program, "_COMFORTABLE_BYTES"): 2**12, (launch, "_MOST_BLOCKS"): 2},
+    {(program, "_COMFORTABLE_BYTES"): 2**12, (launch, "MOST_BLOCKS"): 2},
     {(program, "_COMFORTABLE_BYTES"): 0, (program, "_MOST_BYTES"): 0, (launch, "_SLAB_BYTES"): 2**14},
-    {(launch, "_COPY_BYTES"): 2**10, (launch, "_SUM_BYTES"): 2**10, (launch, "_MOST_SUMMING"): 2},
+    {(launch, "COPY_BYTES"): 2**10, (launch, "_SUM_BYTES"): 2**10, (launch, "_MOST_SUMMING"): 2},
+)
+
+
+def _least_factor(axis: chains.Axis) -> int:
+    return next((factor for factor in range(2, axis.count) if axis.count % factor == 0), 1)
+
+
+#: Those under which every transform is run in steps: a batch as a whole; in pieces; and in pieces of one sample, with
+#: Fourier sums in two steps wherever a length has factors.
+_STEPS = {(transform, "_LEAST_SAMPLES"): 2**30}
+STAGED: tuple[dict[tuple[Any, str], Any], ...] = (
+    _STEPS,
+    {**_STEPS, (staged_launch, "WORK_BYTES"): 2**16},
+    {**_STEPS, (staged_launch, "WORK_BYTES"): 0, (chains.Axis, "first_factor"): _least_factor},
 )
 
 
@@ -33,13 +47,13 @@ def numpy_on_gpu(
     *,
     order: int = 0,
     sanitizer: str = "none",
-    limits: dict[tuple[Any, str], int] | None = None,
+    limits: dict[tuple[Any, str], Any] | None = None,
     unrolled: bool = False,
 ) -> Iterator[None]:
     """``backend="gpu"`` takes NumPy arrays; what it allocates starts as NaN.
 
-    ``order`` of threads and ``sanitizer`` as in the compiler; ``limits``: one of ``SMALL``; ``unrolled``: small plans
-    have code of their own, which is compiled for each, and not tables.
+    ``order`` of threads and ``sanitizer`` as in the compiler; ``limits``: one of ``SMALL`` or ``STAGED``; ``unrolled``:
+    small plans have code of their own, which is compiled for each, and not tables.
     """
 
     stream = types.SimpleNamespace(ptr=0)
@@ -70,7 +84,7 @@ def numpy_on_gpu(
             patch.setattr(module, name, value)
         if not unrolled:
             patch.setattr(tables, "MOST_UNROLLED", -1)
-        kept = (device._module, device._tables, gpu.program_of, harmonics.program_of)
+        kept = (device._module, device._tables, gpu.program_of, gpu._staged, harmonics.program_of)
         for cached in kept:
             cached.cache_clear()
         try:

@@ -13,7 +13,7 @@ from itertools import product
 from typing import NamedTuple
 
 import tpnumba as tp
-from tpnumba.backends.gpu import device, harmonics, program_of
+from tpnumba.backends.gpu import device, harmonics, program_of, staged_launch
 from tpnumba.backends.gpu.program import REPEATS
 from tpnumba.plans.harmonics import KINDS
 
@@ -41,10 +41,17 @@ def instances() -> list[str]:
     return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
 
 
-def of_harmonics() -> list[str]:
-    """Every instance of the kernel of harmonics."""
+def of_harmonics() -> list[tuple[str, str, str]]:
+    """Every instance of the kernel of harmonics, as those of :func:`unrolled`."""
     works = (("float32", "float32"), ("float32", "float64"), ("float64", "float64"))
-    return [harmonics.instance(kind, *work) for work in works for kind in KINDS]
+    source = device.source(file=harmonics.SOURCE)
+    return [("harmonics", harmonics.instance(kind, *work), source) for work in works for kind in KINDS]
+
+
+def staged() -> list[tuple[str, str, str]]:
+    """Every instance that programs in steps may ask for, as those of :func:`unrolled`."""
+    source = device.source(file=staged_launch.SOURCE)
+    return [("in steps", name, source) for kind in device.C_TYPES for name in staged_launch.instances(kind)]
 
 
 def unrolled() -> list[tuple[str, str, str]]:
@@ -88,23 +95,15 @@ def compiled(name: str, architecture: str, source: str | None = None) -> Compile
 def main() -> int:
     """Print a table; return how many instances spill."""
     spilled = 0
-    print(f"{'instance':30} {'':6} {'registers':>9} {'stack':>6} {'spills':>7} {'bytes':>8} {'seconds':>8}")
+    print(f"{'':24} {'instance':30} {'':6} {'registers':>9} {'stack':>6} {'spills':>7} {'bytes':>8} {'seconds':>8}")
     for architecture in ARCHITECTURES:
-        tabulated = [(name, device.source()) for name in instances()]
-        for name, source in [*tabulated, *((name, device.source(file=harmonics.SOURCE)) for name in of_harmonics())]:
+        every = [("", name, device.source()) for name in instances()]
+        for what, name, source in (*every, *unrolled(), *staged(), *of_harmonics()):
             one = compiled(name, architecture, source)
             spilled += one.spills > 0
             print(
-                f"{one.name:30} {one.architecture:6} {one.registers:9} {one.stack:6} {one.spills:7} {one.size:8}"
-                f" {one.seconds:8.2f}",
-                flush=True,
-            )
-        for what, name, source in unrolled():
-            one = compiled(name, architecture, source)
-            spilled += one.spills > 0
-            print(
-                f"{what:30} {one.architecture:6} {one.registers:9} {one.stack:6} {one.spills:7} {one.size:8}"
-                f" {one.seconds:8.2f}",
+                f"{what:24} {one.name:30} {one.architecture:6} {one.registers:9} {one.stack:6} {one.spills:7}"
+                f" {one.size:8} {one.seconds:8.2f}",
                 flush=True,
             )
     print("Shared memory is dynamic: as much as the tile of a plan takes, at most 96 KiB.")

@@ -16,7 +16,7 @@ from strategies import dtypes, products, random_arguments, sphere_products, tens
 
 import tpnumba as tp
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import contraction
+from tpnumba.backends.gpu import contraction, staged
 from tpnumba.backends.gpu.slices import sliced
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.sphere import grids
@@ -203,7 +203,9 @@ def test_nan_stays_in_its_sample(p):
 
 
 def test_a_plan_without_a_kernel_says_so():
+    """No plan of a reasonable degree: only one whose tables would be too large."""
     p = tp.GauntTensorProduct(24, 24, method="grid")
     x, y = random_arguments(p, (1,), (1,))
-    with numpy_on_gpu(), pytest.raises(RuntimeError, match="backend 'gpu' has no kernel for Transform"):
+    limits = {(staged, "MOST_NUMBERS"): 1000}
+    with numpy_on_gpu(limits=limits), pytest.raises(RuntimeError, match="backend 'gpu' has no kernel for Transform"):
         p(x, y, backend="gpu")

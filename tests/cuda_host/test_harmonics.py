@@ -26,7 +26,7 @@ LITTLE = [
         (kernels, name): value
         for name, value in zip(("_SMALL_BYTES", "_USUAL_BYTES", "_USUAL_DEGREES"), own, strict=True)
     }
-    | {(kernels, "_MOST_BLOCKS"): 2, (kernels, "_COPY_BYTES"): 2**10}
+    | {(kernels, "MOST_BLOCKS"): 2, (kernels, "COPY_BYTES"): 2**10}
     for own in ((0, 2**11, 2), (0, 2**13, 2), (0, 2**14, 3))
 ]
 #: As many points in a block as of a large batch.
@@ -167,7 +167,7 @@ def test_results_do_not_depend_on_order_or_split():
         assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
-@pytest.mark.parametrize("limits", [None, {(kernels, "_COPY_BYTES"): 2**12}], ids=["usual", "little"])
+@pytest.mark.parametrize("limits", [None, {(kernels, "COPY_BYTES"): 2**12}], ids=["usual", "little"])
 def test_arrays_of_any_strides(limits):
     harmonics = tp.SphericalHarmonics(3)
     arguments = arguments_of(harmonics, (6, 11))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from tpnumba.backends.gpu.contraction import make_program as contraction_program
 from tpnumba.backends.gpu.device import missing, require_device
 from tpnumba.backends.gpu.harmonics import program_of as harmonics_program_of
 from tpnumba.backends.gpu.program import Program
+from tpnumba.backends.gpu.staged import Staged, make_staged
 from tpnumba.backends.gpu.transform import make_program as transform_program
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.base import Plan
@@ -29,14 +30,19 @@ def supports(plan: Plan | Harmonics, setting: Setting) -> bool:
 
 
 @lru_cache(maxsize=512)
-def program_of(plan: Plan, dtype: str) -> Program | None:
-    """The program of ``plan``; None if the kernel cannot run it, or only slower than matrix products and cuFFT do."""
+def program_of(plan: Plan, dtype: str) -> Program | Staged | None:
+    """The program of ``plan``: of one kernel, or in steps; None if its tables would be too large."""
     match plan:
         case Contraction():
             return contraction_program(plan, dtype)
         case Transform() | Synthesis():
-            return transform_program(plan, dtype)
+            return transform_program(plan, dtype) or _staged(plan.with_access(("batch",) * len(plan.operands)), dtype)
     return None
+
+
+@lru_cache(maxsize=512)
+def _staged(plan: Transform | Synthesis, dtype: str) -> Staged | None:
+    return make_staged(plan, dtype)
 
 
 def run(
@@ -49,11 +55,14 @@ def run(
     num_threads: int | None,  # noqa: ARG001
 ) -> Any:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.run` for the arguments."""
-    from tpnumba.backends.gpu.launch import run
+    from tpnumba.backends.gpu import launch, staged_launch
 
     program = program_of(plan, setting.dtype_name)
     assert program is not None  # asked for before the plan came here
-    return run(program, plan, operands, full, batch, setting, out)
+    evaluate = (
+        partial(launch.evaluate, program) if isinstance(program, Program) else partial(staged_launch.evaluate, program)
+    )
+    return launch.run(evaluate, plan, operands, full, batch, setting, out)
 
 
 def run_harmonics(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from tpnumba.backends.gpu.program import HarmonicsProgram, Program
+import numpy as np
+import numpy.typing as npt
 
 Array = Any
 
@@ -71,25 +72,42 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
 
 
 @lru_cache(maxsize=512)
-def _module(name: str, unrolled: str, file: str) -> Any:
+def _module(names: tuple[str, ...], unrolled: str, file: str) -> Any:
     """Compiled for each device on first use there; CuPy keeps the machine code in files as well."""
     import cupy
 
-    return cupy.RawModule(code=source(unrolled, file), options=OPTIONS, name_expressions=(name,))
+    return cupy.RawModule(code=source(unrolled, file), options=OPTIONS, name_expressions=names)
 
 
-def kernel(name: str, shared_bytes: int = 0, unrolled: str = "", file: str = "program.cu") -> Callable[..., None]:
-    """An instance of a kernel on the current device, which may use so much shared memory."""
-    function: Any = _module(name, unrolled, file).get_function(name)
+def kernel(
+    name: str, shared_bytes: int = 0, unrolled: str = "", file: str = "program.cu", together: tuple[str, ...] = ()
+) -> Callable[..., None]:
+    """An instance of a kernel on the current device, which may use so much shared memory.
+
+    ``together``: instances that are compiled with it, itself among them, as whoever needs one needs the others.
+    """
+    function: Any = _module(together or (name,), unrolled, file).get_function(name)
     if shared_bytes > _GIVEN_BYTES and function.max_dynamic_shared_size_bytes < shared_bytes:
         function.max_dynamic_shared_size_bytes = shared_bytes
     return function  # type: ignore[no-any-return]
 
 
+class HasTables(Hashable, Protocol):
+    """A program, which kernels read as integers and coefficients."""
+
+    @property
+    def table(self) -> npt.NDArray[np.int32]:
+        """Integers."""
+
+    @property
+    def coefficients(self) -> npt.NDArray[np.floating]:
+        """Numbers of the dtype."""
+
+
 class Tables:
     """The tables of a program on the current device, ready for any stream."""
 
-    def __init__(self, program: Program | HarmonicsProgram) -> None:
+    def __init__(self, program: HasTables) -> None:
         import cupy
 
         self.table = cupy.asarray(program.table)
@@ -110,11 +128,11 @@ class Tables:
 
 
 @lru_cache(maxsize=512)
-def _tables(program: Program | HarmonicsProgram, device: int) -> Tables:  # noqa: ARG001
+def _tables(program: HasTables, device: int) -> Tables:  # noqa: ARG001
     return Tables(program)
 
 
-def tables_of(program: Program | HarmonicsProgram) -> tuple[Array, Array]:
+def tables_of(program: HasTables) -> tuple[Array, Array]:
     """The tables of a program on the current device: integers and coefficients."""
     import cupy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod, sqrt
 from typing import Any
@@ -12,8 +13,8 @@ import numpy.typing as npt
 
 from tpnumba.backends.blocks import blocks, rows_of
 from tpnumba.backends.gpu.device import C_TYPES, kernel, on_device, tables_of
-from tpnumba.backends.gpu.launch import _COPY_BYTES, _MOST_BLOCKS, _as_rows, _as_target
-from tpnumba.backends.gpu.program import MOST_ENTRIES, HarmonicsProgram
+from tpnumba.backends.gpu.launch import COPY_BYTES, MOST_BLOCKS, as_rows, as_target
+from tpnumba.backends.gpu.program import MOST_ENTRIES
 from tpnumba.backends.namespaces import Setting
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
 from tpnumba.tables.couplings import harmonic_scale
@@ -39,6 +40,26 @@ _BANKS_BYTES = 128
 _THREADS = (256, 224, 192, 160, 128)
 
 _KINDS = {"values": 0, "value_and_jacobian": 1, "jvp": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class HarmonicsProgram:
+    """What the kernel of harmonics reads of one plan, and how it is launched; hashed by identity.
+
+    ``name``: the instance; ``samples``: points of a block at most, ``pitch`` from one of their numbers to the next;
+    ``threads`` of a block; ``shared_bytes``; ``table``: the chunks, first and last degree, then the numbers of a point
+    in the tile; ``coefficients``: of recursions, and from ``ladder`` on of gradients.
+    """
+
+    name: str
+    samples: int
+    pitch: int
+    threads: int
+    shared_bytes: int
+    chunks: int
+    table: npt.NDArray[np.int32]
+    coefficients: npt.NDArray[np.floating]
+    ladder: int
 
 
 def instance(kind: str, dtype: str, work: str) -> str:
@@ -205,8 +226,8 @@ def run(
         arrays = tuple(xp.astype(array, dtype, copy=False) for array in arrays)
         full = tuple(arrays[0].shape[:-1])
         results = [xp.empty((*full, *core), dtype=dtype) for core in plan.outputs] if out is None else [out]
-        found = [_as_rows(array, "batch", full) for array in arrays]
-        targets = [_as_target(result, prod(core)) for result, core in zip(results, plan.outputs, strict=True)]
+        found = [as_rows(array, "batch", full) for array in arrays]
+        targets = [as_target(result, prod(core)) for result, core in zip(results, plan.outputs, strict=True)]
         count = prod(full)
         if count == 0:
             return tuple(results)
@@ -216,7 +237,7 @@ def run(
             return tuple(results)
         # In blocks, with rows copied together.
         numbers = sum(plan.inputs) + sum(prod(core) for core in plan.outputs)
-        for block in blocks(full, max(1, _COPY_BYTES // (numbers * setting.itemsize))):
+        for block in blocks(full, max(1, COPY_BYTES // (numbers * setting.itemsize))):
             shape = tuple(cut.stop - cut.start for cut in block)
             count = prod(shape)
             rows = [(xp.ascontiguousarray(rows_of(xp, array, block, full)), array.shape[-1]) for array in arrays]
@@ -239,7 +260,7 @@ def _launch(
     # What a kind has no use for is there as well, and left alone.
     arrays += to if plan.kind in ("vjp", "value_and_jacobian") else [*to, *to]
     kernel(program.name, program.shared_bytes, file=SOURCE)(
-        (min(-(-count // samples), _MOST_BLOCKS),),
+        (min(-(-count // samples), MOST_BLOCKS),),
         (program.threads,),
         (
             *(*arrays, coefficients, np.int32(program.ladder), table, np.int32(program.chunks)),

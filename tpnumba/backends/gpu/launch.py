@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -19,14 +19,17 @@ Array = Any
 THREADS = 256
 #: Bytes of work buffers, 64 MiB together: slabs of tiles, sums of blocks of samples, and copies of operands that do not
 #: stand in memory as rows, with the results of these.
-_SLAB_BYTES, _SUM_BYTES, _COPY_BYTES = 2**25, 2**24, 2**24
+_SLAB_BYTES, _SUM_BYTES, COPY_BYTES = 2**25, 2**24, 2**24
 #: Blocks that sum samples, each over its own; then their sums are added. The number of samples alone decides on it.
 _MOST_SUMMING = 256
-_MOST_BLOCKS = 2**16
+MOST_BLOCKS = 2**16
+
+#: Evaluates rows: those of the inputs, how many, and the rows of the result, a single one if ``summed``.
+Evaluate = Callable[..., None]
 
 
 def run(
-    program: Program,
+    evaluate: Evaluate,
     plan: Plan,
     operands: Mapping[int, Array],
     full: Shape,
@@ -34,7 +37,7 @@ def run(
     setting: Setting,
     out: Array | None,
 ) -> Array:
-    """Evaluate ``plan`` by its program, on the device of the operands and the current stream there."""
+    """Evaluate ``plan`` by what evaluates its rows, on the device of the operands and the current stream there."""
     xp, _, dtype = setting
     with on_device(next(iter(operands.values()))):
         operands = {i: xp.astype(array, dtype, copy=False) for i, array in operands.items()}
@@ -47,17 +50,17 @@ def run(
         shared = plan.operands[plan.output].access == "shared"
         padded = () if shared else (1,) * (len(full) - len(batch)) + batch
         if shared or padded == full:
-            found = {i: _as_rows(array, plan.operands[i].access, full) for i, array in operands.items()}
-            target = _as_target(result, size)
+            found = {i: as_rows(array, plan.operands[i].access, full) for i, array in operands.items()}
+            target = as_target(result, size)
             rows = {i: place for i, place in found.items() if place is not None}
             if target is not None and len(rows) == len(found):
-                _evaluate(program, setting, rows, count, target, summed=shared)
+                evaluate(setting, rows, count, target, summed=shared)
                 return result
         # In blocks, with rows copied together, and folded where samples fall on the same place.
         if shared or padded != full:
             result[...] = 0.0
         whole = xp.reshape(result, (*padded, size))
-        for block in blocks(full, max(1, _COPY_BYTES // (sum(plan.sizes) * setting.itemsize))):
+        for block in blocks(full, max(1, COPY_BYTES // (sum(plan.sizes) * setting.itemsize))):
             rows = {
                 i: (xp.ascontiguousarray(array), 0)
                 if plan.operands[i].access == "shared"
@@ -66,7 +69,7 @@ def run(
             }
             number = prod(cut.stop - cut.start for cut in block)
             made = xp.empty((1 if shared else number, size), dtype=dtype)
-            _evaluate(program, setting, rows, number, made, summed=shared)
+            evaluate(setting, rows, number, made, summed=shared)
             value = made[0, :] if shared else fold(xp, made, block, padded, False)
             where = () if shared else clip(block, padded)
             if shared or padded != full:
@@ -82,7 +85,7 @@ def run(
 _Rows = tuple[Array, int]
 
 
-def _as_rows(array: Array, access: str, full: Shape) -> _Rows | None:
+def as_rows(array: Array, access: str, full: Shape) -> _Rows | None:
     """The operand as rows, one a sample; None if it would have to be copied to have any."""
     size = array.shape[-1]
     leading = tuple(array.shape[:-1])
@@ -96,11 +99,11 @@ def _as_rows(array: Array, access: str, full: Shape) -> _Rows | None:
     return None
 
 
-def _as_target(result: Array, size: int) -> Array | None:
+def as_target(result: Array, size: int) -> Array | None:
     return result.reshape(-1, size) if result.flags.c_contiguous else None
 
 
-def _evaluate(
+def evaluate(
     program: Program, setting: Setting, rows: Mapping[int, _Rows], count: int, target: Array, *, summed: bool
 ) -> None:
     """Launch: ``target`` gets a row for every sample, or a single one, their sum."""
@@ -108,7 +111,7 @@ def _evaluate(
     item, width = setting.itemsize, target.shape[-1]
     table, coefficients = tables_of(program)
     tiles = -(-count // program.samples)
-    most = _MOST_BLOCKS
+    most = MOST_BLOCKS
     if not program.shared:
         most = min(most, max(1, _SLAB_BYTES // (program.tile * item * program.chunks)))
     if summed:

@@ -124,26 +124,6 @@ class Program:
     unrolled: str
 
 
-@dataclass(frozen=True, eq=False)
-class HarmonicsProgram:
-    """What the kernel of harmonics reads of one plan, and how it is launched; hashed by identity.
-
-    ``name``: the instance; ``samples``: points of a block at most, ``pitch`` from one of their numbers to the next;
-    ``threads`` of a block; ``shared_bytes``; ``table``: the chunks, first and last degree, then the numbers of a point
-    in the tile; ``coefficients``: of recursions, and from ``ladder`` on of gradients.
-    """
-
-    name: str
-    samples: int
-    pitch: int
-    threads: int
-    shared_bytes: int
-    chunks: int
-    table: npt.NDArray[np.int32]
-    coefficients: npt.NDArray[np.floating]
-    ladder: int
-
-
 def pitch_of(samples: int) -> int:
     """Numbers from one number of a tile to the next: padded, so that rows are loaded without conflicts of banks."""
     return samples + 1 if samples >= 8 else samples

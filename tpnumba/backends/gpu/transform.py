@@ -19,6 +19,7 @@ from tpnumba.backends.gpu.program import (
     Rows,
     fitting,
 )
+from tpnumba.backends.gpu.space import Space
 from tpnumba.backends.gpu.tables import pack
 from tpnumba.plans.stages import (
     DegreeScaling,
@@ -33,10 +34,10 @@ from tpnumba.plans.stages import (
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
 
-#: Non-zeros of all stages beyond which a plan has no program.
+#: Non-zeros of all stages beyond which a plan has no program here, but one in steps (:mod:`staged`).
 _MOST_NONZEROS = 2**21
-#: With fewer samples in the tile of a block than so many, or none in shared memory, matrix products and cuFFT on whole
-#: batches should be faster: they are what the generic backend uses. Not measured.
+#: With fewer samples in the tile of a block than so many, or none in shared memory, steps over many samples should be
+#: faster. Not measured.
 _LEAST_SAMPLES = 2
 
 
@@ -55,7 +56,7 @@ class Sparse:
 
 
 def make_program(plan: Transform | Synthesis, dtype: str) -> Program | None:
-    """The program of ``plan``; None if its tables or the tile of a sample are too large."""
+    """The program of ``plan``, of one kernel; None if its tables or the tile of a sample are too large for that."""
     maps = plan.maps if isinstance(plan, Transform) else ((plan.linear_map,),)
     nonzeros = sum(_nonzeros(stage) for own in maps for linear_map in own for stage in linear_map.stages)
     # At least the fields and their product are in the tile at once.
@@ -83,16 +84,15 @@ class _Builder:
         self.sizes, self.inputs, self.output = sizes, inputs, output
         ends = [int(end) for end in np.cumsum([0, *(sizes[i] for i in inputs), sizes[output]])]
         self.starts = dict(zip(inputs, ends, strict=False))
-        self.slots, self.end = ends[-2], ends[-1]
-        self.free: list[tuple[int, int]] = []
+        self.slots = ends[-2]
+        self.space = Space(ends[-1])
         self.operations: list[Rows | Matrix] = []
-        self.in_use: dict[int, int] = {}
 
     def program(self, dtype: str) -> Program | None:
         """The tables of everything."""
         width = self.sizes[self.output]
         loads = {self.inputs.index(i): start for i, start in self.starts.items()}
-        chunk = Chunk(loads, self.operations, self.slots, np.arange(width), zero=False, size=self.end)
+        chunk = Chunk(loads, self.operations, self.slots, np.arange(width), zero=False, size=self.space.end)
         return pack([chunk], self.inputs, tuple(self.sizes[i] for i in self.inputs), width, -1, dtype, MOST_SAMPLES)
 
     def transform(self, plan: Transform) -> None:
@@ -110,7 +110,7 @@ class _Builder:
                 weights = np.tile(plan.domain.ring_weights, columns)
                 back[0] = replace(back[0], values=back[0].values * weights[back[0].columns])
             meeting = [(places, factor) for places, factor in plan.terms if places[plan.output] == component]
-            product = self._take(points)
+            product = self.space.take(points)
             if isinstance(plan.domain, Matrices):
                 self._matrix_products(plan, meeting, fields, product)
             else:
@@ -130,37 +130,13 @@ class _Builder:
             matrices = [*_forward(plan.linear_map), order]
         self._chain(_joined(matrices), self.starts[self.inputs[0]], to_slots=True)
 
-    def _take(self, size: int) -> int:
-        """Numbers of the tile that nothing else uses."""
-        for number, (start, room) in enumerate(self.free):
-            if room >= size:
-                self.free[number] = (start + size, room - size)
-                self.in_use[start] = size
-                return start
-        start = self.end
-        self.end += size
-        self.in_use[start] = size
-        return start
-
-    def _give(self, start: int) -> None:
-        """Let others use these numbers, unless they are an input."""
-        if start in self.in_use:
-            free = sorted([*self.free, (start, self.in_use.pop(start))])
-            self.free = [free[0]]
-            for begin, room in free[1:]:
-                last, size = self.free[-1]
-                if last + size == begin:
-                    self.free[-1] = (last, size + room)
-                else:
-                    self.free.append((begin, room))
-
     def _chain(self, matrices: list[Sparse], start: int, *, to_slots: bool = False, add: bool = False) -> int:
         """Apply matrices in turn; returns where the result is."""
         for number, matrix in enumerate(matrices):
             last = to_slots and number == len(matrices) - 1
-            to = self.slots if last else self._take(matrix.shape[0])
+            to = self.slots if last else self.space.take(matrix.shape[0])
             self.operations.append(_apply(matrix, start, to, to_slots=last, add=last and add))
-            self._give(start)
+            self.space.give(start)
             start = to
         return start
 

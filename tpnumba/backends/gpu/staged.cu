@@ -1,0 +1,238 @@
+// Kernels for transforms and syntheses whose fields do not fit into shared memory: one for each kind of step.
+//
+// What is worked on stands in arrays [number][sample], the sample fastest, so that threads that differ in the sample
+// read and write neighbours. Every number is written by one thread and sums have a fixed order, so results depend
+// neither on chance nor on how samples are shared out; there are no atomics. The layout of the tables is that of
+// staged.py; what depends on a plan stands there, and nothing is compiled for one. All arrays of the samples that are
+// worked at a time have less than 2^31 numbers together; rows of operands and of the result may be further apart.
+
+constexpr int THREADS = 256;
+constexpr int SIDE = 32;     // of a tile that is transposed
+constexpr int COLUMNS = 128;  // of a tile of a matrix product: LANES threads side by side, WIDE columns each
+constexpr int LANES = 32, HIGH = THREADS / LANES, WIDE = COLUMNS / LANES;
+constexpr int SLICE = 16;  // terms of a matrix product between barriers
+constexpr int SQUARE = 4;  // rows and columns that a thread makes of a sample's own matrix product
+
+// The record of a task: some rows of one group of a matrix product.
+enum { MATRIX, ROWS, DEPTH, TO, FROM, N_COLUMNS, STEP_TO, STEP_FROM, FIRST, TASK_SIZE };
+
+// As many numbers as a thread makes rows, read at once.
+template <typename T, int R>
+struct alignas(sizeof(T) * R < 16 ? sizeof(T) * R : 16) Pack {
+    T of[R];
+};
+
+// Rows of a matrix, `stride` numbers apart, into an array [column][sample].
+template <typename T>
+__global__ void __launch_bounds__(THREADS) take_rows(
+    const T* __restrict__ rows, long long start, long long stride, T* __restrict__ to, int width, int samples) {
+    extern __shared__ __align__(16) unsigned char shared[];
+    T* tile = reinterpret_cast<T*>(shared);
+    const int across = (width + SIDE - 1) / SIDE, block = static_cast<int>(blockIdx.x);
+    const int column = block % across * SIDE, sample = block / across * SIDE;
+    const int lane = threadIdx.x % SIDE;
+    for (int i = threadIdx.x / SIDE; i < SIDE; i += THREADS / SIDE)
+        if (column + lane < width && sample + i < samples)
+            tile[i * (SIDE + 1) + lane] = rows[start + (sample + i) * stride + column + lane];
+    __syncthreads();
+    for (int i = threadIdx.x / SIDE; i < SIDE; i += THREADS / SIDE)
+        if (column + i < width && sample + lane < samples)
+            to[(column + i) * samples + sample + lane] = tile[lane * (SIDE + 1) + i];
+}
+
+// The other way, into rows `width` numbers apart.
+template <typename T>
+__global__ void __launch_bounds__(THREADS) put_rows(
+    const T* __restrict__ from, T* __restrict__ rows, long long start, int width, int samples) {
+    extern __shared__ __align__(16) unsigned char shared[];
+    T* tile = reinterpret_cast<T*>(shared);
+    const int across = (width + SIDE - 1) / SIDE, block = static_cast<int>(blockIdx.x);
+    const int column = block % across * SIDE, sample = block / across * SIDE;
+    const int lane = threadIdx.x % SIDE;
+    for (int i = threadIdx.x / SIDE; i < SIDE; i += THREADS / SIDE)
+        if (column + i < width && sample + lane < samples)
+            tile[i * (SIDE + 1) + lane] = from[(column + i) * samples + sample + lane];
+    __syncthreads();
+    for (int i = threadIdx.x / SIDE; i < SIDE; i += THREADS / SIDE)
+        if (column + lane < width && sample + i < samples)
+            rows[start + static_cast<long long>(sample + i) * width + column + lane] = tile[lane * (SIDE + 1) + i];
+}
+
+// Products with dense matrices, a group each: out[to[m] + c step_to] = sum over k of A[m, k] in[from[k] + c step_from],
+// for all columns c and samples, which together are the columns of a tile. A thread makes R rows of WIDE columns; its
+// columns lie LANES apart, so that the threads of a warp read and write neighbours.
+template <typename T, int R>
+__global__ void __launch_bounds__(THREADS, 2) multiply(
+    const T* __restrict__ in, T* __restrict__ out, const int* __restrict__ table, const T* __restrict__ coefficients,
+    int tasks, int n_tasks, int samples, int add) {
+    extern __shared__ __align__(16) unsigned char shared[];
+    constexpr int TALL = HIGH * R;
+    T* left = reinterpret_cast<T*>(shared);
+    T* right = left + SLICE * TALL;
+    const int block = static_cast<int>(blockIdx.x);
+    const int* task = table + tasks + block % n_tasks * TASK_SIZE;
+    const int first = block / n_tasks * COLUMNS;
+    const int columns = task[N_COLUMNS] * samples;
+    if (first >= columns) return;
+    const int lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
+    const int rows = task[ROWS], depth = task[DEPTH], first_row = task[FIRST];
+    const T* matrix = coefficients + task[MATRIX];
+    int source[WIDE];
+    T sum[R][WIDE];
+#pragma unroll
+    for (int q = 0; q < WIDE; ++q) {
+        const int own = first + lane + q * LANES;
+        const int column = (own < columns ? own : columns - 1) / samples;
+        source[q] = column * task[STEP_FROM] * samples + own - column * samples;
+#pragma unroll
+        for (int r = 0; r < R; ++r) sum[r][q] = T(0);
+    }
+    for (int begin = 0; begin < depth; begin += SLICE) {
+        for (int i = threadIdx.x; i < SLICE * TALL; i += THREADS) {
+            const int row = first_row + i % TALL, k = begin + i / TALL;
+            left[i] = row < rows && k < depth ? matrix[k * rows + row] : T(0);
+        }
+        for (int i = group; i < SLICE; i += HIGH) {
+            const bool there = begin + i < depth;
+            const int place = there ? table[task[FROM] + begin + i] * samples : 0;
+#pragma unroll
+            for (int q = 0; q < WIDE; ++q)
+                right[i * COLUMNS + lane + q * LANES] = there && first + lane + q * LANES < columns ? in[source[q] + place] : T(0);
+        }
+        __syncthreads();
+#pragma unroll 4
+        for (int k = 0; k < SLICE; ++k) {
+            const Pack<T, R> a = reinterpret_cast<const Pack<T, R>*>(left + k * TALL)[group];
+#pragma unroll
+            for (int q = 0; q < WIDE; ++q) {
+                const T b = right[k * COLUMNS + lane + q * LANES];
+#pragma unroll
+                for (int r = 0; r < R; ++r) sum[r][q] += a.of[r] * b;
+            }
+        }
+        __syncthreads();
+    }
+#pragma unroll
+    for (int q = 0; q < WIDE; ++q) {
+        const int own = first + lane + q * LANES;
+        if (own >= columns) continue;
+        const int column = own / samples;
+        const int to = column * task[STEP_TO] * samples + own - column * samples;
+#pragma unroll
+        for (int r = 0; r < R; ++r) {
+            const int row = first_row + group * R + r;
+            if (row >= rows) continue;
+            const int place = to + table[task[TO] + row] * samples;
+            out[place] = add ? out[place] + sum[r][q] : sum[r][q];
+        }
+    }
+}
+
+// A product with a sparse matrix: of row r the terms from begin[r] to begin[r + 1]. A thread makes WIDE samples of it.
+template <typename T>
+__global__ void __launch_bounds__(THREADS) gather(
+    const T* __restrict__ in, T* __restrict__ out, const int* __restrict__ table, const T* __restrict__ coefficients,
+    int begin, int places, int values, int rows, int samples, int add) {
+    const unsigned across = (samples + WIDE - 1) / WIDE;
+    const unsigned task = blockIdx.x * THREADS + threadIdx.x;
+    if (task >= rows * across) return;
+    const int row = static_cast<int>(task / across), sample = static_cast<int>(task % across);
+    T sum[WIDE];
+    int own[WIDE];
+#pragma unroll
+    for (int q = 0; q < WIDE; ++q) {
+        sum[q] = T(0);
+        own[q] = sample + q * static_cast<int>(across);
+    }
+    const int last = table[begin + row + 1];
+    for (int t = table[begin + row]; t < last; ++t) {
+        const T* from = in + table[places + t] * samples;
+        const T value = coefficients[values + t];
+#pragma unroll
+        for (int q = 0; q < WIDE; ++q) sum[q] += value * from[own[q] < samples ? own[q] : sample];
+    }
+    T* to = out + row * samples;
+#pragma unroll
+    for (int q = 0; q < WIDE; ++q)
+        if (own[q] < samples) to[own[q]] = add ? to[own[q]] + sum[q] : sum[q];
+}
+
+// The product of fields at each point, summed over terms, times the weight of the point's ring. Of an operand that is
+// one for all samples (alone) there is one number a point.
+template <typename T>
+__global__ void __launch_bounds__(THREADS) meet(
+    const T* __restrict__ a, int a_alone, const T* __restrict__ b, int b_alone, T* __restrict__ out,
+    const int* __restrict__ table, const T* __restrict__ coefficients,
+    int terms, int factors, int n_terms, int weights, int rings, int points, int samples) {
+    const unsigned task = blockIdx.x * THREADS + threadIdx.x;
+    if (task >= static_cast<unsigned>(points) * samples) return;
+    const int point = static_cast<int>(task / samples), sample = static_cast<int>(task % samples);
+    const int a_pitch = a_alone ? 1 : samples, b_pitch = b_alone ? 1 : samples;
+    const T* x = a + point * a_pitch + (a_alone ? 0 : sample);
+    const T* y = b + point * b_pitch + (b_alone ? 0 : sample);
+    T sum = T(0);
+    for (int t = 0; t < n_terms; ++t)
+        sum += coefficients[factors + t] * x[table[terms + 2 * t] * a_pitch] * y[table[terms + 2 * t + 1] * b_pitch];
+    out[task] = coefficients[weights + point % rings] * sum;
+}
+
+// A matrix product for every sample, c[i, k] = scale * sum over j of a[i, j] b[j, k], of n x n matrices; a thread makes
+// SQUARE x SQUARE numbers of a sample. Steps are those of rows and columns; c is stored row by row.
+template <typename T>
+__global__ void __launch_bounds__(THREADS, 2) multiply_matrices(
+    const T* __restrict__ a, int a_alone, int a_i, int a_j, const T* __restrict__ b, int b_alone, int b_j, int b_k,
+    T* __restrict__ c, int n, int samples, T scale, int add) {
+    const unsigned tiles = (n + SQUARE - 1) / SQUARE;
+    const unsigned task = blockIdx.x * THREADS + threadIdx.x;
+    if (task >= tiles * tiles * samples) return;
+    const int sample = static_cast<int>(task % samples);
+    const int i = static_cast<int>(task / samples / tiles) * SQUARE, k = static_cast<int>(task / samples % tiles) * SQUARE;
+    const int a_pitch = a_alone ? 1 : samples, b_pitch = b_alone ? 1 : samples;
+    const T* x[SQUARE];
+    const T* y[SQUARE];
+    T sum[SQUARE][SQUARE];
+#pragma unroll
+    for (int q = 0; q < SQUARE; ++q) {
+        x[q] = a + (i + q < n ? i + q : n - 1) * a_i * a_pitch + (a_alone ? 0 : sample);
+        y[q] = b + (k + q < n ? k + q : n - 1) * b_k * b_pitch + (b_alone ? 0 : sample);
+#pragma unroll
+        for (int r = 0; r < SQUARE; ++r) sum[q][r] = T(0);
+    }
+    for (int j = 0; j < n; ++j) {
+        T right[SQUARE];
+#pragma unroll
+        for (int r = 0; r < SQUARE; ++r) right[r] = y[r][j * b_j * b_pitch];
+#pragma unroll
+        for (int q = 0; q < SQUARE; ++q) {
+            const T left = x[q][j * a_j * a_pitch];
+#pragma unroll
+            for (int r = 0; r < SQUARE; ++r) sum[q][r] += left * right[r];
+        }
+    }
+#pragma unroll
+    for (int q = 0; q < SQUARE; ++q)
+#pragma unroll
+        for (int r = 0; r < SQUARE; ++r) {
+            if (i + q >= n || k + r >= n) continue;
+            T* to = c + ((i + q) * n + k + r) * samples + sample;
+            *to = add ? *to + scale * sum[q][r] : scale * sum[q][r];
+        }
+}
+
+// Add to each number its sum over the samples: LANES threads, each over every so many of them, then pairs of threads.
+template <typename T>
+__global__ void __launch_bounds__(THREADS) sum_samples(
+    const T* __restrict__ in, T* __restrict__ out, int numbers, int samples) {
+    extern __shared__ __align__(16) unsigned char shared[];
+    T* sums = reinterpret_cast<T*>(shared);
+    const int lane = threadIdx.x % LANES, number = blockIdx.x * HIGH + threadIdx.x / LANES;
+    T sum = T(0);
+    if (number < numbers)
+        for (int sample = lane; sample < samples; sample += LANES) sum += in[number * samples + sample];
+    sums[threadIdx.x] = sum;
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (lane < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    if (lane == 0 && number < numbers) out[number] += sums[threadIdx.x];
+}
