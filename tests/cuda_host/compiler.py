@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 HEADER = Path(__file__).parent / "cuda_host.h"
+TRACE = Path(__file__).parent / "trace.cpp"
 COMPILER = os.environ.get("CXX", "g++")
 #: Strict about rounding, so that another compiler gives the same numbers.
 FLAGS = ("-std=c++20", "-fPIC", "-shared", "-pthread", "-ffp-contract=off")
@@ -25,6 +26,8 @@ SANITIZERS = {
         "-fno-omit-frame-pointer",
     ),
     "thread": ("-O1", "-g", "-DCUDA_HOST_THREADS", "-fsanitize=thread"),
+    # Not a sanitizer, but its hooks, which trace.cpp has functions for.
+    "trace": ("-O2", "-g", "-DCUDA_HOST_TRACE", "-fsanitize=thread", "-fno-threadsafe-statics"),
 }
 
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w ]+?)\s+(\w+)\[\];")
@@ -59,7 +62,11 @@ class HostModule:
             lines.append(f'extern "C" const char* launch_{number}({arguments}) {{ {launch} }}')
             lines.append(f'extern "C" const char* signature_{number}() {{ return cuda_host::signature(&{name}); }}')
         lines.append('extern "C" void set_order(int order) { cuda_host::order = order; }')
-        self.library = ctypes.CDLL(str(_compiled("\n".join(lines), SANITIZERS[sanitizer])))
+        self.code = code
+        self.path = _compiled("\n".join(lines), sanitizer)
+        self.library = ctypes.CDLL(str(self.path))
+        if sanitizer == "trace":
+            TRACED[self.path] = self
         self.names = name_expressions
         self.order = order
 
@@ -68,22 +75,33 @@ class HostModule:
         return HostKernel(self.library, self.names.index(name), name)
 
 
-def _compiled(source: str, flags: tuple[str, ...]) -> Path:
+#: The modules that note what they read and write.
+TRACED: dict[Path, HostModule] = {}
+
+
+def _compiled(source: str, sanitizer: str) -> Path:
     """The shared library, made once for each source and set of flags."""
-    command = [COMPILER, *FLAGS, *flags]
-    text = "\0".join([*command, source, HEADER.read_text(encoding="utf-8")])
+    beside = (TRACE,) if sanitizer == "trace" else ()
+    command = [COMPILER, *FLAGS, *SANITIZERS[sanitizer]]
+    text = "\0".join([*command, source, *(path.read_text(encoding="utf-8") for path in (HEADER, *beside))])
     folder = Path(tempfile.gettempdir()) / f"tpnumba-cuda-host-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     library = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            written, made = Path(place) / "kernel.cpp", Path(place) / "kernel.so"
+            written, compiled, made = (Path(place) / name for name in ("kernel.cpp", "kernel.o", "kernel.so"))
             written.write_text(source, encoding="utf-8")
-            done = subprocess.run([*command, written, "-o", made], capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(done.stderr)
+            _run([*command, "-c", written, "-o", compiled] if beside else [*command, written, "-o", made])
+            if beside:  # without the sanitizer's own library
+                _run([COMPILER, *FLAGS, "-O2", *beside, compiled, "-o", made])
             made.replace(library)
     return library
+
+
+def _run(command: list[str | Path]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
 
 
 class HostKernel:

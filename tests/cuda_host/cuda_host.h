@@ -2,7 +2,8 @@
 //
 // One fiber for every CUDA thread of a block, block after block: each runs until its next barrier or its end, in an
 // order that the test chooses, since results must not depend on it. With -DCUDA_HOST_THREADS one thread of the
-// operating system for every CUDA thread: slow, and what the sanitizers understand.
+// operating system for every CUDA thread: slow, and what the sanitizers understand. With -DCUDA_HOST_TRACE what fibers
+// read and write is noted by trace.cpp.
 //
 // Not here, as no kernel uses it: warp intrinsics, atomics, static shared memory, half precision.
 #pragma once
@@ -40,6 +41,16 @@ using dim3 = uint3;
 
 inline thread_local uint3 threadIdx, blockIdx;
 inline thread_local dim3 blockDim, gridDim;
+
+#ifdef CUDA_HOST_TRACE
+extern "C" void trace_shared(const void* memory, size_t bytes);
+extern "C" void trace_thread(int place, const void* stack, size_t bytes);
+extern "C" void trace_block();
+#else
+inline void trace_shared(const void*, size_t) {}
+inline void trace_thread(int, const void*, size_t) {}
+inline void trace_block() {}
+#endif
 
 namespace cuda_host {
 
@@ -106,7 +117,11 @@ __attribute__((noinline)) inline void resume(unsigned i) {
     Fiber& fiber = block->fibers[i];
     block->current = i;
     threadIdx = {i, 0, 0};
-    if (_setjmp(block->back)) return;
+    if (_setjmp(block->back)) {
+        trace_thread(-1, nullptr, 0);
+        return;
+    }
+    trace_thread(static_cast<int>(i), block->stacks.data() + i * STACK, STACK);
     if (fiber.started) _longjmp(fiber.resume, 1);
     fiber.started = true;
     getcontext(&fiber.start);
@@ -127,6 +142,7 @@ inline void run_block(unsigned count, size_t bytes, void (*call)(void*), void* a
     kept.stacks.resize(count * STACK);
     kept.call = call;
     kept.arguments = arguments;
+    trace_shared(shared, bytes);
     for (uint64_t round = 0;; ++round) {
         int line = 0;
         for (unsigned i : places(count, round)) {
@@ -138,8 +154,9 @@ inline void run_block(unsigned count, size_t bytes, void (*call)(void*), void* a
                 error = "threads wait at different barriers: lines " + std::to_string(line) + " and " + std::to_string(at);
             line = at;
         }
-        if (!error.empty() || !line) return;
+        if (!error.empty() || !line) break;
     }
+    trace_block();
 }
 
 #else

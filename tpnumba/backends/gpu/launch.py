@@ -100,6 +100,7 @@ def as_rows(array: Array, access: str, full: Shape) -> _Rows | None:
 
 
 def as_target(result: Array, size: int) -> Array | None:
+    """The result as rows; None if it would have to be copied to have any."""
     return result.reshape(-1, size) if result.flags.c_contiguous else None
 
 
