@@ -18,6 +18,8 @@ INPUTS = 3
 OP_SIZE = 20
 LINEAR, PRODUCT, MATRIX = 0, 1, 2
 NO_FACTOR, FROM_TILE = -2, -1
+#: Terms that are read at once, with the tile in shared memory or not.
+AT_ONCE = {True: 4, False: 2}
 #: Sums that one thread may keep.
 REPEATS = (1, 2, 4, 8)
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.gpu.program import (
+    AT_ONCE,
     FROM_TILE,
     INPUTS,
     LINEAR,
@@ -50,7 +51,7 @@ def pack(
     groups = [group for chunk in merged for operation in chunk for group in operation]
     code = Code(dtype) if _nonzeros(groups) <= MOST_UNROLLED else None
     repeat = _cheapest_repeat(groups, 0.0 if code else 0.6)
-    writer = _Writer(pitch, repeat, code)
+    writer = _Writer(pitch, repeat, AT_ONCE[shared], code)
     header = [samples.bit_length() - 1, pitch, width, *sizes, *(0,) * (INPUTS - len(sizes))]
     record = 6 + INPUTS
     start = len(header) + record * len(chunks)
@@ -99,17 +100,18 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class _Writer:
     """Appends to the tables. With ``code``, terms go there."""
 
-    def __init__(self, pitch: int, repeat: int, code: Code | None) -> None:
-        self.pitch, self.repeat, self.code = pitch, repeat, code
+    def __init__(self, pitch: int, repeat: int, at_once: int, code: Code | None) -> None:
+        self.pitch, self.repeat, self.at_once, self.code = pitch, repeat, at_once, code
         self.table: list[Ints] = []
         self.values: list[Floats] = []
         self.length = self.n_values = 0
+        self.listed: dict[bytes, tuple[int, int]] = {}
 
     def ints(self, array: Ints) -> int:
-        """Append, at an even place as pairs are read at once; returns where it is."""
-        if self.length % 2:
-            self.table.append(np.zeros(1, dtype=np.int64))
-            self.length += 1
+        """Append, at a multiple of four as so many are read at once; returns where it is."""
+        fill = -self.length % 4
+        self.table.append(np.zeros(fill, dtype=np.int64))
+        self.length += fill
         start = self.length
         flat = np.asarray(array, dtype=np.int64).ravel()
         self.table.append(flat)
@@ -167,23 +169,29 @@ class _Writer:
                         ends = places_of[name]
                     else:
                         ends = places_of[name] = (n_kept, n_kept + len(pack))
-                        terms.append(own_pairs)
-                        values.append(pack)
-                        n_kept += len(pack)
-                    places = [(-1, 0)] * repeat
-                    places[: len(chosen)] = [
-                        (-1, 0) if place is None else (place[0] * by_tile, place[1] * by_tile)
-                        for place in factors[cut : cut + repeat]
-                    ]
-                    parts.append([list_of, *ends, *(number for place in places for number in place)])
+                        # Up to a multiple of what is read at once.
+                        fill = ((0, -len(pack) % self.at_once), (0, 0))
+                        terms.append(np.pad(own_pairs, fill))
+                        values.append(np.pad(pack, fill))
+                        n_kept += len(terms[-1])
+                    by = [None if place is None else (place[0] * by_tile, place[1] * by_tile) for place in factors]
+                    parts.append(self._record((list_of, *ends), by[cut : cut + repeat]))
                     n_terms += len(pack)
-                outs = [(-1, 0)] * repeat
-                outs[: len(chosen)] = [(result.start * self.pitch, result.step * self.pitch) for result in chosen]
+                outs: list[tuple[int, int] | None] = [
+                    (result.start * self.pitch, result.step * self.pitch) for result in chosen
+                ]
                 tasks.append((n_terms - count, len(rows)))
-                rows.append([chosen[0].channels, begin, len(parts), *(number for out in outs for number in out)])
+                rows.append(self._record((chosen[0].channels, begin, len(parts)), outs))
             if n_kept * (2 + repeat) > MOST_ENTRIES:
                 return None
         return self._append_rows(operation, tasks, (rows, parts), (terms, values))
+
+    def _record(self, head: tuple[int, int, int], places: list[tuple[int, int] | None]) -> list[int]:
+        """A row or a part: three numbers, then a place and a step for each result; as long as whole reads of four."""
+        record = [*head, 0]
+        for place in [*places, *(None,) * (self.repeat - len(places))]:
+            record += (-1, 0) if place is None else place
+        return record + [0] * (-len(record) % 4)
 
     def _append_rows(
         self,
@@ -193,31 +201,42 @@ class _Writer:
         sums: tuple[list[Ints], list[Floats]],
     ) -> list[int] | None:
         """The longest rows go first, so that no warp is late; a task for each channel of a row."""
-        repeat = self.repeat
-        rows, parts = (np.array(record, dtype=np.int64).reshape(-1, 3 + 2 * repeat) for record in records)
+        width = len(self._record((0, 0, 0), []))
+        rows, parts = (np.array(record, dtype=np.int64).reshape(-1, width) for record in records)
         order = [row for _, row in sorted(tasks, key=lambda task: -task[0])]
         counts = rows[order, 0]
         if counts.sum() > MOST_ENTRIES:
             return None
         rows[order, 0] = np.cumsum(counts) - counts
-        starts = np.cumsum([0, *(pointers.size for pointers, _ in operation.combinations)])
-        firsts = np.cumsum([0, *(len(pairs) for _, pairs in operation.combinations)])
-        pointers = [begin + int(first) for (begin, _), first in zip(operation.combinations, firsts, strict=False)]
-        combinations = np.concatenate(
-            [np.zeros((0, 3), dtype=np.int64), *(pairs for _, pairs in operation.combinations)]
-        )
-        if parts.size:
-            parts[:, 0] = starts[parts[:, 0]]
-        scaled = combinations * np.array([self.pitch, self.pitch, 1])
+        lists = [self._list(begin, pairs) for begin, pairs in operation.combinations]
         terms = np.concatenate([np.zeros((0, 2), dtype=np.int64), *sums[0]])
-        values = np.concatenate([np.zeros((0, repeat)), *sums[1]])
+        if self.at_once == AT_ONCE[True]:
+            terms = (terms[:, 0] | terms[:, 1] << 16).astype(np.uint32).view(np.int32)
+        values = np.concatenate([np.zeros((0, self.repeat)), *sums[1]])
         return [
             *(PRODUCT if operation.product else LINEAR, int(operation.add), int(operation.to_slots)),
             *(self.coefficients(values), operation.factor),
             *(int(counts.sum()), self.ints(np.repeat(np.array(order, dtype=np.int64), counts))),
-            *(self.ints(rows), self.ints(parts)),
-            *(self.ints(np.concatenate([np.zeros(0, dtype=np.int64), *pointers])), self.ints(scaled), self.ints(terms)),
+            *(self.ints(rows), self.ints(parts), self.ints(np.array(lists, dtype=np.int64)), self.ints(terms)),
         ]
+
+    def _list(self, begin: Ints, pairs: Ints) -> list[int]:
+        """Which channels meet: by steps, where they are even; else from a table."""
+        scaled = pairs * np.array([self.pitch, self.pitch, 1])
+        channels, count = begin.size - 1, int(begin[1] - begin[0])
+        if count and np.array_equal(begin, count * np.arange(channels + 1)):
+            found = scaled.reshape(channels, count, 3)
+            start = found[0, 0]
+            step, other = (np.diff(axis[:2], axis=0).sum(axis=0) for axis in (found[:, 0], found[0]))
+            grid = start + step * np.arange(channels)[:, None, None] + other * np.arange(count)[:, None]
+            if np.array_equal(found, grid):
+                (x, y, factor) = np.stack([start, step, other], axis=1).tolist()
+                return [*x, count, *y, 0, *factor, 0]
+        name = begin.tobytes() + scaled.tobytes()
+        if name not in self.listed:
+            self.listed[name] = self.ints(begin), self.ints(np.pad(scaled, ((0, 0), (0, 1))))
+        pointers, places = self.listed[name]
+        return [0, 0, 0, -1, 0, 0, 0, pointers, 0, 0, 0, places]
 
 
 #: The parts of results that are made together: terms, a column of coefficients a result, combinations, factors.
