@@ -18,9 +18,10 @@ constexpr int BLOCKS = 2, FLOAT_BLOCKS = 2;
 #endif
 constexpr int INPUTS = 3;
 
-// The header, and the records of chunks and operations: names of their places.
+// The header, and the records of chunks, phases and operations: names of their places.
 enum { SHIFT, PITCH, WIDTH, SIZES, CHUNKS_BEGIN = SIZES + INPUTS };
-enum { OPS, OPS_END, SLOTS, N_SLOTS, COLUMNS, ZERO, LOADS, CHUNK_SIZE = LOADS + INPUTS };
+enum { PHASES, PHASES_END, SLOTS, N_SLOTS, COLUMNS, ZERO, CHUNK_SIZE };
+enum { OPS, OPS_END, LOADS, PICKED = LOADS + INPUTS, WIDTHS = PICKED + INPUTS, PHASE_SIZE = WIDTHS + INPUTS };
 enum { KIND, ADD, TO_SLOTS, COEFFICIENTS, FACTOR, BODY, OP_SIZE = 20 };
 enum { N_TASKS = BODY, TASKS, ROWS, PARTS, LISTS, TERMS };
 enum { N_I = BODY, N_J, N_K, A, A_I, A_J, B, B_J, B_K, C, C_I, C_K };
@@ -105,7 +106,7 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
                 constexpr int COUNT = Terms<IN_SHARED>::COUNT;
                 for (int t = part.y; t < part.z; t += COUNT) {
                     const Terms<IN_SHARED> some = {terms[t / COUNT]};
-#pragma unroll
+#pragma unroll(sizeof(T) * R > 32 ? COUNT / 2 : COUNT)
                     for (int q = 0; q < COUNT; ++q) {
                         if (t + q >= part.z) break;
                         const Pack<T, R> pack = packs[t + q];
@@ -181,14 +182,15 @@ __device__ __forceinline__ void run_matrix(const int* op, const T* coefficients,
     }
 }
 
-// Rows of a matrix (samples, width) into the tile, lane after lane along a row.
+// Rows of a matrix, all columns or some, into the tile, lane after lane along a row.
 template <typename T>
-__device__ __forceinline__ void load(const T* rows, long long stride, int width, T* at, int pitch, int valid) {
+__device__ __forceinline__ void load(
+    const T* rows, long long stride, const int* columns, int width, T* at, int pitch, int valid) {
     if (width == 0) return;
     const int whole = THREADS / width, rest = THREADS - whole * width;
     int sample = threadIdx.x / width, column = threadIdx.x - sample * width;
     while (sample < valid) {
-        at[column * pitch + sample] = rows[sample * stride + column];
+        at[column * pitch + sample] = rows[sample * stride + (columns ? columns[column] : column)];
         sample += whole;
         column += rest;
         if (column >= width) {
@@ -215,17 +217,18 @@ __device__ __forceinline__ void store(T* rows, int stride, const int* columns, i
     }
 }
 
-// An input's rows from `first` on: into the tile where the chunk has a place for them, or left where they stand.
+// An input's rows from `first` on: into the tile where the phase has a place for them, or left where they stand.
 template <typename T>
 __device__ __forceinline__ void take(
-    const T* rows, long long stride, int i, int direct, const int* table, const int* chunk, long long first, Tile<T>& tile) {
+    const T* rows, long long stride, int i, int direct, const int* table, const int* phase, long long first, Tile<T>& tile) {
     rows += first * stride;
     if (direct == i) {
         tile.direct = rows;
         tile.stride = stride;
     }
-    if (chunk[LOADS + i] >= 0)
-        load(rows, stride, table[SIZES + i], tile.at + chunk[LOADS + i], table[PITCH], tile.valid);
+    if (phase[LOADS + i] < 0) return;
+    const int* columns = phase[PICKED + i] < 0 ? nullptr : table + phase[PICKED + i];
+    load(rows, stride, columns, phase[WIDTHS + i], tile.at + phase[LOADS + i], table[PITCH], tile.valid);
 }
 
 // Evaluate a program on n samples.
@@ -252,23 +255,25 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCK
     for (long long first = static_cast<long long>(blockIdx.x) << tile.shift; first < n;
          first += static_cast<long long>(gridDim.x) << tile.shift) {
         tile.valid = n - first < samples ? static_cast<int>(n - first) : samples;
-        take(in0, stride0, 0, direct, table, chunk, first, tile);
-        take(in1, stride1, 1, direct, table, chunk, first, tile);
-        take(in2, stride2, 2, direct, table, chunk, first, tile);
         if (zero)
             for (int k = threadIdx.x; k < chunk[N_SLOTS] * table[PITCH]; k += THREADS) slots[k] = T(0);
         if (summed) zero = false;
-        __syncthreads();
-        for (int place = chunk[OPS]; place < chunk[OPS_END]; place += OP_SIZE) {
-            const int* op = table + place;
-            const bool add = op[ADD] || (summed && op[TO_SLOTS]);
-            if (op[KIND] == MATRIX)
-                run_matrix(op, coefficients, tile, add);
-            else if (op[KIND] == PRODUCT)
-                run_rows<T, R, IN_SHARED, true>(op, table, coefficients, tile, add);
-            else
-                run_rows<T, R, IN_SHARED, false>(op, table, coefficients, tile, add);
+        for (const int* phase = table + chunk[PHASES]; phase < table + chunk[PHASES_END]; phase += PHASE_SIZE) {
+            take(in0, stride0, 0, direct, table, phase, first, tile);
+            take(in1, stride1, 1, direct, table, phase, first, tile);
+            take(in2, stride2, 2, direct, table, phase, first, tile);
             __syncthreads();
+            for (int place = phase[OPS]; place < phase[OPS_END]; place += OP_SIZE) {
+                const int* op = table + place;
+                const bool add = op[ADD] || (summed && op[TO_SLOTS]);
+                if (op[KIND] == MATRIX)
+                    run_matrix(op, coefficients, tile, add);
+                else if (op[KIND] == PRODUCT)
+                    run_rows<T, R, IN_SHARED, true>(op, table, coefficients, tile, add);
+                else
+                    run_rows<T, R, IN_SHARED, false>(op, table, coefficients, tile, add);
+                __syncthreads();
+            }
         }
         if (!summed) {
             store(out + first * table[WIDTH], table[WIDTH], columns, chunk[N_SLOTS], slots, table[PITCH], tile.valid);

@@ -93,11 +93,19 @@ class Matrix:
 
 
 @dataclass
-class Chunk:
-    """What makes some columns of the result: inputs to load and where to, operations, and where the columns stand."""
+class Phase:
+    """Inputs to load and where to, all their columns or those that are picked, and the operations that follow."""
 
     loads: dict[int, int]
     operations: list[Rows | Matrix]
+    picked: dict[int, Ints] = field(default_factory=dict)
+
+
+@dataclass
+class Chunk:
+    """What makes some columns of the result: phases, one after the other, and where the columns stand."""
+
+    phases: list[Phase]
     slots: int
     columns: Ints
     zero: bool

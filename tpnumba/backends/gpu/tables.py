@@ -32,6 +32,12 @@ from tpnumba.backends.gpu.program import (
 from tpnumba.backends.gpu.unrolled import MOST_UNROLLED, Code
 
 
+#: As in program.cu.
+_CHUNK_SIZE, _PHASE_SIZE = 6, 2 + 3 * INPUTS
+#: Bytes that a thread reads at once.
+_AT_ONCE_BYTES = 16
+
+
 def pack(
     chunks: Sequence[Chunk],
     inputs: tuple[int, ...],
@@ -45,33 +51,38 @@ def pack(
     size = max(chunk.size for chunk in chunks)
     samples, shared = fitting(size, dtype, wanted)
     pitch = pitch_of(samples)
+    phases = [phase for chunk in chunks for phase in chunk.phases]
     merged = [
-        [_merge(operation) if isinstance(operation, Rows) else [] for operation in chunk.operations] for chunk in chunks
+        [_merge(operation) if isinstance(operation, Rows) else [] for operation in phase.operations] for phase in phases
     ]
-    groups = [group for chunk in merged for operation in chunk for group in operation]
+    groups = [group for phase in merged for operation in phase for group in operation]
     code = Code(dtype) if _nonzeros(groups) <= MOST_UNROLLED else None
-    repeat = _cheapest_repeat(groups, 0.0 if code else 0.6)
+    repeat = _cheapest_repeat(groups, np.dtype(dtype).itemsize, code=code is not None)
     writer = _Writer(pitch, repeat, AT_ONCE[shared], code)
     header = [samples.bit_length() - 1, pitch, width, *sizes, *(0,) * (INPUTS - len(sizes))]
-    record = 6 + INPUTS
-    start = len(header) + record * len(chunks)
-    operations = sum(len(chunk.operations) for chunk in chunks)
-    writer.table = [np.zeros(start + OP_SIZE * operations, dtype=np.int64)]
-    writer.length = start + OP_SIZE * operations
+    # The records of chunks, then of phases, then of operations.
+    first = len(header) + _CHUNK_SIZE * len(chunks)
+    at = first + _PHASE_SIZE * len(phases)
+    writer.length = at + OP_SIZE * sum(len(phase.operations) for phase in phases)
+    writer.table = [np.zeros(writer.length, dtype=np.int64)]
     head = writer.table[0]
     head[: len(header)] = header
-    at = start
-    for number, chunk in enumerate(chunks):
+    place = len(header)
+    for chunk in chunks:
+        end = first + _PHASE_SIZE * len(chunk.phases)
         columns = writer.ints(chunk.columns)
-        loads = [chunk.loads[i] * pitch if i in chunk.loads else -1 for i in range(INPUTS)]
-        end = at + OP_SIZE * len(chunk.operations)
-        place = len(header) + record * number
-        head[place : place + record] = [
-            *(at, end, chunk.slots * pitch, chunk.columns.size, columns, int(chunk.zero)),
-            *loads,
-        ]
-        for operation, own in zip(chunk.operations, merged[number], strict=True):
-            body = writer.rows(operation, own) if isinstance(operation, Rows) else writer.matrix(operation)
+        record = [first, end, chunk.slots * pitch, chunk.columns.size, columns, int(chunk.zero)]
+        head[place : place + _CHUNK_SIZE] = record
+        place, first = place + _CHUNK_SIZE, end
+    for phase, own in zip(phases, merged, strict=True):
+        loads = [phase.loads[i] * pitch if i in phase.loads else -1 for i in range(INPUTS)]
+        picked = [writer.ints(phase.picked[i]) if i in phase.picked else -1 for i in range(INPUTS)]
+        widths = [phase.picked[i].size if i in phase.picked else header[3 + i] for i in range(INPUTS)]
+        record = [at, at + OP_SIZE * len(phase.operations), *loads, *picked, *widths]
+        head[place : place + _PHASE_SIZE] = record
+        place += _PHASE_SIZE
+        for operation, groups in zip(phase.operations, own, strict=True):
+            body = writer.rows(operation, groups) if isinstance(operation, Rows) else writer.matrix(operation)
             if body is None or writer.length + writer.n_values > MOST_ENTRIES:
                 return None
             head[at : at + len(body)] = body
@@ -276,15 +287,18 @@ def _nonzeros(groups: list[_Group]) -> int:
     return sum(int(np.count_nonzero(values)) for _, parts in groups for _, values, *_ in parts)
 
 
-def _cheapest_repeat(groups: list[_Group], multiplication: float) -> int:
-    """How many results a thread should make at a time.
+def _cheapest_repeat(groups: list[_Group], itemsize: int, *, code: bool) -> int:
+    """How many results a thread should make at a time: what takes a warp the fewest reads, all of which cost alike.
 
-    A term costs two reads of the tile and, where it is in tables, one of these; for every result it costs a
-    ``multiplication`` with its coefficient, also where that is zero; code leaves zeros out.
+    A term takes two reads of the tile and, where it is in tables, a quarter for its places and one for each 16 bytes of
+    its coefficients, also where they are zero. Results that are made together share half a dozen reads of a row and
+    a part, and half a one for each.
     """
-    sizes = [(len(group), group[0].channels * sum(len(terms) for terms, *_ in parts)) for group, parts in groups]
+    sizes = [(len(group), group[0].channels, sum(len(terms) for terms, *_ in parts)) for group, parts in groups]
 
     def price(repeat: int) -> float:
-        return sum(-(-results // repeat) * terms * (3 + multiplication * repeat) for results, terms in sizes)
+        a_term = 2 if code else 2.25 + max(1, repeat * itemsize // _AT_ONCE_BYTES)
+        rows = 6 + repeat / 2
+        return sum(-(-results // repeat) * channels * (rows + terms * a_term) for results, channels, terms in sizes)
 
     return min(REPEATS, key=price)

@@ -14,6 +14,7 @@ from tpnumba.backends.gpu.program import (
     Ints,
     Matrix,
     Part,
+    Phase,
     Program,
     Result,
     Rows,
@@ -92,7 +93,7 @@ class _Builder:
         """The tables of everything."""
         width = self.sizes[self.output]
         loads = {self.inputs.index(i): start for i, start in self.starts.items()}
-        chunk = Chunk(loads, self.operations, self.slots, np.arange(width), zero=False, size=self.space.end)
+        chunk = Chunk([Phase(loads, self.operations)], self.slots, np.arange(width), zero=False, size=self.space.end)
         return pack([chunk], self.inputs, tuple(self.sizes[i] for i in self.inputs), width, -1, dtype, MOST_SAMPLES)
 
     def transform(self, plan: Transform) -> None:
