@@ -25,9 +25,9 @@ _SOURCE = "program.cu"
 class Accesses(NamedTuple):
     """Those of one line of a source to one kind of memory.
 
-    ``requests`` of warps; ``bytes`` that they touch, each once a request; ``steps``: sectors of 32 bytes of the device's
-    memory, or words served one after the other by the fullest bank of shared memory; ``least``: the steps that as many
-    bytes would take if they lay side by side.
+    ``requests`` of warps; ``bytes`` that they touch, each once a request; ``steps``: sectors of 32 bytes of the
+    device's memory, or words served one after the other by the fullest bank of shared memory; ``least``: the steps that
+    as many bytes would take if they lay side by side.
     """
 
     line: int

@@ -31,7 +31,6 @@ from tpnumba.backends.gpu.program import (
 )
 from tpnumba.backends.gpu.unrolled import MOST_UNROLLED, Code
 
-
 #: As in program.cu.
 _CHUNK_SIZE, _PHASE_SIZE = 6, 2 + 3 * INPUTS
 #: Bytes that a thread reads at once.
