@@ -33,6 +33,8 @@ from tpnumba.backends.gpu.unrolled import MOST_UNROLLED, Code
 
 #: As in program.cu.
 _CHUNK_SIZE, _PHASE_SIZE = 6, 2 + 3 * INPUTS
+#: Reads of a row, a part and a list, about.
+_READS_OF_A_ROW = 8
 #: Bytes that a thread reads at once.
 _AT_ONCE_BYTES = 16
 
@@ -297,7 +299,7 @@ def _cheapest_repeat(groups: list[_Group], itemsize: int, *, code: bool) -> int:
 
     def price(repeat: int) -> float:
         a_term = 2 if code else 2.25 + max(1, repeat * itemsize // _AT_ONCE_BYTES)
-        rows = 6 + repeat / 2
+        rows = _READS_OF_A_ROW + repeat / 4
         return sum(-(-results // repeat) * channels * (rows + terms * a_term) for results, channels, terms in sizes)
 
     return min(REPEATS, key=price)
