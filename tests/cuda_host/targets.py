@@ -37,7 +37,7 @@ class Compiled(NamedTuple):
 
 def instances() -> list[str]:
     """Every instance that the backend may ask for."""
-    kinds = product(device.C_TYPES, REPEATS, (True, False))
+    kinds = [(dtype, *how) for dtype in device.C_TYPES for how in product(REPEATS[dtype], (True, False))]
     return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
 
 

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({
 
 #: A request for 128 bytes that does not start where a sector does takes one of these more.
 UNALIGNED = 1
-#: Rows of a tile are loaded along their width, so that a warp may meet a bank of the row before again; with four samples
-#: of many channels these loads take four steps. Threads that step by a power of two through the tile take up to 32.
+#: Rows of a tile are loaded along their width, so that a warp may meet a bank of the row before again; with four
+#: samples of many channels these loads take four steps. Threads that step by a power of two take up to 32.
 CONFLICTS = 1.5
 
 PRODUCTS = {

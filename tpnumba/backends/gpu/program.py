@@ -20,8 +20,8 @@ LINEAR, PRODUCT, MATRIX = 0, 1, 2
 NO_FACTOR, FROM_TILE = -2, -1
 #: Terms that are read at once, with the tile in shared memory or not.
 AT_ONCE = {True: 4, False: 2}
-#: Sums that one thread may keep.
-REPEATS = (1, 2, 4, 8)
+#: Sums that one thread may keep; more float64 ones than these would spill registers.
+REPEATS = {"float32": (1, 2, 4, 8), "float64": (1, 2, 4)}
 
 #: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
 MOST_ENTRIES = 2**22

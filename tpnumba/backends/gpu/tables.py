@@ -58,7 +58,7 @@ def pack(
     ]
     groups = [group for phase in merged for operation in phase for group in operation]
     code = Code(dtype) if _nonzeros(groups) <= MOST_UNROLLED else None
-    repeat = _cheapest_repeat(groups, np.dtype(dtype).itemsize, code=code is not None)
+    repeat = _cheapest_repeat(groups, dtype, code=code is not None)
     writer = _Writer(pitch, repeat, AT_ONCE[shared], code)
     header = [samples.bit_length() - 1, pitch, width, *sizes, *(0,) * (INPUTS - len(sizes))]
     # The records of chunks, then of phases, then of operations.
@@ -132,7 +132,7 @@ class _Writer:
 
     def coefficients(self, array: Floats) -> int:
         """Append, at a place that is a multiple of eight as several are read at once; returns where it is."""
-        fill = -self.n_values % REPEATS[-1]
+        fill = -self.n_values % REPEATS["float32"][-1]
         start = self.n_values + fill
         self.values += [np.zeros(fill), array.ravel()]
         self.n_values = start + array.size
@@ -288,7 +288,7 @@ def _nonzeros(groups: list[_Group]) -> int:
     return sum(int(np.count_nonzero(values)) for _, parts in groups for _, values, *_ in parts)
 
 
-def _cheapest_repeat(groups: list[_Group], itemsize: int, *, code: bool) -> int:
+def _cheapest_repeat(groups: list[_Group], dtype: str, *, code: bool) -> int:
     """How many results a thread should make at a time: what takes a warp the fewest reads, all of which cost alike.
 
     A term takes two reads of the tile and, where it is in tables, a quarter for its places and one for each 16 bytes of
@@ -298,8 +298,8 @@ def _cheapest_repeat(groups: list[_Group], itemsize: int, *, code: bool) -> int:
     sizes = [(len(group), group[0].channels, sum(len(terms) for terms, *_ in parts)) for group, parts in groups]
 
     def price(repeat: int) -> float:
-        a_term = 2 if code else 2.25 + max(1, repeat * itemsize // _AT_ONCE_BYTES)
+        a_term = 2 if code else 2.25 + max(1, repeat * np.dtype(dtype).itemsize // _AT_ONCE_BYTES)
         rows = _READS_OF_A_ROW + repeat / 4
         return sum(-(-results // repeat) * channels * (rows + terms * a_term) for results, channels, terms in sizes)
 
-    return min(REPEATS, key=price)
+    return min(REPEATS[dtype], key=price)
