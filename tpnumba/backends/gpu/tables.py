@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tpnumba.backends.gpu.matrices import record
 from tpnumba.backends.gpu.program import (
     FROM_TILE,
     INPUTS,
@@ -125,16 +126,14 @@ class _Writer:
         return start
 
     def matrix(self, operation: Matrix) -> list[int]:
-        """The record of a matrix product."""
-        pitch = self.pitch
-        a_pitch = pitch if operation.factor == FROM_TILE else 1
+        """The record of a matrix product; what the kernel reads at once is at a place that is a multiple of four."""
+        fill = -self.length % 4
+        self.table.append(np.zeros(fill, dtype=np.int64))
+        self.length += fill
         return [
             *(MATRIX, int(operation.add), int(operation.to_slots)),
             *(self.coefficients(np.array([operation.scale])), operation.factor),
-            *operation.extents,
-            *(place * a_pitch for place in operation.a),
-            *(place * pitch for place in operation.b),
-            *(place * pitch for place in operation.c),
+            self.ints(np.array(record(operation, self.pitch))),
         ]
 
     def rows(self, operation: Rows, groups: list[_Group]) -> list[int] | None:
