@@ -6,6 +6,7 @@ and which of two factors is the first, is chosen from the plan: of all ways the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -77,14 +78,21 @@ def _cheapest(
     extents: tuple[int, int, int], a: Places, b: Places, c: Places, pitch: int, in_tile: bool
 ) -> tuple[float, Way]:
     """The way with the lowest price."""
+    return min(ways(extents, (a, b, c), 1 << (pitch.bit_length() - 1), in_tile))
+
+
+def ways(
+    extents: tuple[int, int, int], places: tuple[Places, Places, Places], samples: int, in_tile: bool
+) -> Iterator[tuple[float, Way]]:
+    """Every way to share a product among threads, and its price in steps of the memories."""
     n_i, n_j, n_k = extents
-    samples = 1 << (pitch.bit_length() - 1)
-    found = []
+    a = places[0]
     for along, together, turned in product((False, True), repeat=3):
-        start = Way((1, 1), 1, along, together, turned)
-        if (along or together) and not _wide(start, (n_i, n_j), a) and not (along and a[2] == 1 and not in_tile):
-            continue
         if (along and together) or (turned and not in_tile):
+            continue
+        wide = _wide(Way((1, 1), 1, along, together, turned), (n_i, n_j), a)
+        # Along rows of the device's memory also number by number: the sector is there after the first.
+        if (along or together) and not wide and not (along and a[2] == 1 and not in_tile):
             continue
         rows = {-(-n_i // most) for most in range(_WIDE if together else 1, _MOST_ROWS[along] + 1)}
         columns = {-(-n_k // most) for most in range(1, _MOST_COLUMNS[along] + 1)}
@@ -93,14 +101,13 @@ def _cheapest(
             tasks = samples * groups[0] * groups[1]
             warps = -(-tasks // _WARP)
             way = Way(groups, 1, along, together, turned)
-            reads, writes = _steps(way, extents, (a, b, c), samples, in_tile)
+            reads, writes = _steps(way, extents, places, samples, in_tile)
             for slices in (1, 2, 4, 8):
                 if slices > 1 and (slices > length or tasks * slices > _THREADS):
                     break
                 wait = -(-length // slices) * (_WAIT_TILE if in_tile else _WAIT) * -(-tasks // _THREADS)
                 price = warps * (length * reads + (2 * slices - 1) * writes) + wait + (slices - 1) * _BARRIER
-                found.append((price, way._replace(slices=slices)))
-    return min(found)
+                yield price, way._replace(slices=slices)
 
 
 def _steps(
