@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from cuda_host.tracing import traced
 from strategies import random_arguments
 
 import tpnumba as tp
+from tpnumba import backends
 from tpnumba.backends import gpu
 from tpnumba.backends.gpu import matrices
+from tpnumba.sphere import grids
 
 pytestmark = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({COMPILER}; set CXX for another)")
 
@@ -28,7 +31,7 @@ PRODUCTS = {
     "ir_mul": mixing(layout="ir_mul"),
     "uuw": tp.TensorProduct("8x1o", "8x1o", "12x1e", [(0, 0, 0, "uuw", True)]),
     "one channel": tp.FullyConnectedTensorProduct("1o", "1o", "0e + 7x1e"),
-    "same weights for two": tp.TensorProduct("3x1o", "1o", "4x0e", [(0, 0, 0, "uvw", True), (0, 0, 0, "uvw", True)]),
+    "two into one": tp.TensorProduct("3x1o", "1o", "4x0e", [(0, 0, 0, "uvw", True), (0, 0, 0, "uvw", True)]),
     "samples": tp.MatrixTensorProduct(2, 3, method="matrix"),
 }
 
@@ -87,6 +90,19 @@ def test_each_way_is_taken(monkeypatch):
     assert any(way.together for way in into)
     assert all(way.along and not way.turned for way in first)
     assert any(way.along and way.turned for way in in_tile)
+
+
+def test_gradients_of_weights_that_two_paths_share():
+    p = PRODUCTS["two into one"]
+    first, second = p.plan.paths
+    second = replace(second, segments=first.segments, scale=2 * first.scale)
+    plan = replace(p.plan, paths=(first, second)).adjoint(2)
+    rng = np.random.default_rng(0)
+    rows = {i: rng.standard_normal((9, plan.sizes[i])) for i in plan.inputs}
+    setting = grids.common_setting({"x": rows[0]})
+    with numpy_on_gpu(order=1):
+        found = gpu.run(plan, rows, (9,), (9,), setting, None, None)
+    agree(found, backends.run(plan, rows, (9,), (9,), setting, backend="generic"), "float64")
 
 
 def test_rows_of_any_alignment_and_any_split():
