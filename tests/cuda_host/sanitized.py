@@ -65,7 +65,7 @@ def main(sanitizer: str, fault: str = "") -> None:
         device.source = lambda unrolled="", file="program.cu": plain(unrolled, file).replace(old, new)
     cases = [
         (tp.FullTensorProduct("1o", "0e + 1o"), None),
-        (tp.FullyConnectedTensorProduct("2x1o", "1o", "2x0e"), None),
+        (tp.FullyConnectedTensorProduct("4x1o", "1o", "4x0e"), None),
         (tp.GauntTensorProduct(1, 1, method="grid"), None),
         (tp.MatrixTensorProduct(1, 1, method="matrix"), None),
         (tp.ChannelwiseTensorProduct("2x1o", "1o"), SMALL[1]),

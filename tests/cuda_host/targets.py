@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import tpnumba as tp
 from tpnumba.backends.gpu import device, harmonics, program_of, staged_launch
-from tpnumba.backends.gpu.program import REPEATS
+from tpnumba.backends.gpu.program import LINEAR, MATRIX, PRODUCT, REPEATS
 from tpnumba.plans.harmonics import KINDS
 
 ARCHITECTURES = ("sm_80", "sm_90")
@@ -40,7 +40,12 @@ class Compiled(NamedTuple):
 
 def instances() -> list[str]:
     """Every instance that the backend may ask for."""
-    kinds = [(dtype, *how) for dtype in device.C_TYPES for how in product(REPEATS[dtype], (True, False))]
+    rows = 1 << LINEAR | 1 << PRODUCT
+    kinds = [
+        (dtype, *how)
+        for dtype in device.C_TYPES
+        for how in product(REPEATS[dtype], (True, False), (rows, rows | 1 << MATRIX))
+    ]
     return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
 
 
@@ -72,7 +77,7 @@ def unrolled() -> list[tuple[str, str, str]]:
                 program = program_of(p.plan.adjoint(i), kind)
                 assert program is not None
                 assert program.unrolled
-                name = device.instance(kind, program.repeat, program.shared)
+                name = device.instance(kind, program.repeat, program.shared, program.kinds)
                 found.append((f"{what}, operand {i}", name, device.source(program.unrolled)))
     return found
 

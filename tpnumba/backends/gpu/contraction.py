@@ -328,7 +328,9 @@ class _Builder:
         if output == weight:
             # W[uv, w] = sum over k of T[uv, k] G[w, k]
             to, a, b = (w[0], mixed, 1), (scratch, size, 1), (g[0], g[2], g[1])
-            return before_, Matrix((count, size, mixed), a, b, to, add=True, to_slots=True)
+            # Where no other path has the same weights, there is nothing to add to.
+            shared = sum(other.segments[weight] == path.segments[weight] for other in self.plan.paths) > 1
+            return before_, Matrix((count, size, mixed), a, b, to, add=shared, to_slots=True)
         # Z[w, k] = sum over uv of W[uv, w] T[uv, k]
         a = (w[0], 1, mixed)
         return before_, Matrix((mixed, count, size), a, products, g, add=True, to_slots=True, factor=from_direct)

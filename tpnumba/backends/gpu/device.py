@@ -55,9 +55,12 @@ def source(unrolled: str = "", file: str = "program.cu") -> str:
     return unrolled + (Path(__file__).parent / file).read_text(encoding="utf-8")
 
 
-def instance(dtype: str, repeat: int, shared: bool) -> str:
-    """The instance of the kernel for programs of so many results at a time, with their tile in shared memory or not."""
-    return f"evaluate<{C_TYPES[dtype]}, {repeat}, {'true' if shared else 'false'}>"
+def instance(dtype: str, repeat: int, shared: bool, kinds: int) -> str:
+    """The instance of the kernel for programs of so many results at a time, with their tile in shared memory or not.
+
+    ``kinds``: a bit for each kind of operation.
+    """
+    return f"evaluate<{C_TYPES[dtype]}, {repeat}, {'true' if shared else 'false'}, {kinds}>"
 
 
 def add_instance(dtype: str) -> str:

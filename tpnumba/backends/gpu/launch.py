@@ -123,7 +123,8 @@ def evaluate(
     missing = INPUTS - len(program.inputs)
     found = [rows[i] for i in program.inputs] + [(coefficients, 0)] * missing
     shared_bytes = program.tile * item if program.shared else 0
-    kernel(instance(setting.dtype_name, program.repeat, program.shared), shared_bytes, program.unrolled)(
+    name = instance(setting.dtype_name, program.repeat, program.shared, program.kinds)
+    kernel(name, shared_bytes, program.unrolled)(
         (across, program.chunks),
         (THREADS,),
         (

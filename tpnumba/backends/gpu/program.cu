@@ -24,7 +24,7 @@ enum { PHASES, PHASES_END, SLOTS, N_SLOTS, COLUMNS, ZERO, CHUNK_SIZE };
 enum { OPS, OPS_END, LOADS, PICKED = LOADS + INPUTS, WIDTHS = PICKED + INPUTS, PHASE_SIZE = WIDTHS + INPUTS };
 enum { KIND, ADD, TO_SLOTS, COEFFICIENTS, FACTOR, BODY, OP_SIZE = 20 };
 enum { N_TASKS = BODY, TASKS, ROWS, PARTS, LISTS, TERMS };
-enum { N_I = BODY, N_J, N_K, A, A_I, A_J, B, B_J, B_K, C, C_I, C_K };
+enum { ALONG = 1, TOGETHER = 2, IS_WIDE = 4, TURNED = 8 };  // ways to share a matrix product
 enum { LINEAR, PRODUCT, MATRIX };
 enum { NO_FACTOR = -2, FROM_TILE = -1 };  // from 0 on: from this input, where it stands in global memory
 
@@ -144,42 +144,119 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
     }
 }
 
-// A small matrix product for every sample, c[i, k] = sum over j of a[i, j] b[j, k], four k at a time.
-template <typename T>
-__device__ __forceinline__ void run_matrix(const int* op, const T* coefficients, Tile<T> tile, bool add) {
+// A small matrix product for every sample, c[i, k] = sum over j of a[i, j] b[j, k]: extents; places, with their steps; and
+// how threads share it, see matrices.py.
+struct alignas(16) Product {
+    int n_i, n_j, n_k, slices, a, a_i, a_j, groups_i, b, b_j, b_k, groups_k, c, c_i, c_k, way;
+};
+
+// Up to I rows and K columns of the result a thread; IS_ALONG: four j at a time. Sums may be cut into slices, which
+// threads of their own make (their number is such that each has one task at most), and which are added in their order.
+template <typename T, int I, int K, bool IS_ALONG>
+__device__ __forceinline__ void multiply(const Product& m, const T* a, long long a_sample, Tile<T> tile, T scale, bool add) {
     constexpr int WIDE = 4;
-    const int n_i = op[N_I], n_j = op[N_J], n_k = op[N_K];
-    const int fours = (n_k + WIDE - 1) / WIDE;
-    const int tasks = (n_i * fours) << tile.shift;
-    const T scale = coefficients[op[COEFFICIENTS]];
-    for (int task = threadIdx.x; task < tasks; task += THREADS) {
-        const int sample = task & ((1 << tile.shift) - 1);
-        if (sample >= tile.valid) continue;
-        const int place = task >> tile.shift;
-        const int four = place / n_i, i = place - four * n_i;
-        const T* a = (op[FACTOR] == FROM_TILE ? tile.at + sample : tile.direct + sample * tile.stride) + op[A] + i * op[A_I];
-        const T* b[WIDE];
-        T sum[WIDE];
+    using Wide = Pack<T, WIDE>;
+    const int tasks = (m.groups_i * m.groups_k) << tile.shift;
+    const int threads = THREADS / m.slices, slice = threadIdx.x / threads;
+    const int length = IS_ALONG ? (m.n_j + WIDE - 1) / WIDE : m.n_j;
+    const bool together = m.way & TOGETHER;
+    int task = threadIdx.x - slice * threads;
+    do {
+        const int sample = task & ((1 << tile.shift) - 1), place = task >> tile.shift;
+        const int k = place / m.groups_i, group = place - k * m.groups_i;
+        const int i = together ? group * WIDE : group, next_i = together ? 1 : m.groups_i;
+        const bool works = task < tasks && sample < tile.valid;
+        T sum[I][K];
 #pragma unroll
-        for (int q = 0; q < WIDE; ++q) {
-            const int k = four * WIDE + q;
-            b[q] = tile.at + op[B] + (k < n_k ? k : n_k - 1) * op[B_K] + sample;
-            sum[q] = T(0);
-        }
+        for (int q = 0; q < I; ++q)
+#pragma unroll
+            for (int r = 0; r < K; ++r) sum[q][r] = T(0);
+        if (works) {
+            const T* left = a + sample * a_sample + i * m.a_i;
+            const T* right = tile.at + m.b + k * m.b_k + sample;
+            const bool wide = (m.way & IS_WIDE) && reinterpret_cast<size_t>(left) % alignof(Wide) == 0;
+            int at = (slice + (m.way & TURNED ? group : 0)) % length;
 #pragma unroll 2
-        for (int j = 0; j < n_j; ++j) {
-            const T left = a[j * op[A_J]];
+            for (int step = slice; step < length; step += m.slices) {
+                if (IS_ALONG) {
+                    const int j = at * WIDE;
+                    T x[I][WIDE];
 #pragma unroll
-            for (int q = 0; q < WIDE; ++q) sum[q] += left * b[q][j * op[B_J]];
-        }
+                    for (int q = 0; q < I; ++q) {
+                        const T* from = left + q * next_i * m.a_i + j * m.a_j;
+                        if (wide && i + q * next_i < m.n_i) {
+                            const Wide four = *reinterpret_cast<const Wide*>(from);
 #pragma unroll
-        for (int q = 0; q < WIDE; ++q) {
-            const int k = four * WIDE + q;
-            if (k >= n_k) continue;
-            T* to = tile.at + op[C] + i * op[C_I] + k * op[C_K] + sample;
-            *to = add ? *to + scale * sum[q] : scale * sum[q];
+                            for (int p = 0; p < WIDE; ++p) x[q][p] = four.of[p];
+                        } else {
+#pragma unroll
+                            for (int p = 0; p < WIDE; ++p)
+                                x[q][p] = i + q * next_i < m.n_i && j + p < m.n_j ? from[p * m.a_j] : T(0);
+                        }
+                    }
+#pragma unroll
+                    for (int p = 0; p < WIDE; ++p) {
+                        if (j + p >= m.n_j) break;
+#pragma unroll
+                        for (int r = 0; r < K; ++r) {
+                            if (k + r * m.groups_k >= m.n_k) break;
+                            const T y = right[(j + p) * m.b_j + r * m.groups_k * m.b_k];
+#pragma unroll
+                            for (int q = 0; q < I; ++q) sum[q][r] += x[q][p] * y;
+                        }
+                    }
+                } else {
+                    const T* from = left + at * m.a_j;
+                    T x[I];
+                    if (together && wide) {
+                        const Wide four = *reinterpret_cast<const Wide*>(from);
+#pragma unroll
+                        for (int q = 0; q < I; ++q) x[q] = four.of[q];
+                    } else {
+#pragma unroll
+                        for (int q = 0; q < I; ++q) x[q] = i + q * next_i < m.n_i ? from[q * next_i * m.a_i] : T(0);
+                    }
+#pragma unroll
+                    for (int r = 0; r < K; ++r) {
+                        if (k + r * m.groups_k >= m.n_k) break;
+                        const T y = right[at * m.b_j + r * m.groups_k * m.b_k];
+#pragma unroll
+                        for (int q = 0; q < I; ++q) sum[q][r] += x[q] * y;
+                    }
+                }
+                at += m.slices;
+                if (at >= length) at -= length;
+            }
         }
-    }
+        for (int turn = 0; turn < m.slices; ++turn) {
+            if (turn > 0) __syncthreads();
+            if (!works || turn != slice) continue;
+            T* to = tile.at + m.c + i * m.c_i + k * m.c_k + sample;
+#pragma unroll
+            for (int q = 0; q < I; ++q)
+#pragma unroll
+                for (int r = 0; r < K; ++r) {
+                    if (i + q * next_i >= m.n_i || k + r * m.groups_k >= m.n_k) continue;
+                    T* own = to + q * next_i * m.c_i + r * m.groups_k * m.c_k;
+                    *own = add || turn > 0 ? *own + scale * sum[q][r] : scale * sum[q][r];
+                }
+        }
+        task += threads;
+    } while (task < tasks);
+}
+
+// A matrix product by the way that its record names.
+template <typename T>
+__device__ __forceinline__ void run_matrix(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+    const Product m = *reinterpret_cast<const Product*>(table + op[BODY]);
+    const T scale = coefficients[op[COEFFICIENTS]];
+    const bool in_tile = op[FACTOR] == FROM_TILE;
+    const T* a = (in_tile ? tile.at : tile.direct) + m.a;
+    const long long a_sample = in_tile ? 1 : tile.stride;
+    if (m.way & ALONG)
+        multiply<T, 2, 8, true>(m, a, a_sample, tile, scale, add);
+    else
+        multiply<T, 4, 4, false>(m, a, a_sample, tile, scale, add);
 }
 
 // Rows of a matrix, all columns or some, into the tile, lane after lane along a row.
@@ -237,7 +314,8 @@ __device__ __forceinline__ void take(
 // direct: the input that is read where it stands, or -1. out: the rows of the result; if summed, a row for each block
 // along x, the sum of its samples. work: for each block `slab` numbers, where the tile does not fit into shared memory.
 // gridDim.y is the number of chunks: each makes some columns of the result. R: results that a thread makes at a time.
-template <typename T, int R, bool IN_SHARED>
+// KINDS: a bit for each kind of operation that the program has.
+template <typename T, int R, bool IN_SHARED, int KINDS>
 __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCKS) evaluate(
     const T* __restrict__ in0, const T* __restrict__ in1, const T* __restrict__ in2,
     long long stride0, long long stride1, long long stride2, int direct,
@@ -266,12 +344,11 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCK
             for (int place = phase[OPS]; place < phase[OPS_END]; place += OP_SIZE) {
                 const int* op = table + place;
                 const bool add = op[ADD] || (summed && op[TO_SLOTS]);
-                if (op[KIND] == MATRIX)
-                    run_matrix(op, coefficients, tile, add);
-                else if (op[KIND] == PRODUCT)
-                    run_rows<T, R, IN_SHARED, true>(op, table, coefficients, tile, add);
-                else
+                if ((KINDS & 1 << LINEAR) && op[KIND] == LINEAR)
                     run_rows<T, R, IN_SHARED, false>(op, table, coefficients, tile, add);
+                if ((KINDS & 1 << PRODUCT) && op[KIND] == PRODUCT)
+                    run_rows<T, R, IN_SHARED, true>(op, table, coefficients, tile, add);
+                if ((KINDS & 1 << MATRIX) && op[KIND] == MATRIX) run_matrix(op, table, coefficients, tile, add);
                 __syncthreads();
             }
         }

@@ -116,14 +116,16 @@ class Chunk:
 class Program:
     """The tables of a plan in one dtype; hashed by identity, as the programs of plans are kept.
 
-    ``samples`` of a tile; ``repeat``: results that a thread makes at a time; ``tile``: its numbers, and ``shared``
-    whether they fit into shared memory; ``inputs``: the operands in the order of the kernel; ``direct``: the place
-    among them of the one that is read where it stands, or -1; ``unrolled``: source to be put before that of the kernel,
-    which has the terms of a small plan as code; empty where tables have them.
+    ``samples`` of a tile; ``repeat``: results that a thread makes at a time; ``kinds``: a bit for each kind of
+    operation that the kernel has to know; ``tile``: its numbers, and ``shared`` whether they fit into shared memory;
+    ``inputs``: the operands in the order of the kernel; ``direct``: the place among them of the one that is read where
+    it stands, or -1; ``unrolled``: source to be put before that of the kernel, which has the terms of a small plan as
+    code; empty where tables have them.
     """
 
     samples: int
     repeat: int
+    kinds: int
     tile: int
     shared: bool
     inputs: tuple[int, ...]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tpnumba.backends.gpu.matrices import record
 from tpnumba.backends.gpu.program import (
     AT_ONCE,
     FROM_TILE,
@@ -75,6 +76,8 @@ def pack(
         record = [first, end, chunk.slots * pitch, chunk.columns.size, columns, int(chunk.zero)]
         head[place : place + _CHUNK_SIZE] = record
         place, first = place + _CHUNK_SIZE, end
+    # Code is compiled for this program alone, tables are read by few instances of the kernel.
+    kinds = 0 if code else 1 << LINEAR | 1 << PRODUCT
     for phase, own in zip(phases, merged, strict=True):
         loads = [phase.loads[i] * pitch if i in phase.loads else -1 for i in range(INPUTS)]
         picked = [writer.ints(phase.picked[i]) if i in phase.picked else -1 for i in range(INPUTS)]
@@ -87,12 +90,14 @@ def pack(
             if body is None or writer.length + writer.n_values > MOST_ENTRIES:
                 return None
             head[at : at + len(body)] = body
+            kinds |= 1 << body[0]
             at += OP_SIZE
     table = np.concatenate(writer.table)
     values = np.concatenate([np.zeros(0), *writer.values])
     return Program(
         samples=samples,
         repeat=repeat,
+        kinds=kinds,
         tile=size * pitch,
         shared=shared,
         inputs=inputs,
@@ -139,16 +144,14 @@ class _Writer:
         return start
 
     def matrix(self, operation: Matrix) -> list[int]:
-        """The record of a matrix product."""
-        pitch = self.pitch
-        a_pitch = pitch if operation.factor == FROM_TILE else 1
+        """The record of a matrix product; what the kernel reads at once is at a place that is a multiple of four."""
+        fill = -self.length % 4
+        self.table.append(np.zeros(fill, dtype=np.int64))
+        self.length += fill
         return [
             *(MATRIX, int(operation.add), int(operation.to_slots)),
             *(self.coefficients(np.array([operation.scale])), operation.factor),
-            *operation.extents,
-            *(place * a_pitch for place in operation.a),
-            *(place * pitch for place in operation.b),
-            *(place * pitch for place in operation.c),
+            self.ints(np.array(record(operation, self.pitch))),
         ]
 
     def rows(self, operation: Rows, groups: list[_Group]) -> list[int] | None:
