@@ -57,10 +57,10 @@ def scratch_size(path: Path, plan: Contraction) -> int:
 
 
 def alike(plan: Contraction) -> list[list[Path]]:
-    """Paths that share both factors and their channels: their products are formed once."""
+    """Paths that share both factors and their channels: their products are formed once. Those that mix stay apart."""
     output = plan.output
     gathered: dict[object, list[Path]] = {}
-    for path in plan.paths:
+    for number, path in enumerate(plan.paths):
         segments = [plan.operands[i].segments[place] for i, place in enumerate(path.segments) if place is not None]
         if path.segments[output] is None or path.scale == 0 or any(s.mul == 0 for s in segments):
             continue
@@ -68,7 +68,7 @@ def alike(plan: Contraction) -> list[list[Path]]:
         ranges = tuple(sorted(channel_extents(path, plan.operands).items()))
         key = (path.segments[left], path.segments[right], path.channels, ranges, path.legs)
         alone = output in (left, right) and (len(segments) > 3 or any(s.mul > 1 for s in segments))
-        gathered.setdefault((key, path if alone or mixes(path) else None), []).append(path)
+        gathered.setdefault((key, number if mixes(path) else path if alone else None), []).append(path)
     return list(gathered.values())
 
 
