@@ -37,6 +37,8 @@ from tpnumba.studies.registry import CONTENDERS, SETTINGS, Case
 
 _RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[1]
+#: The sources of the kernels.
+KERNELS = ("program.cu", "staged.cu", "harmonics.cu")
 PEERS = ("e3nn", "e3nn-jax", "cue-torch", "openequivariance")
 #: Seconds of the whole, of the tests, of our own times, and of a peer.
 WHOLE, TESTS, OURS, PEER = 480.0, 150.0, 130.0, 40.0
@@ -109,6 +111,9 @@ def works() -> Iterator[GpuWork]:
     yield GpuWork("channelwise gradients", lambda: CONVOLUTION.product, CONVOLUTION.batch, Task.BACKWARD)
     for L in (2, 4):
         yield GpuWork(f"full L={L}, a million", lambda L=L: natural_full(L, 1).product, 1_000_000, aim=0.8)
+    # In one kernel, and in steps.
+    for L in (12, 24):
+        yield GpuWork(f"gaunt L={L}", lambda L=L: tp.GauntTensorProduct(L, L, method="grid"), 1_000)
     (mimo,) = (setting for setting in SETTINGS if setting.name == "MIMO")
     for L in (2, 4, 6):
         for contender in CONTENDERS:
@@ -130,7 +135,7 @@ def main() -> int:
         "device": card.name,
         "machine": describe_machine(),
         "commit": commit(),
-        "kernels": hashlib.sha256(device.source().encode()).hexdigest(),
+        "kernels": hashlib.sha256("".join(device.source(file=file) for file in KERNELS).encode()).hexdigest(),
         "tests": run_tests(min(TESTS, end - time.monotonic())),
         "limits": card.limits(),
         "works": [],
