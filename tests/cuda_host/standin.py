@@ -83,7 +83,8 @@ def numpy_on_gpu(
         for (module, name), value in (limits or {}).items():
             patch.setattr(module, name, value)
         if not unrolled:
-            patch.setattr(tables, "MOST_UNROLLED", -1)
+            for user in (tables, transform):
+                patch.setattr(user, "MOST_UNROLLED", -1)
         kept = (device._module, device._tables, gpu.program_of, gpu._staged, harmonics.program_of)
         for cached in kept:
             cached.cache_clear()

@@ -24,7 +24,11 @@ enum { OPS, OPS_END, SLOTS, N_SLOTS, COLUMNS, ZERO, LOADS, CHUNK_SIZE = LOADS + 
 enum { KIND, ADD, TO_SLOTS, COEFFICIENTS, FACTOR, BODY, OP_SIZE = 20 };
 enum { N_TASKS = BODY, TASKS, ROWS, PARTS, POINTERS, COMBINATIONS, TERMS };
 enum { N_I = BODY, N_J, N_K, A, A_I, A_J, B, B_J, B_K, C, C_I, C_K };
-enum { LINEAR, PRODUCT, MATRIX };
+enum { SHAPE = BODY, N_ITEMS, ITEMS, N_UPDATES, UPDATES };
+enum { LINEAR, PRODUCT, MATRIX, DENSE };
+// What a thread makes of a dense matrix product, and what becomes of it.
+enum { PACK, PACKS, DEPTH, SOURCES, IN, STEP_IN, TARGETS, OUT, STEP_OUT, N_RESULTS, N_COLUMNS, ITEM_SIZE = 12 };
+enum { TO, TIMES, UPDATE_FACTOR, UPDATE_ADD, UPDATE_SIZE };
 enum { NO_FACTOR = -2, FROM_TILE = -1 };  // from 0 on: from this input, where it stands in global memory
 
 // The samples that a block works on at a time.
@@ -145,6 +149,91 @@ __device__ __forceinline__ void run_matrix(const int* op, const T* coefficients,
     }
 }
 
+#ifndef UNROLLED
+// Products with dense matrices, R results of C columns at a time: out[to[m] + c step] = sum over k of A[m, k] in[from[k] +
+// c step]. A pack of coefficients serves C columns, and a number of the tile R results.
+template <typename T, int R, int C>
+__device__ __forceinline__ void run_dense(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+    constexpr int QUAD = 4;  // integers that are read at once
+    using Quad = Pack<int, QUAD>;
+    const int tasks = op[N_ITEMS] << tile.shift;
+    for (int task = threadIdx.x; task < tasks; task += THREADS) {
+        const int sample = task & ((1 << tile.shift) - 1);
+        if (sample >= tile.valid) continue;
+        const Quad* quads = reinterpret_cast<const Quad*>(table + op[ITEMS]) + (task >> tile.shift) * (ITEM_SIZE / QUAD);
+        int item[ITEM_SIZE];
+#pragma unroll
+        for (int i = 0; i < ITEM_SIZE / QUAD; ++i) {
+            const Quad quad = quads[i];
+#pragma unroll
+            for (int q = 0; q < QUAD; ++q) item[i * QUAD + q] = quad.of[q];
+        }
+        const Pack<T, R>* pack = reinterpret_cast<const Pack<T, R>*>(coefficients) + item[PACK];
+        const int* sources = table + item[SOURCES];
+        const T* in[C];
+        T sum[R][C];
+#pragma unroll
+        for (int c = 0; c < C; ++c) {
+            in[c] = tile.at + item[IN] + (c < item[N_COLUMNS] ? c : 0) * item[STEP_IN] + sample;
+#pragma unroll
+            for (int r = 0; r < R; ++r) sum[r][c] = T(0);
+        }
+        const auto term = [&](int source) {
+            const Pack<T, R> a = *pack;
+            pack += item[PACKS];
+#pragma unroll
+            for (int c = 0; c < C; ++c) {
+                const T b = in[c][source];
+#pragma unroll
+                for (int r = 0; r < R; ++r) sum[r][c] += a.of[r] * b;
+            }
+        };
+        int k = 0;
+        for (; k + QUAD <= item[DEPTH]; k += QUAD) {
+            const Quad own = *reinterpret_cast<const Quad*>(sources + k);
+#pragma unroll
+            for (int q = 0; q < QUAD; ++q) term(own.of[q]);
+        }
+        for (; k < item[DEPTH]; ++k) term(sources[k]);
+        Quad targets[R / QUAD];
+#pragma unroll
+        for (int q = 0; q < R / QUAD; ++q) targets[q] = reinterpret_cast<const Quad*>(table + item[TARGETS])[q];
+        for (int u = 0; u < op[N_UPDATES]; ++u) {
+            const Quad update = reinterpret_cast<const Quad*>(table + op[UPDATES])[u];
+            const T factor = coefficients[update.of[UPDATE_FACTOR]];
+            const int times = update.of[TIMES] - update.of[TO];
+            const bool more = add || update.of[UPDATE_ADD];
+            T* to = tile.at + update.of[TO] + item[OUT] + sample;
+#pragma unroll
+            for (int r = 0; r < R; ++r) {
+                if (r >= item[N_RESULTS]) break;
+                T* own = to + targets[r / QUAD].of[r % QUAD];
+#pragma unroll
+                for (int c = 0; c < C; ++c) {
+                    if (c >= item[N_COLUMNS]) break;
+                    T value = factor * sum[r][c];
+                    if (update.of[TIMES] >= 0) value *= own[c * item[STEP_OUT] + times];
+                    own[c * item[STEP_OUT]] = more ? own[c * item[STEP_OUT]] + value : value;
+                }
+            }
+        }
+    }
+}
+
+// The shapes are those of dense.py.
+template <typename T>
+__device__ __forceinline__ void run_shape(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+    switch (op[SHAPE]) {
+        case 0: return run_dense<T, 4, 1>(op, table, coefficients, tile, add);
+        case 1: return run_dense<T, 4, 2>(op, table, coefficients, tile, add);
+        case 2: return run_dense<T, 4, 4>(op, table, coefficients, tile, add);
+        case 3: return run_dense<T, 8, 1>(op, table, coefficients, tile, add);
+        case 4: return run_dense<T, 8, 2>(op, table, coefficients, tile, add);
+        case 5: return run_dense<T, 8, 4>(op, table, coefficients, tile, add);
+    }
+}
+#endif
+
 // Rows of a matrix (samples, width) into the tile, lane after lane along a row.
 template <typename T>
 __device__ __forceinline__ void load(const T* rows, long long stride, int width, T* at, int pitch, int valid) {
@@ -230,6 +319,10 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCK
                 run_matrix(op, coefficients, tile, add);
             else if (op[KIND] == PRODUCT)
                 run_rows<T, R, true>(op, table, coefficients, tile, add);
+#ifndef UNROLLED
+            else if (op[KIND] == DENSE)
+                run_shape(op, table, coefficients, tile, add);
+#endif
             else
                 run_rows<T, R, false>(op, table, coefficients, tile, add);
             __syncthreads();

@@ -5,6 +5,7 @@ Positions are in numbers of a sample's tile; :mod:`tables` knows how many sample
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 #: As in program.cu.
 INPUTS = 3
 OP_SIZE = 20
-LINEAR, PRODUCT, MATRIX = 0, 1, 2
+LINEAR, PRODUCT, MATRIX, DENSE = 0, 1, 2, 3
 NO_FACTOR, FROM_TILE = -2, -1
 #: Sums that one thread may keep.
 REPEATS = (1, 2, 4, 8)
@@ -90,12 +91,55 @@ class Matrix:
     factor: int = FROM_TILE
 
 
+@dataclass(frozen=True, eq=False)
+class Group:
+    """``out[to[m] + c * step_to] = sum over k of matrix[k, m] * in[source[k] + c * step_source]``, ``c < columns``."""
+
+    matrix: Floats
+    to: Ints
+    source: Ints
+    columns: int
+    step_to: int
+    step_source: int
+
+    def transposed(self) -> Group:
+        """What carries back."""
+        return Group(self.matrix.T, self.source, self.to, self.columns, self.step_source, self.step_to)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What becomes of the numbers of groups: those from ``to`` on are set to them, or ``add``, times a ``factor``.
+
+    ``times``: where numbers stand that they are multiplied with, place by place; None for nothing.
+    """
+
+    to: int
+    times: int | None = None
+    factor: float = 1.0
+    add: bool = False
+
+
+@dataclass
+class Dense:
+    """Products with dense matrices, none of which write the same numbers; they read from ``start`` on."""
+
+    groups: tuple[Group, ...]
+    start: int
+    updates: tuple[Update, ...]
+    to_slots: bool = False
+
+
+#: What a chunk does, one after the other.
+Operation = Rows | Matrix | Dense
+
+
 @dataclass
 class Chunk:
     """What makes some columns of the result: inputs to load and where to, operations, and where the columns stand."""
 
     loads: dict[int, int]
-    operations: list[Rows | Matrix]
+    operations: Sequence[Operation]
     slots: int
     columns: Ints
     zero: bool

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tpnumba.backends.gpu.dense import dense_record
 from tpnumba.backends.gpu.program import (
     FROM_TILE,
     INPUTS,
@@ -18,6 +19,7 @@ from tpnumba.backends.gpu.program import (
     PRODUCT,
     REPEATS,
     Chunk,
+    Dense,
     Floats,
     Ints,
     Matrix,
@@ -48,7 +50,8 @@ def pack(
         [_merge(operation) if isinstance(operation, Rows) else [] for operation in chunk.operations] for chunk in chunks
     ]
     groups = [group for chunk in merged for operation in chunk for group in operation]
-    code = Code(dtype) if _nonzeros(groups) <= MOST_UNROLLED else None
+    dense = any(isinstance(operation, Dense) for chunk in chunks for operation in chunk.operations)
+    code = Code(dtype) if not dense and _nonzeros(groups) <= MOST_UNROLLED else None
     repeat = _cheapest_repeat(groups, 0.0 if code else 0.6)
     writer = _Writer(pitch, repeat, code)
     header = [samples.bit_length() - 1, pitch, width, *sizes, *(0,) * (INPUTS - len(sizes))]
@@ -70,7 +73,13 @@ def pack(
             *loads,
         ]
         for operation, own in zip(chunk.operations, merged[number], strict=True):
-            body = writer.rows(operation, own) if isinstance(operation, Rows) else writer.matrix(operation)
+            match operation:
+                case Rows():
+                    body = writer.rows(operation, own)
+                case Matrix():
+                    body = writer.matrix(operation)
+                case Dense():
+                    body = dense_record(operation, writer, samples, np.dtype(dtype).itemsize)
             if body is None or writer.length + writer.n_values > MOST_ENTRIES:
                 return None
             head[at : at + len(body)] = body
@@ -105,11 +114,11 @@ class _Writer:
         self.values: list[Floats] = []
         self.length = self.n_values = 0
 
-    def ints(self, array: Ints) -> int:
-        """Append, at an even place as pairs are read at once; returns where it is."""
-        if self.length % 2:
-            self.table.append(np.zeros(1, dtype=np.int64))
-            self.length += 1
+    def ints(self, array: Ints, align: int = 2) -> int:
+        """Append, at an even place as pairs are read at once, or a multiple of ``align``; returns where it is."""
+        fill = -self.length % align
+        self.table.append(np.zeros(fill, dtype=np.int64))
+        self.length += fill
         start = self.length
         flat = np.asarray(array, dtype=np.int64).ravel()
         self.table.append(flat)
