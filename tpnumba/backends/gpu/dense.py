@@ -33,7 +33,7 @@ class Writer(Protocol):
 def dense_record(operation: Dense, writer: Writer, samples: int, itemsize: int) -> list[int]:
     """Write the tables of an operation; returns its record."""
     pitch, start = writer.pitch, operation.start
-    shape = min(SHAPES, key=lambda shape: _price(operation, shape, samples, itemsize))
+    shape = min(SHAPES if itemsize == 4 else SHAPES[:-1], key=lambda shape: _price(operation, shape, samples, itemsize))
     results, columns = shape
     # The threads of a warp differ in the sample first. Then they read neighbours if they differ in the column; where
     # padding would bring them to the same banks, they read the same if they differ in the results.
@@ -43,14 +43,14 @@ def dense_record(operation: Dense, writer: Writer, samples: int, itemsize: int) 
         blocks, across = -(-group.to.size // results), -(-group.columns // columns)
         padded = np.zeros((group.source.size, blocks * results))
         padded[:, : group.to.size] = group.matrix
-        first = writer.coefficients(padded) // results
+        first = writer.coefficients(padded)
         sources = writer.ints((group.source + start) * pitch, _QUAD)
         targets = writer.ints(np.pad(group.to * pitch, (0, blocks * results - group.to.size)), _QUAD)
         places = [(block, column) for block in range(blocks) for column in range(across)]
         for block, column in places if by_column else sorted(places, key=lambda place: place[1]):
             items.append(
                 [
-                    *(first + block, blocks, group.source.size),
+                    *(first + block * results, blocks * results * itemsize // 16, group.source.size),
                     *(sources, column * group.step_source * pitch, across * group.step_source * pitch),
                     *(targets + block * results, column * group.step_to * pitch, across * group.step_to * pitch),
                     *(min(results, group.to.size - block * results), -(-(group.columns - column) // across), 0),

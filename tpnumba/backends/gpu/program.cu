@@ -154,7 +154,7 @@ __device__ __forceinline__ void run_matrix(const int* op, const T* coefficients,
 // c step]. A pack of coefficients serves C columns, and a number of the tile R results.
 template <typename T, int R, int C>
 __device__ __forceinline__ void run_dense(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
-    constexpr int QUAD = 4;  // integers that are read at once
+    constexpr int QUAD = 4, WIDE = 16 / sizeof(T);  // integers, and coefficients, that are read at once
     using Quad = Pack<int, QUAD>;
     const int tasks = op[N_ITEMS] << tile.shift;
     for (int task = threadIdx.x; task < tasks; task += THREADS) {
@@ -168,7 +168,7 @@ __device__ __forceinline__ void run_dense(const int* op, const int* table, const
 #pragma unroll
             for (int q = 0; q < QUAD; ++q) item[i * QUAD + q] = quad.of[q];
         }
-        const Pack<T, R>* pack = reinterpret_cast<const Pack<T, R>*>(coefficients) + item[PACK];
+        const Pack<T, WIDE>* packs = reinterpret_cast<const Pack<T, WIDE>*>(coefficients + item[PACK]);
         const int* sources = table + item[SOURCES];
         const T* in[C];
         T sum[R][C];
@@ -179,13 +179,15 @@ __device__ __forceinline__ void run_dense(const int* op, const int* table, const
             for (int r = 0; r < R; ++r) sum[r][c] = T(0);
         }
         const auto term = [&](int source) {
-            const Pack<T, R> a = *pack;
-            pack += item[PACKS];
+            Pack<T, WIDE> a[R / WIDE];
+#pragma unroll
+            for (int i = 0; i < R / WIDE; ++i) a[i] = packs[i];
+            packs += item[PACKS];
 #pragma unroll
             for (int c = 0; c < C; ++c) {
                 const T b = in[c][source];
 #pragma unroll
-                for (int r = 0; r < R; ++r) sum[r][c] += a.of[r] * b;
+                for (int r = 0; r < R; ++r) sum[r][c] += a[r / WIDE].of[r % WIDE] * b;
             }
         };
         int k = 0;
@@ -229,7 +231,7 @@ __device__ __forceinline__ void run_shape(const int* op, const int* table, const
         case 2: return run_dense<T, 4, 4>(op, table, coefficients, tile, add);
         case 3: return run_dense<T, 8, 1>(op, table, coefficients, tile, add);
         case 4: return run_dense<T, 8, 2>(op, table, coefficients, tile, add);
-        case 5: return run_dense<T, 8, 4>(op, table, coefficients, tile, add);
+        case 5: return run_dense<T, 8, sizeof(T) == 4 ? 4 : 2>(op, table, coefficients, tile, add);  // or too many registers
     }
 }
 #endif
@@ -320,7 +322,7 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCK
             else if (op[KIND] == PRODUCT)
                 run_rows<T, R, true>(op, table, coefficients, tile, add);
 #ifndef UNROLLED
-            else if (op[KIND] == DENSE)
+            else if (IN_SHARED && op[KIND] == DENSE)
                 run_shape(op, table, coefficients, tile, add);
 #endif
             else
