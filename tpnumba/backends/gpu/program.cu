@@ -27,7 +27,8 @@ enum { N_I = BODY, N_J, N_K, A, A_I, A_J, B, B_J, B_K, C, C_I, C_K };
 enum { SHAPE = BODY, N_ITEMS, ITEMS, N_UPDATES, UPDATES };
 enum { LINEAR, PRODUCT, MATRIX, DENSE };
 // What a thread makes of a dense matrix product, and what becomes of it.
-enum { PACK, PACKS, DEPTH, SOURCES, IN, STEP_IN, TARGETS, OUT, STEP_OUT, N_RESULTS, N_COLUMNS, ITEM_SIZE = 12 };
+enum { PACK, PACKS, DEPTH, SOURCES, IN, STEP_IN, TARGETS, OUT, STEP_OUT, N_COLUMNS, MODE, ITEM_SIZE = 12 };
+enum { PLAIN, AFTER, BEFORE };
 enum { TO, TIMES, UPDATE_FACTOR, UPDATE_ADD, UPDATE_SIZE };
 enum { NO_FACTOR = -2, FROM_TILE = -1 };  // from 0 on: from this input, where it stands in global memory
 
@@ -151,10 +152,12 @@ __device__ __forceinline__ void run_matrix(const int* op, const T* coefficients,
 
 #ifndef UNROLLED
 // Products with dense matrices, R results of C columns at a time: out[to[m] + c step] = sum over k of A[m, k] in[from[k] +
-// c step]. A pack of coefficients serves C columns, and a number of the tile R results.
+// c step]. A pack of coefficients serves C columns, and a number of the tile R results. What mirrors itself is made as
+// sums and differences, of sums or of what is summed, see dense.py.
 template <typename T, int R, int C>
 __device__ __forceinline__ void run_dense(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
     constexpr int QUAD = 4, WIDE = 16 / sizeof(T);  // integers, and coefficients, that are read at once
+    constexpr int AHEAD = sizeof(T) == 4 ? 4 : 2;  // places of what is summed; more would take registers that are not there
     using Quad = Pack<int, QUAD>;
     const int tasks = op[N_ITEMS] << tile.shift;
     for (int task = threadIdx.x; task < tasks; task += THREADS) {
@@ -178,25 +181,57 @@ __device__ __forceinline__ void run_dense(const int* op, const int* table, const
 #pragma unroll
             for (int r = 0; r < R; ++r) sum[r][c] = T(0);
         }
-        const auto term = [&](int source) {
+        // The first half of the results is made from the left, the other from the right.
+        const auto term = [&](int left, int right, bool plain) {
             Pack<T, WIDE> a[R / WIDE];
 #pragma unroll
             for (int i = 0; i < R / WIDE; ++i) a[i] = packs[i];
             packs += item[PACKS];
 #pragma unroll
             for (int c = 0; c < C; ++c) {
-                const T b = in[c][source];
+                T x = in[c][left], y = x;
+                if (!plain) {
+                    y = in[c][right];
+                    if (item[MODE] == BEFORE) {
+                        const T difference = x - y;
+                        x += y;
+                        y = difference;
+                    }
+                }
 #pragma unroll
-                for (int r = 0; r < R; ++r) sum[r][c] += a[r / WIDE].of[r % WIDE] * b;
+                for (int r = 0; r < R; ++r) sum[r][c] += a[r / WIDE].of[r % WIDE] * (r < R / 2 ? x : y);
             }
         };
         int k = 0;
-        for (; k + QUAD <= item[DEPTH]; k += QUAD) {
-            const Quad own = *reinterpret_cast<const Quad*>(sources + k);
+        if (item[MODE] == PLAIN) {
+#pragma unroll 1
+            for (; k + AHEAD <= item[DEPTH]; k += AHEAD) {
+                const Pack<int, AHEAD> own = *reinterpret_cast<const Pack<int, AHEAD>*>(sources + k);
 #pragma unroll
-            for (int q = 0; q < QUAD; ++q) term(own.of[q]);
+                for (int q = 0; q < AHEAD; ++q) term(own.of[q], 0, true);
+            }
+#pragma unroll 1
+            for (; k < item[DEPTH]; ++k) term(sources[k], 0, true);
+        } else {
+#pragma unroll 1
+            for (; 2 * k + AHEAD <= 2 * item[DEPTH]; k += AHEAD / 2) {
+                const Pack<int, AHEAD> own = *reinterpret_cast<const Pack<int, AHEAD>*>(sources + 2 * k);
+#pragma unroll
+                for (int q = 0; q < AHEAD; q += 2) term(own.of[q], own.of[q + 1], false);
+            }
+#pragma unroll 1
+            for (; k < item[DEPTH]; ++k) term(sources[2 * k], sources[2 * k + 1], false);
         }
-        for (; k < item[DEPTH]; ++k) term(sources[k]);
+        if (item[MODE] == AFTER) {
+#pragma unroll
+            for (int r = 0; r < R / 2; ++r)
+#pragma unroll
+                for (int c = 0; c < C; ++c) {
+                    const T difference = sum[r][c] - sum[r + R / 2][c];
+                    sum[r][c] += sum[r + R / 2][c];
+                    sum[r + R / 2][c] = difference;
+                }
+        }
         Quad targets[R / QUAD];
 #pragma unroll
         for (int q = 0; q < R / QUAD; ++q) targets[q] = reinterpret_cast<const Quad*>(table + item[TARGETS])[q];
@@ -208,8 +243,9 @@ __device__ __forceinline__ void run_dense(const int* op, const int* table, const
             T* to = tile.at + update.of[TO] + item[OUT] + sample;
 #pragma unroll
             for (int r = 0; r < R; ++r) {
-                if (r >= item[N_RESULTS]) break;
-                T* own = to + targets[r / QUAD].of[r % QUAD];
+                const int target = targets[r / QUAD].of[r % QUAD];
+                if (target < 0) continue;
+                T* own = to + target;
 #pragma unroll
                 for (int c = 0; c < C; ++c) {
                     if (c >= item[N_COLUMNS]) break;
@@ -226,12 +262,13 @@ __device__ __forceinline__ void run_dense(const int* op, const int* table, const
 template <typename T>
 __device__ __forceinline__ void run_shape(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
     switch (op[SHAPE]) {
-        case 0: return run_dense<T, 4, 1>(op, table, coefficients, tile, add);
-        case 1: return run_dense<T, 4, 2>(op, table, coefficients, tile, add);
-        case 2: return run_dense<T, 4, 4>(op, table, coefficients, tile, add);
-        case 3: return run_dense<T, 8, 1>(op, table, coefficients, tile, add);
-        case 4: return run_dense<T, 8, 2>(op, table, coefficients, tile, add);
-        case 5: return run_dense<T, 8, sizeof(T) == 4 ? 4 : 2>(op, table, coefficients, tile, add);  // or too many registers
+        case 0: return run_dense<T, 4, 2>(op, table, coefficients, tile, add);
+        case 1: return run_dense<T, 8, 1>(op, table, coefficients, tile, add);
+        case 2: return run_dense<T, 8, 2>(op, table, coefficients, tile, add);
+    }
+    if constexpr (sizeof(T) == 4) {
+        if (op[SHAPE] == 3) return run_dense<T, 8, 4>(op, table, coefficients, tile, add);
+        if (op[SHAPE] == 4) return run_dense<T, 16, 2>(op, table, coefficients, tile, add);
     }
 }
 #endif
