@@ -266,10 +266,10 @@ CUDA_MUTANTS = (
         "cuda_host/test_agrees.py",
     ),
     Mutant(
-        "a row too far when a tile is stored",
+        "a row of another sample when a tile is stored",
         "backends/gpu/program.cu",
-        "rows[static_cast<long long>(sample) * stride + columns[column]]",
-        "rows[static_cast<long long>(sample ? sample - 1 : 0) * stride + columns[column]]",
+        "= at[column * pitch + sample];\n        sample += whole;",
+        "= at[column * pitch + (sample ? sample - 1 : 0)];\n        sample += whole;",
         "cuda_host/test_agrees.py",
     ),
     Mutant(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 from typing import Protocol
 
@@ -101,9 +102,7 @@ def dense_record(operation: Dense, writer: Writer, samples: int, itemsize: int) 
     pitch, start = writer.pitch, operation.start
     shape, every = _cheapest(operation, samples, itemsize)
     results, columns = shape
-    # The threads of a warp differ in the sample first. Then they read neighbours if they differ in the column; where
-    # padding would bring them to the same banks, they read the same if they differ in the results.
-    by_column = pitch == samples
+    # The threads of a warp differ in the sample first, then in the column, so that they read neighbours.
     items: list[list[int]] = []
     for sums in sorted(every, key=lambda sums: -len(sums.sources)):
         group, sides = sums.group, len(sums.values)
@@ -118,8 +117,7 @@ def dense_record(operation: Dense, writer: Writer, samples: int, itemsize: int) 
             targets[:, side] = np.pad(to, (0, padding), constant_values=-1).reshape(blocks, own)
         first = writer.coefficients(values)
         places = writer.ints((sums.sources + start) * pitch, _QUAD), writer.ints(targets, _QUAD)
-        order = [(block, column) for block in range(blocks) for column in range(across)]
-        for block, column in order if by_column else sorted(order, key=lambda place: place[1]):
+        for block, column in product(range(blocks), range(across)):
             items.append(
                 [
                     *(first + block * results, blocks * results * itemsize // 16, len(sums.sources)),

@@ -273,10 +273,34 @@ __device__ __forceinline__ void run_shape(const int* op, const int* table, const
 }
 #endif
 
+// Calls visit(sample, column) for all numbers of a tile, a warp for FEW samples of WIDE columns at a time: whole sectors of
+// the device's memory, and few conflicts of banks where the samples of a tile follow each other without padding.
+template <typename Visit>
+__device__ __forceinline__ void in_blocks(int width, int valid, Visit visit) {
+    constexpr int FEW = 4, WIDE = 8;
+    const int across = (width + WIDE - 1) / WIDE, down = (valid + FEW - 1) / FEW;
+#pragma unroll 1
+    for (int i = threadIdx.x; i < across * down * FEW * WIDE; i += THREADS) {
+        const int block = i / (FEW * WIDE), lane = i % (FEW * WIDE);
+        const int sample = block / across * FEW + lane / WIDE, column = block % across * WIDE + lane % WIDE;
+        if (sample < valid && column < width) visit(sample, column);
+    }
+}
+
+// Whether the tile should be loaded and stored so.
+template <typename T>
+__device__ __forceinline__ bool has_blocks(int pitch, Tile<T> tile) {
+    return pitch == 1 << tile.shift && pitch >= 4;
+}
+
 // Rows of a matrix (samples, width) into the tile, lane after lane along a row.
 template <typename T>
-__device__ __forceinline__ void load(const T* rows, long long stride, int width, T* at, int pitch, int valid) {
+__device__ __forceinline__ void load(const T* rows, long long stride, int width, T* at, int pitch, int valid, bool blocks) {
     if (width == 0) return;
+    if (blocks) {
+        in_blocks(width, valid, [=](int sample, int column) { at[column * pitch + sample] = rows[sample * stride + column]; });
+        return;
+    }
     const int whole = THREADS / width, rest = THREADS - whole * width;
     int sample = threadIdx.x / width, column = threadIdx.x - sample * width;
     while (sample < valid) {
@@ -292,8 +316,15 @@ __device__ __forceinline__ void load(const T* rows, long long stride, int width,
 
 // The other way, into the columns of the result that the tile has.
 template <typename T>
-__device__ __forceinline__ void store(T* rows, int stride, const int* columns, int width, const T* at, int pitch, int valid) {
+__device__ __forceinline__ void store(
+    T* rows, int stride, const int* columns, int width, const T* at, int pitch, int valid, bool blocks) {
     if (width == 0) return;
+    if (blocks) {
+        in_blocks(width, valid, [=](int sample, int column) {
+            rows[static_cast<long long>(sample) * stride + columns[column]] = at[column * pitch + sample];
+        });
+        return;
+    }
     const int whole = THREADS / width, rest = THREADS - whole * width;
     int sample = threadIdx.x / width, column = threadIdx.x - sample * width;
     while (sample < valid) {
@@ -317,7 +348,7 @@ __device__ __forceinline__ void take(
         tile.stride = stride;
     }
     if (chunk[LOADS + i] >= 0)
-        load(rows, stride, table[SIZES + i], tile.at + chunk[LOADS + i], table[PITCH], tile.valid);
+        load(rows, stride, table[SIZES + i], tile.at + chunk[LOADS + i], table[PITCH], tile.valid, has_blocks(table[PITCH], tile));
 }
 
 // Evaluate a program on n samples.
@@ -367,7 +398,9 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCK
             __syncthreads();
         }
         if (!summed) {
-            store(out + first * table[WIDTH], table[WIDTH], columns, chunk[N_SLOTS], slots, table[PITCH], tile.valid);
+            store(
+                out + first * table[WIDTH], table[WIDTH], columns, chunk[N_SLOTS], slots, table[PITCH], tile.valid,
+                has_blocks(table[PITCH], tile));
             __syncthreads();
         }
     }

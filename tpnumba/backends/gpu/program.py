@@ -168,19 +168,22 @@ class Program:
     unrolled: str
 
 
-def pitch_of(samples: int) -> int:
-    """Numbers from one number of a tile to the next: padded, so that rows are loaded without conflicts of banks."""
-    return samples + 1 if samples >= 8 else samples
+def pitch_of(samples: int, *, dense: bool = False) -> int:
+    """Numbers from one number of a tile to the next: padded, so that rows are loaded without conflicts of banks.
+
+    ``dense``: not where the threads of a warp read several columns, which should be neighbours.
+    """
+    return samples + 1 if samples >= (MOST_SAMPLES if dense else 8) else samples
 
 
-def fitting(size: int, dtype: str, wanted: int) -> tuple[int, bool]:
+def fitting(size: int, dtype: str, wanted: int, *, dense: bool = False) -> tuple[int, bool]:
     """How many samples a tile of ``size`` numbers each has, and whether it is in shared memory."""
     itemsize = np.dtype(dtype).itemsize
     for most in (_COMFORTABLE_BYTES, _MOST_BYTES):
         # Fewer samples a tile than a quarter of what is wanted, only if there is no other way.
         samples = wanted
         while samples >= max(1, wanted // 4 if most == _COMFORTABLE_BYTES else 1):
-            if size * pitch_of(samples) * itemsize <= most:
+            if size * pitch_of(samples, dense=dense) * itemsize <= most:
                 return samples, True
             samples //= 2
     return wanted, False

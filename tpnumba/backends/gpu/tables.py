@@ -44,13 +44,13 @@ def pack(
 ) -> Program | None:
     """Make the tables; None if they would be too large."""
     size = max(chunk.size for chunk in chunks)
-    samples, shared = fitting(size, dtype, wanted)
-    pitch = pitch_of(samples)
+    dense = any(isinstance(operation, Dense) for chunk in chunks for operation in chunk.operations)
+    samples, shared = fitting(size, dtype, wanted, dense=dense)
+    pitch = pitch_of(samples, dense=dense)
     merged = [
         [_merge(operation) if isinstance(operation, Rows) else [] for operation in chunk.operations] for chunk in chunks
     ]
     groups = [group for chunk in merged for operation in chunk for group in operation]
-    dense = any(isinstance(operation, Dense) for chunk in chunks for operation in chunk.operations)
     code = Code(dtype) if not dense and _nonzeros(groups) <= MOST_UNROLLED else None
     repeat = _cheapest_repeat(groups, 0.0 if code else 0.6)
     writer = _Writer(pitch, repeat, code)
