@@ -1,4 +1,7 @@
-"""Linear maps as products with dense matrices, in groups, and with sparse ones; long Fourier sums in two steps."""
+"""Linear maps as products with dense matrices, in groups, and with sparse ones; long Fourier sums in two steps.
+
+For transforms in one kernel as for those in steps.
+"""
 
 from __future__ import annotations
 
