@@ -240,8 +240,8 @@ CUDA_MUTANTS = (
     Mutant(
         "a missing barrier between operations",
         "backends/gpu/program.cu",
-        "            __syncthreads();\n        }\n        if (!summed) {",
-        "        }\n        if (!summed) {",
+        "                __syncthreads();\n            }\n        }\n        if (!summed) {",
+        "            }\n        }\n        if (!summed) {",
         "cuda_host/test_agrees.py",
     ),
     Mutant(
@@ -254,8 +254,8 @@ CUDA_MUTANTS = (
     Mutant(
         "the last term of a sum left out",
         "backends/gpu/program.cu",
-        "t < part[2]; ++t",
-        "t < part[2] - 1; ++t",
+        "if (t + q >= part.z) break;",
+        "if (t + q >= part.z - 1) break;",
         "cuda_host/test_agrees.py",
     ),
     Mutant(

@@ -30,9 +30,15 @@
 #define __launch_bounds__(...)
 #define __align__(n)
 
-struct int2 {
-    alignas(8) int x;
-    int y;
+// As on a device, where four numbers are read at once; a vector of the compiler's, so that this is one access here, too.
+struct alignas(16) int4 {
+    union {
+        int __attribute__((vector_size(16))) all;
+        struct {
+            int x, y, z, w;
+        };
+    };
+    int4(const int4& other) : all(other.all) {}
 };
 struct uint3 {
     unsigned x, y, z;

@@ -32,8 +32,8 @@ FAULTS = {
     "a shift too far": ("memory", "tile.shift = table[SHIFT];", "tile.shift = table[SHIFT] + 32;", "shift exponent"),
     "a missing barrier": (
         "thread",
-        "if (summed) zero = false;\n        __syncthreads();",
-        "if (summed) zero = false;",
+        "tile);\n            __syncthreads();",
+        "tile);",
         "data race",
     ),
 }

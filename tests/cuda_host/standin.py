@@ -16,7 +16,17 @@ from cuda_host.compiler import HostModule
 
 from tpnumba import backends
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import chains, device, harmonics, launch, program, staged_launch, tables, transform
+from tpnumba.backends.gpu import (
+    chains,
+    device,
+    fixed_factors,
+    harmonics,
+    launch,
+    program,
+    staged_launch,
+    tables,
+    transform,
+)
 from tpnumba.backends.namespaces import is_numpy
 
 #: Limits, by the place they are kept in, under which small plans and batches take the ways of large ones: chunks of the
@@ -83,7 +93,7 @@ def numpy_on_gpu(
         for (module, name), value in (limits or {}).items():
             patch.setattr(module, name, value)
         if not unrolled:
-            for user in (tables, transform):
+            for user in (tables, transform, fixed_factors):
                 patch.setattr(user, "MOST_UNROLLED", -1)
         kept = (device._module, device._tables, gpu.program_of, gpu._staged, harmonics.program_of)
         for cached in kept:

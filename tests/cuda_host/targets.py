@@ -6,10 +6,13 @@ Needs cuda-core, cuda-bindings and nvidia-cuda-nvrtc. A kernel that spills regis
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import tpnumba as tp
@@ -37,7 +40,7 @@ class Compiled(NamedTuple):
 
 def instances() -> list[str]:
     """Every instance that the backend may ask for."""
-    kinds = product(device.C_TYPES, REPEATS, (True, False))
+    kinds = [(dtype, *how) for dtype in device.C_TYPES for how in product(REPEATS[dtype], (True, False))]
     return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
 
 
@@ -95,11 +98,14 @@ def compiled(name: str, architecture: str, source: str | None = None) -> Compile
 def main() -> int:
     """Print a table; return how many instances spill."""
     spilled = 0
+    every = [("", name, device.source()) for name in instances()] + [*unrolled(), *staged(), *of_harmonics()]
+    cases = [(architecture, *one) for architecture in ARCHITECTURES for one in every]
     print(f"{'':24} {'instance':30} {'':6} {'registers':>9} {'stack':>6} {'spills':>7} {'bytes':>8} {'seconds':>8}")
-    for architecture in ARCHITECTURES:
-        every = [("", name, device.source()) for name in instances()]
-        for what, name, source in (*every, *unrolled(), *staged(), *of_harmonics()):
-            one = compiled(name, architecture, source)
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
+        made = pool.map(
+            compiled, *zip(*((name, architecture, source) for architecture, _, name, source in cases), strict=True)
+        )
+        for (_, what, *_), one in zip(cases, made, strict=True):
             spilled += one.spills > 0
             print(
                 f"{what:24} {one.name:30} {one.architecture:6} {one.registers:9} {one.stack:6} {one.spills:7}"

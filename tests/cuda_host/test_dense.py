@@ -101,6 +101,6 @@ def test_what_is_dense():
 
 
 def kinds_of(program):
-    """Where the kinds of the operations of the first chunk stand."""
-    begin, end = program.table[6:8]
+    """Where the kinds of the operations of the only chunk stand."""
+    begin, end = program.table[program.table[6] :][:2]  # of its only phase
     return np.arange(begin, end, 20)

@@ -18,16 +18,16 @@ from cuda_host.standin import numpy_on_gpu
 
 import tpnumba as tp
 
-#: The name that the compiler knows every source by.
-_SOURCE = "program.cu"
+#: The names that the compiler may know the source by.
+_SOURCES = ("program.cu", "kernel.cpp")
 
 
 class Accesses(NamedTuple):
     """Those of one line of a source to one kind of memory.
 
-    ``requests`` of warps; ``bytes`` that they touch, each once a request; ``steps``: sectors of 32 bytes of the device's
-    memory, or words served one after the other by the fullest bank of shared memory; ``least``: the steps that as many
-    bytes would take if they lay side by side.
+    ``requests`` of warps; ``bytes`` that they touch, each once a request; ``steps``: sectors of 32 bytes of the
+    device's memory, or words served one after the other by the fullest bank of shared memory; ``least``: the steps that
+    as many bytes would take if they lay side by side.
     """
 
     line: int
@@ -59,7 +59,7 @@ def _accesses(module: HostModule) -> list[Accesses]:
     text = module.code.split("\n")
     lines: dict[tuple[int, bool], Any] = {}
     for line, (_, shared, *numbers) in zip(places, totals.tolist(), strict=True):
-        if line:
+        if 0 < line <= len(text):
             lines[line, bool(shared)] = lines.get((line, bool(shared)), 0) + np.array(numbers)
     return [
         Accesses(line, text[line - 1].strip(), shared, *(int(number) for number in numbers))
@@ -75,7 +75,7 @@ def _lines(module: HostModule, places: Any) -> list[int]:
     found = []
     for text in said:
         file, _, line = text.split(" ")[0].rpartition(":")
-        found.append(int(line) if file.endswith(_SOURCE) and line.isdigit() else 0)
+        found.append(int(line) if file.endswith(_SOURCES) and line.isdigit() else 0)
     return found
 
 

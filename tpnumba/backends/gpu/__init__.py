@@ -8,6 +8,7 @@ from typing import Any
 
 from tpnumba.backends.gpu.contraction import make_program as contraction_program
 from tpnumba.backends.gpu.device import missing, require_device
+from tpnumba.backends.gpu.fixed_factors import make_program as gradient_program
 from tpnumba.backends.gpu.harmonics import program_of as harmonics_program_of
 from tpnumba.backends.gpu.program import Program
 from tpnumba.backends.gpu.staged import Staged, make_staged
@@ -34,7 +35,7 @@ def program_of(plan: Plan, dtype: str) -> Program | Staged | None:
     """The program of ``plan``: of one kernel, or in steps; None if its tables would be too large."""
     match plan:
         case Contraction():
-            return contraction_program(plan, dtype)
+            return gradient_program(plan, dtype) or contraction_program(plan, dtype)
         case Transform() | Synthesis():
             return transform_program(plan, dtype) or _staged(plan.with_access(("batch",) * len(plan.operands)), dtype)
     return None

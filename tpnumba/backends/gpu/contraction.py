@@ -17,6 +17,7 @@ from tpnumba.backends.gpu.program import (
     Ints,
     Matrix,
     Part,
+    Phase,
     Program,
     Result,
     Rows,
@@ -263,8 +264,7 @@ class _Builder:
                 operations.append(operation)
         inputs = self.plan.inputs
         return Chunk(
-            loads={inputs.index(i): start for i, start in self.starts.items()},
-            operations=operations,
+            phases=[Phase({inputs.index(i): start for i, start in self.starts.items()}, operations)],
             slots=slots,
             columns=np.concatenate([np.zeros(0, dtype=np.int64), *columns]),
             zero=bool(self.mixed) or reached < slots_end - slots,

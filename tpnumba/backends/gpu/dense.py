@@ -39,8 +39,8 @@ class Writer(Protocol):
 
     pitch: int
 
-    def ints(self, array: Ints, align: int = 2) -> int:
-        """Append; returns where it is."""
+    def ints(self, array: Ints) -> int:
+        """Append, at a multiple of four; returns where it is."""
 
     def coefficients(self, array: Floats) -> int:
         """Append, at a multiple of eight; returns where it is."""
@@ -116,7 +116,7 @@ def dense_record(operation: Dense, writer: Writer, samples: int, itemsize: int) 
             to = np.where(sums.targets[side] < 0, -1, sums.targets[side] * pitch)
             targets[:, side] = np.pad(to, (0, padding), constant_values=-1).reshape(blocks, own)
         first = writer.coefficients(values)
-        places = writer.ints((sums.sources + start) * pitch, _QUAD), writer.ints(targets, _QUAD)
+        places = writer.ints((sums.sources + start) * pitch), writer.ints(targets)
         for block, column in product(range(blocks), range(across)):
             items.append(
                 [
@@ -133,8 +133,8 @@ def dense_record(operation: Dense, writer: Writer, samples: int, itemsize: int) 
     ]
     return [
         *(DENSE, 0, int(operation.to_slots), 0, 0),
-        *(SHAPES.index(shape), len(items), writer.ints(np.array(items), _QUAD)),
-        *(len(updates), writer.ints(np.array(updates), _QUAD)),
+        *(SHAPES.index(shape), len(items), writer.ints(np.array(items))),
+        *(len(updates), writer.ints(np.array(updates))),
     ]
 
 

@@ -18,11 +18,12 @@ constexpr int BLOCKS = 2, FLOAT_BLOCKS = 2;
 #endif
 constexpr int INPUTS = 3;
 
-// The header, and the records of chunks and operations: names of their places.
+// The header, and the records of chunks, phases and operations: names of their places.
 enum { SHIFT, PITCH, WIDTH, SIZES, CHUNKS_BEGIN = SIZES + INPUTS };
-enum { OPS, OPS_END, SLOTS, N_SLOTS, COLUMNS, ZERO, LOADS, CHUNK_SIZE = LOADS + INPUTS };
+enum { PHASES, PHASES_END, SLOTS, N_SLOTS, COLUMNS, ZERO, CHUNK_SIZE };
+enum { OPS, OPS_END, LOADS, PICKED = LOADS + INPUTS, WIDTHS = PICKED + INPUTS, PHASE_SIZE = WIDTHS + INPUTS };
 enum { KIND, ADD, TO_SLOTS, COEFFICIENTS, FACTOR, BODY, OP_SIZE = 20 };
-enum { N_TASKS = BODY, TASKS, ROWS, PARTS, POINTERS, COMBINATIONS, TERMS };
+enum { N_TASKS = BODY, TASKS, ROWS, PARTS, LISTS, TERMS };
 enum { N_I = BODY, N_J, N_K, A, A_I, A_J, B, B_J, B_K, C, C_I, C_K };
 enum { SHAPE = BODY, N_ITEMS, ITEMS, N_UPDATES, UPDATES };
 enum { LINEAR, PRODUCT, MATRIX, DENSE };
@@ -42,71 +43,107 @@ struct Tile {
     long long stride;
 };
 
-// As many coefficients as one thread has sums, read at once.
+// As many coefficients as one thread has sums, read at once; and places with their steps.
 template <typename T, int R>
 struct alignas(sizeof(T) * R < 16 ? sizeof(T) * R : 16) Pack {
     T of[R];
 };
 
+// Terms that are read at once: in shared memory the two places of one have 16 bits each, else 32.
+template <bool IN_SHARED>
+struct Terms {
+    static constexpr int COUNT = IN_SHARED ? 4 : 2;
+    int4 words;
+    __device__ __forceinline__ int word(int i) const { return i == 0 ? words.x : i == 1 ? words.y : i == 2 ? words.z : words.w; }
+    __device__ __forceinline__ int x(int i) const { return IN_SHARED ? word(i) & 0xffff : word(2 * i); }
+    __device__ __forceinline__ int y(int i) const { return IN_SHARED ? static_cast<int>(static_cast<unsigned>(word(i)) >> 16) : word(2 * i + 1); }
+};
+
 // R results at a time, each a sum of terms x (or x y), over channels and parts, times a factor.
-template <typename T, int R, bool IS_PRODUCT>
+//
+// A row is [its first task, its parts, their end, -, (place, step from channel to channel) R times]; a part [list, terms,
+// their end, -, the same of factors]. A list says where x, y and the factor stand for the c-th pair of channels: start +
+// channel * step + c * another, with the number of pairs; or, if that is negative, in a table.
+template <typename T, int R, bool IN_SHARED, bool IS_PRODUCT>
 __device__ __forceinline__ void run_rows(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
-    constexpr int RECORD = 3 + 2 * R;
+    constexpr int RECORD = (4 + 2 * R + 3) / 4 * 4;
     const int tasks = op[N_TASKS] << tile.shift;
     const int factor = op[FACTOR];
     const int* rows = table + op[ROWS];
     const int* parts = table + op[PARTS];
-    const int* pointers = table + op[POINTERS];
-    const int* combinations = table + op[COMBINATIONS];
-    const int2* terms = reinterpret_cast<const int2*>(table + op[TERMS]);
+    const int4* lists = reinterpret_cast<const int4*>(table + op[LISTS]);
+    const int4* terms = reinterpret_cast<const int4*>(table + op[TERMS]);
     const Pack<T, R>* packs = reinterpret_cast<const Pack<T, R>*>(coefficients + op[COEFFICIENTS]);
     for (int task = threadIdx.x; task < tasks; task += THREADS) {
         const int sample = task & ((1 << tile.shift) - 1);
         if (sample >= tile.valid) continue;
         const int place = task >> tile.shift;
         const int* row = rows + table[op[TASKS] + place] * RECORD;
-        const int channel = place - row[0];
+        const int4 head = *reinterpret_cast<const int4*>(row);
+        const int channel = place - head.x;
         T total[R];
 #pragma unroll
         for (int r = 0; r < R; ++r) total[r] = T(0);
-        for (int p = row[1]; p < row[2]; ++p) {
-            const int* part = parts + p * RECORD;
-            const int last = pointers[part[0] + channel + 1];
-            for (int c = pointers[part[0] + channel]; c < last; ++c) {
-                const int* combination = combinations + 3 * c;
-                const T* x = tile.at + combination[0] + sample;
-                const T* y = tile.at + combination[1] + sample;
+        for (int p = head.y; p < head.z; ++p) {
+            const int4 part = *reinterpret_cast<const int4*>(parts + p * RECORD);
+            const int4 at_x = lists[3 * part.x], at_y = lists[3 * part.x + 1];
+            const bool listed = at_x.w < 0;
+            const int last = listed ? table[at_y.w + channel + 1] : at_x.w;
+            for (int c = listed ? table[at_y.w + channel] : 0; c < last; ++c) {
+                int from_x = at_x.x + channel * at_x.y + c * at_x.z, from_y = at_y.x + channel * at_y.y + c * at_y.z;
+                int from_factor = 0;
+                if (listed || factor != NO_FACTOR) {
+                    const int4 at_f = lists[3 * part.x + 2];
+                    from_factor = at_f.x + channel * at_f.y + c * at_f.z;
+                    if (listed) {
+                        const int4 pair = *reinterpret_cast<const int4*>(table + at_f.w + 4 * c);
+                        from_x = pair.x, from_y = pair.y, from_factor = pair.z;
+                    }
+                }
+                const T* x = tile.at + from_x + sample;
+                const T* y = tile.at + from_y + sample;
                 T sum[R];
 #pragma unroll
                 for (int r = 0; r < R; ++r) sum[r] = T(0);
 #ifdef UNROLLED
-                add_terms<IS_PRODUCT>(part[1], x, y, sum);
+                add_terms<IS_PRODUCT>(part.y, x, y, sum);
 #else
-#pragma unroll 2
-                for (int t = part[1]; t < part[2]; ++t) {
-                    const int2 term = terms[t];
-                    const Pack<T, R> pack = packs[t];
-                    T value = x[term.x];
-                    if (IS_PRODUCT) value *= y[term.y];
+                constexpr int COUNT = Terms<IN_SHARED>::COUNT;
+                for (int t = part.y; t < part.z; t += COUNT) {
+                    const Terms<IN_SHARED> some = {terms[t / COUNT]};
+#pragma unroll(sizeof(T) * R > 32 ? COUNT / 2 : COUNT)
+                    for (int q = 0; q < COUNT; ++q) {
+                        if (t + q >= part.z) break;
+                        const Pack<T, R> pack = packs[t + q];
+                        T value = x[some.x(q)];
+                        if (IS_PRODUCT) value *= y[some.y(q)];
 #pragma unroll
-                    for (int r = 0; r < R; ++r) sum[r] += pack.of[r] * value;
+                        for (int r = 0; r < R; ++r) sum[r] += pack.of[r] * value;
+                    }
                 }
 #endif
+                if (factor == NO_FACTOR) {
+#pragma unroll
+                    for (int r = 0; r < R; ++r) total[r] += sum[r];
+                    continue;
+                }
+                const Pack<int, 2 * R> factors = *reinterpret_cast<const Pack<int, 2 * R>*>(parts + p * RECORD + 4);
 #pragma unroll
                 for (int r = 0; r < R; ++r) {
                     T by = T(1);
-                    if (factor != NO_FACTOR && part[3 + 2 * r] >= 0) {
-                        const int at = part[3 + 2 * r] + combination[2] * part[4 + 2 * r];
+                    if (factors.of[2 * r] >= 0) {
+                        const int at = factors.of[2 * r] + from_factor * factors.of[2 * r + 1];
                         by = factor == FROM_TILE ? tile.at[at + sample] : tile.direct[sample * tile.stride + at];
                     }
                     total[r] += by * sum[r];
                 }
             }
         }
+        const Pack<int, 2 * R> places = *reinterpret_cast<const Pack<int, 2 * R>*>(row + 4);
 #pragma unroll
         for (int r = 0; r < R; ++r) {
-            if (row[3 + 2 * r] < 0) continue;
-            T* to = tile.at + row[3 + 2 * r] + channel * row[4 + 2 * r] + sample;
+            if (places.of[2 * r] < 0) continue;
+            T* to = tile.at + places.of[2 * r] + channel * places.of[2 * r + 1] + sample;
             *to = add ? *to + total[r] : total[r];
         }
     }
@@ -293,18 +330,21 @@ __device__ __forceinline__ bool has_blocks(int pitch, Tile<T> tile) {
     return pitch == 1 << tile.shift && pitch >= 4;
 }
 
-// Rows of a matrix (samples, width) into the tile, lane after lane along a row.
+// Rows of a matrix, all columns or some, into the tile, lane after lane along a row.
 template <typename T>
-__device__ __forceinline__ void load(const T* rows, long long stride, int width, T* at, int pitch, int valid, bool blocks) {
+__device__ __forceinline__ void load(
+    const T* rows, long long stride, const int* columns, int width, T* at, int pitch, int valid, bool blocks) {
     if (width == 0) return;
     if (blocks) {
-        in_blocks(width, valid, [=](int sample, int column) { at[column * pitch + sample] = rows[sample * stride + column]; });
+        in_blocks(width, valid, [=](int sample, int column) {
+            at[column * pitch + sample] = rows[sample * stride + (columns ? columns[column] : column)];
+        });
         return;
     }
     const int whole = THREADS / width, rest = THREADS - whole * width;
     int sample = threadIdx.x / width, column = threadIdx.x - sample * width;
     while (sample < valid) {
-        at[column * pitch + sample] = rows[sample * stride + column];
+        at[column * pitch + sample] = rows[sample * stride + (columns ? columns[column] : column)];
         sample += whole;
         column += rest;
         if (column >= width) {
@@ -338,17 +378,19 @@ __device__ __forceinline__ void store(
     }
 }
 
-// An input's rows from `first` on: into the tile where the chunk has a place for them, or left where they stand.
+// An input's rows from `first` on: into the tile where the phase has a place for them, or left where they stand.
 template <typename T>
 __device__ __forceinline__ void take(
-    const T* rows, long long stride, int i, int direct, const int* table, const int* chunk, long long first, Tile<T>& tile) {
+    const T* rows, long long stride, int i, int direct, const int* table, const int* phase, long long first, Tile<T>& tile) {
     rows += first * stride;
     if (direct == i) {
         tile.direct = rows;
         tile.stride = stride;
     }
-    if (chunk[LOADS + i] >= 0)
-        load(rows, stride, table[SIZES + i], tile.at + chunk[LOADS + i], table[PITCH], tile.valid, has_blocks(table[PITCH], tile));
+    if (phase[LOADS + i] < 0) return;
+    const int* columns = phase[PICKED + i] < 0 ? nullptr : table + phase[PICKED + i];
+    load(rows, stride, columns, phase[WIDTHS + i], tile.at + phase[LOADS + i], table[PITCH], tile.valid,
+        has_blocks(table[PITCH], tile));
 }
 
 // Evaluate a program on n samples.
@@ -375,27 +417,29 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCK
     for (long long first = static_cast<long long>(blockIdx.x) << tile.shift; first < n;
          first += static_cast<long long>(gridDim.x) << tile.shift) {
         tile.valid = n - first < samples ? static_cast<int>(n - first) : samples;
-        take(in0, stride0, 0, direct, table, chunk, first, tile);
-        take(in1, stride1, 1, direct, table, chunk, first, tile);
-        take(in2, stride2, 2, direct, table, chunk, first, tile);
         if (zero)
             for (int k = threadIdx.x; k < chunk[N_SLOTS] * table[PITCH]; k += THREADS) slots[k] = T(0);
         if (summed) zero = false;
-        __syncthreads();
-        for (int place = chunk[OPS]; place < chunk[OPS_END]; place += OP_SIZE) {
-            const int* op = table + place;
-            const bool add = op[ADD] || (summed && op[TO_SLOTS]);
-            if (op[KIND] == MATRIX)
-                run_matrix(op, coefficients, tile, add);
-            else if (op[KIND] == PRODUCT)
-                run_rows<T, R, true>(op, table, coefficients, tile, add);
-#ifndef UNROLLED
-            else if (IN_SHARED && op[KIND] == DENSE)
-                run_shape(op, table, coefficients, tile, add);
-#endif
-            else
-                run_rows<T, R, false>(op, table, coefficients, tile, add);
+        for (const int* phase = table + chunk[PHASES]; phase < table + chunk[PHASES_END]; phase += PHASE_SIZE) {
+            take(in0, stride0, 0, direct, table, phase, first, tile);
+            take(in1, stride1, 1, direct, table, phase, first, tile);
+            take(in2, stride2, 2, direct, table, phase, first, tile);
             __syncthreads();
+            for (int place = phase[OPS]; place < phase[OPS_END]; place += OP_SIZE) {
+                const int* op = table + place;
+                const bool add = op[ADD] || (summed && op[TO_SLOTS]);
+                if (op[KIND] == MATRIX)
+                    run_matrix(op, coefficients, tile, add);
+                else if (op[KIND] == PRODUCT)
+                    run_rows<T, R, IN_SHARED, true>(op, table, coefficients, tile, add);
+#ifndef UNROLLED
+                else if (IN_SHARED && op[KIND] == DENSE)
+                    run_shape(op, table, coefficients, tile, add);
+#endif
+                else
+                    run_rows<T, R, IN_SHARED, false>(op, table, coefficients, tile, add);
+                __syncthreads();
+            }
         }
         if (!summed) {
             store(

@@ -19,8 +19,10 @@ INPUTS = 3
 OP_SIZE = 20
 LINEAR, PRODUCT, MATRIX, DENSE = 0, 1, 2, 3
 NO_FACTOR, FROM_TILE = -2, -1
-#: Sums that one thread may keep.
-REPEATS = (1, 2, 4, 8)
+#: Terms that are read at once, with the tile in shared memory or not.
+AT_ONCE = {True: 4, False: 2}
+#: Sums that one thread may keep; more float64 ones than these would spill registers.
+REPEATS = {"float32": (1, 2, 4, 8), "float64": (1, 2, 4)}
 
 #: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
 MOST_ENTRIES = 2**22
@@ -135,11 +137,19 @@ Operation = Rows | Matrix | Dense
 
 
 @dataclass
-class Chunk:
-    """What makes some columns of the result: inputs to load and where to, operations, and where the columns stand."""
+class Phase:
+    """Inputs to load and where to, all their columns or those that are picked, and the operations that follow."""
 
     loads: dict[int, int]
     operations: Sequence[Operation]
+    picked: dict[int, Ints] = field(default_factory=dict)
+
+
+@dataclass
+class Chunk:
+    """What makes some columns of the result: phases, one after the other, and where the columns stand."""
+
+    phases: list[Phase]
     slots: int
     columns: Ints
     zero: bool

@@ -50,10 +50,17 @@ def sliced(rows: Rows, samples: int, scratch: int) -> tuple[list[Rows], int]:
 
 
 def _cut(rows: Rows, part: Part, slices: int, places: dict[int, int]) -> Part:
-    """A part over all slices of its list of combinations. Each is a channel: that of the result, then the cut."""
+    """A part over all slices of its list of combinations. Each is a channel: that of the result, then the slice.
+
+    Slices take pairs in turn, so that threads beside each other read what stands side by side.
+    """
     if part.combinations not in places:
         begin, pairs = rows.combinations[part.combinations]
-        cuts = begin[:-1, None] + np.diff(begin)[:, None] * np.arange(slices) // slices
+        starts, counts = np.repeat(begin[:-1], slices), np.repeat(np.diff(begin), slices)
+        turn = np.tile(np.arange(slices), begin.size - 1)
+        own = -(-(counts - turn) // slices)  # pairs turn, turn + slices, ... of the channel
+        ends = np.cumsum([0, *own])
+        order = np.repeat(starts + turn - slices * ends[:-1], own) + slices * np.arange(ends[-1])
         places[part.combinations] = len(rows.combinations)
-        rows.combinations.append((np.append(cuts.ravel(), begin[-1]), pairs))
+        rows.combinations.append((ends, pairs[order]))
     return replace(part, combinations=places[part.combinations])

@@ -17,6 +17,7 @@ from tpnumba.backends.gpu.program import (
     Matrix,
     Operation,
     Part,
+    Phase,
     Program,
     Result,
     Rows,
@@ -85,7 +86,7 @@ class _Builder:
         plan, slots = self.plan, self.slots
         assert slots is not None
         width = plan.sizes[plan.output]
-        chunk = Chunk(self.loads, self.operations, slots, np.arange(width), zero=False, size=self.space.end)
+        chunk = Chunk([Phase(self.loads, self.operations)], slots, np.arange(width), zero=False, size=self.space.end)
         sizes = tuple(plan.sizes[i] for i in plan.inputs)
         return pack([chunk], plan.inputs, sizes, width, -1, dtype, MOST_SAMPLES)
 
