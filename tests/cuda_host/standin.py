@@ -93,8 +93,8 @@ def numpy_on_gpu(
         for (module, name), value in (limits or {}).items():
             patch.setattr(module, name, value)
         if not unrolled:
-            for module in (tables, fixed_factors):
-                patch.setattr(module, "MOST_UNROLLED", -1)
+            for user in (tables, transform, fixed_factors):
+                patch.setattr(user, "MOST_UNROLLED", -1)
         kept = (device._module, device._tables, gpu.program_of, gpu._staged, harmonics.program_of)
         for cached in kept:
             cached.cache_clear()

@@ -11,13 +11,12 @@ import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from itertools import product
 from multiprocessing import get_context
 from typing import NamedTuple
 
 import tpnumba as tp
 from tpnumba.backends.gpu import device, harmonics, program_of, staged_launch
-from tpnumba.backends.gpu.program import LINEAR, MATRIX, PRODUCT, REPEATS
+from tpnumba.backends.gpu.program import DENSE, LINEAR, MATRIX, PRODUCT, REPEATS
 from tpnumba.plans.harmonics import KINDS
 
 ARCHITECTURES = ("sm_80", "sm_90")
@@ -41,10 +40,13 @@ class Compiled(NamedTuple):
 def instances() -> list[str]:
     """Every instance that the backend may ask for."""
     rows = 1 << LINEAR | 1 << PRODUCT
+    others = {False: (0, 1 << MATRIX), True: (0, 1 << MATRIX, 1 << DENSE, 1 << MATRIX | 1 << DENSE)}
     kinds = [
-        (dtype, *how)
+        (dtype, repeat, shared, rows | more)
         for dtype in device.C_TYPES
-        for how in product(REPEATS[dtype], (True, False), (rows, rows | 1 << MATRIX))
+        for repeat in REPEATS[dtype]
+        for shared in others
+        for more in others[shared]
     ]
     return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
 

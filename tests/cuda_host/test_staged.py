@@ -153,7 +153,7 @@ def test_a_long_synthesis():
 LARGE = {
     "gaunt-grid": tp.GauntTensorProduct(24, 24, method="grid"),
     "gaunt-fourier": tp.GauntTensorProduct(16, 16, 8, method="fourier"),
-    "vector": tp.VectorSphericalTensorProduct(16, 16, 1, method="grid"),
+    "vector": tp.VectorSphericalTensorProduct(18, 18, 1, method="grid"),
     "matrix": tp.MatrixTensorProduct(30, 2, 30, degree=30, method="matrix"),
 }
 

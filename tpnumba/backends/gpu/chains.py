@@ -1,15 +1,17 @@
-"""Linear maps as products with dense matrices, in groups, and with sparse ones; long Fourier sums in two steps."""
+"""Linear maps as products with dense matrices, in groups, and with sparse ones; long Fourier sums in two steps.
+
+For transforms in one kernel as for those in steps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.gpu.program import Floats, Ints
-from tpnumba.backends.gpu.transform import Sparse
+from tpnumba.backends.gpu.program import Floats, Group, Ints
 from tpnumba.plans.stages import (
     DegreeScaling,
     FourierStage,
@@ -27,20 +29,28 @@ from tpnumba.plans.stages import (
 BALANCE = 20
 
 
-@dataclass(frozen=True, eq=False)
-class Group:
-    """``out[to[m] + c * step_to] = sum over k of matrix[k, m] * in[source[k] + c * step_source]``, ``c < columns``."""
+@dataclass(frozen=True)
+class Sparse:
+    """A sparse matrix; zeros may be among the values, so that rows that meet the same columns can be seen."""
 
-    matrix: Floats
-    to: Ints
-    source: Ints
-    columns: int
-    step_to: int
-    step_source: int
+    shape: tuple[int, int]
+    rows: Ints
+    columns: Ints
+    values: Floats
 
-    def transposed(self) -> Group:
-        """What carries back."""
-        return Group(self.matrix.T, self.source, self.to, self.columns, self.step_source, self.step_to)
+    @classmethod
+    def of(cls, groups: Iterable[Group], shape: tuple[int, int]) -> Sparse:
+        """What dense matrices do together."""
+        found = []
+        for group in groups:
+            c, k, m = np.indices((group.columns, *group.matrix.shape))
+            rows, columns = group.to[m] + c * group.step_to, group.source[k] + c * group.step_source
+            found.append((rows.ravel(), columns.ravel(), np.broadcast_to(group.matrix, m.shape).ravel()))
+        return cls(shape, *(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+    def transposed(self) -> Sparse:
+        """The transpose."""
+        return Sparse(self.shape[::-1], self.columns, self.rows, self.values)
 
 
 @dataclass(frozen=True, eq=False)

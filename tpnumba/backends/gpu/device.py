@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -16,6 +17,8 @@ Array = Any
 #: The C++ that the source is written in; the compiler's own default for the rest, on every device.
 OPTIONS = ("-std=c++17",)
 C_TYPES = {"float32": "float", "float64": "double"}
+#: Parts of sources, which are put in their place: the compiler at run time knows no folder.
+_INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 #: Shared memory, in bytes, that a kernel gets without asking for more.
 _GIVEN_BYTES = 48 * 2**10
 
@@ -51,8 +54,10 @@ def missing() -> Exception | None:
 
 
 def source(unrolled: str = "", file: str = "program.cu") -> str:
-    """A CUDA source, after the code that a program has in place of tables."""
-    return unrolled + (Path(__file__).parent / file).read_text(encoding="utf-8")
+    """A CUDA source, with what it includes, after the code that a program has in place of tables."""
+    folder = Path(__file__).parent
+    text = (folder / file).read_text(encoding="utf-8")
+    return unrolled + _INCLUDE.sub(lambda found: (folder / found[1]).read_text(encoding="utf-8"), text)
 
 
 def instance(dtype: str, repeat: int, shared: bool, kinds: int) -> str:

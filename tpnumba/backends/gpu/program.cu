@@ -25,7 +25,12 @@ enum { OPS, OPS_END, LOADS, PICKED = LOADS + INPUTS, WIDTHS = PICKED + INPUTS, P
 enum { KIND, ADD, TO_SLOTS, COEFFICIENTS, FACTOR, BODY, OP_SIZE = 20 };
 enum { N_TASKS = BODY, TASKS, ROWS, PARTS, LISTS, TERMS };
 enum { ALONG = 1, TOGETHER = 2, IS_WIDE = 4, TURNED = 8 };  // ways to share a matrix product
-enum { LINEAR, PRODUCT, MATRIX };
+enum { SHAPE = BODY, N_ITEMS, ITEMS, N_UPDATES, UPDATES };
+enum { LINEAR, PRODUCT, MATRIX, DENSE };
+// What a thread makes of a dense matrix product, and what becomes of it.
+enum { PACK, PACKS, DEPTH, SOURCES, IN, STEP_IN, TARGETS, OUT, STEP_OUT, N_COLUMNS, MODE, ITEM_SIZE = 12 };
+enum { PLAIN, AFTER, BEFORE };
+enum { TO, TIMES, UPDATE_FACTOR, UPDATE_ADD, UPDATE_SIZE };
 enum { NO_FACTOR = -2, FROM_TILE = -1 };  // from 0 on: from this input, where it stands in global memory
 
 // The samples that a block works on at a time.
@@ -144,126 +149,41 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
     }
 }
 
-// A small matrix product for every sample, c[i, k] = sum over j of a[i, j] b[j, k]: extents; places, with their steps; and
-// how threads share it, see matrices.py.
-struct alignas(16) Product {
-    int n_i, n_j, n_k, slices, a, a_i, a_j, groups_i, b, b_j, b_k, groups_k, c, c_i, c_k, way;
-};
+#include "matrices.cuh"
 
-// Up to I rows and K columns of the result a thread; IS_ALONG: four j at a time. Sums may be cut into slices, which
-// threads of their own make (their number is such that each has one task at most), and which are added in their order.
-template <typename T, int I, int K, bool IS_ALONG>
-__device__ __forceinline__ void multiply(const Product& m, const T* a, long long a_sample, Tile<T> tile, T scale, bool add) {
-    constexpr int WIDE = 4;
-    using Wide = Pack<T, WIDE>;
-    const int tasks = (m.groups_i * m.groups_k) << tile.shift;
-    const int threads = THREADS / m.slices, slice = threadIdx.x / threads;
-    const int length = IS_ALONG ? (m.n_j + WIDE - 1) / WIDE : m.n_j;
-    const bool together = m.way & TOGETHER;
-    int task = threadIdx.x - slice * threads;
-    do {
-        const int sample = task & ((1 << tile.shift) - 1), place = task >> tile.shift;
-        const int k = place / m.groups_i, group = place - k * m.groups_i;
-        const int i = together ? group * WIDE : group, next_i = together ? 1 : m.groups_i;
-        const bool works = task < tasks && sample < tile.valid;
-        T sum[I][K];
-#pragma unroll
-        for (int q = 0; q < I; ++q)
-#pragma unroll
-            for (int r = 0; r < K; ++r) sum[q][r] = T(0);
-        if (works) {
-            const T* left = a + sample * a_sample + i * m.a_i;
-            const T* right = tile.at + m.b + k * m.b_k + sample;
-            const bool wide = (m.way & IS_WIDE) && reinterpret_cast<size_t>(left) % alignof(Wide) == 0;
-            int at = (slice + (m.way & TURNED ? group : 0)) % length;
-#pragma unroll 2
-            for (int step = slice; step < length; step += m.slices) {
-                if (IS_ALONG) {
-                    const int j = at * WIDE;
-                    T x[I][WIDE];
-#pragma unroll
-                    for (int q = 0; q < I; ++q) {
-                        const T* from = left + q * next_i * m.a_i + j * m.a_j;
-                        if (wide && i + q * next_i < m.n_i) {
-                            const Wide four = *reinterpret_cast<const Wide*>(from);
-#pragma unroll
-                            for (int p = 0; p < WIDE; ++p) x[q][p] = four.of[p];
-                        } else {
-#pragma unroll
-                            for (int p = 0; p < WIDE; ++p)
-                                x[q][p] = i + q * next_i < m.n_i && j + p < m.n_j ? from[p * m.a_j] : T(0);
-                        }
-                    }
-#pragma unroll
-                    for (int p = 0; p < WIDE; ++p) {
-                        if (j + p >= m.n_j) break;
-#pragma unroll
-                        for (int r = 0; r < K; ++r) {
-                            if (k + r * m.groups_k >= m.n_k) break;
-                            const T y = right[(j + p) * m.b_j + r * m.groups_k * m.b_k];
-#pragma unroll
-                            for (int q = 0; q < I; ++q) sum[q][r] += x[q][p] * y;
-                        }
-                    }
-                } else {
-                    const T* from = left + at * m.a_j;
-                    T x[I];
-                    if (together && wide) {
-                        const Wide four = *reinterpret_cast<const Wide*>(from);
-#pragma unroll
-                        for (int q = 0; q < I; ++q) x[q] = four.of[q];
-                    } else {
-#pragma unroll
-                        for (int q = 0; q < I; ++q) x[q] = i + q * next_i < m.n_i ? from[q * next_i * m.a_i] : T(0);
-                    }
-#pragma unroll
-                    for (int r = 0; r < K; ++r) {
-                        if (k + r * m.groups_k >= m.n_k) break;
-                        const T y = right[at * m.b_j + r * m.groups_k * m.b_k];
-#pragma unroll
-                        for (int q = 0; q < I; ++q) sum[q][r] += x[q] * y;
-                    }
-                }
-                at += m.slices;
-                if (at >= length) at -= length;
-            }
-        }
-        for (int turn = 0; turn < m.slices; ++turn) {
-            if (turn > 0) __syncthreads();
-            if (!works || turn != slice) continue;
-            T* to = tile.at + m.c + i * m.c_i + k * m.c_k + sample;
-#pragma unroll
-            for (int q = 0; q < I; ++q)
-#pragma unroll
-                for (int r = 0; r < K; ++r) {
-                    if (i + q * next_i >= m.n_i || k + r * m.groups_k >= m.n_k) continue;
-                    T* own = to + q * next_i * m.c_i + r * m.groups_k * m.c_k;
-                    *own = add || turn > 0 ? *own + scale * sum[q][r] : scale * sum[q][r];
-                }
-        }
-        task += threads;
-    } while (task < tasks);
+#include "dense.cuh"
+
+// Calls visit(sample, column) for all numbers of a tile, a warp for FEW samples of WIDE columns at a time: whole sectors of
+// the device's memory, and few conflicts of banks where the samples of a tile follow each other without padding.
+template <typename Visit>
+__device__ __forceinline__ void in_blocks(int width, int valid, Visit visit) {
+    constexpr int FEW = 4, WIDE = 8;
+    const int across = (width + WIDE - 1) / WIDE, down = (valid + FEW - 1) / FEW;
+#pragma unroll 1
+    for (int i = threadIdx.x; i < across * down * FEW * WIDE; i += THREADS) {
+        const int block = i / (FEW * WIDE), lane = i % (FEW * WIDE);
+        const int sample = block / across * FEW + lane / WIDE, column = block % across * WIDE + lane % WIDE;
+        if (sample < valid && column < width) visit(sample, column);
+    }
 }
 
-// A matrix product by the way that its record names.
+// Whether the tile should be loaded and stored so.
 template <typename T>
-__device__ __forceinline__ void run_matrix(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
-    const Product m = *reinterpret_cast<const Product*>(table + op[BODY]);
-    const T scale = coefficients[op[COEFFICIENTS]];
-    const bool in_tile = op[FACTOR] == FROM_TILE;
-    const T* a = (in_tile ? tile.at : tile.direct) + m.a;
-    const long long a_sample = in_tile ? 1 : tile.stride;
-    if (m.way & ALONG)
-        multiply<T, 2, 8, true>(m, a, a_sample, tile, scale, add);
-    else
-        multiply<T, 4, 4, false>(m, a, a_sample, tile, scale, add);
+__device__ __forceinline__ bool has_blocks(int pitch, Tile<T> tile) {
+    return pitch == 1 << tile.shift && pitch >= 4;
 }
 
 // Rows of a matrix, all columns or some, into the tile, lane after lane along a row.
 template <typename T>
 __device__ __forceinline__ void load(
-    const T* rows, long long stride, const int* columns, int width, T* at, int pitch, int valid) {
+    const T* rows, long long stride, const int* columns, int width, T* at, int pitch, int valid, bool blocks) {
     if (width == 0) return;
+    if (blocks) {
+        in_blocks(width, valid, [=](int sample, int column) {
+            at[column * pitch + sample] = rows[sample * stride + (columns ? columns[column] : column)];
+        });
+        return;
+    }
     const int whole = THREADS / width, rest = THREADS - whole * width;
     int sample = threadIdx.x / width, column = threadIdx.x - sample * width;
     while (sample < valid) {
@@ -279,8 +199,15 @@ __device__ __forceinline__ void load(
 
 // The other way, into the columns of the result that the tile has.
 template <typename T>
-__device__ __forceinline__ void store(T* rows, int stride, const int* columns, int width, const T* at, int pitch, int valid) {
+__device__ __forceinline__ void store(
+    T* rows, int stride, const int* columns, int width, const T* at, int pitch, int valid, bool blocks) {
     if (width == 0) return;
+    if (blocks) {
+        in_blocks(width, valid, [=](int sample, int column) {
+            rows[static_cast<long long>(sample) * stride + columns[column]] = at[column * pitch + sample];
+        });
+        return;
+    }
     const int whole = THREADS / width, rest = THREADS - whole * width;
     int sample = threadIdx.x / width, column = threadIdx.x - sample * width;
     while (sample < valid) {
@@ -305,7 +232,8 @@ __device__ __forceinline__ void take(
     }
     if (phase[LOADS + i] < 0) return;
     const int* columns = phase[PICKED + i] < 0 ? nullptr : table + phase[PICKED + i];
-    load(rows, stride, columns, phase[WIDTHS + i], tile.at + phase[LOADS + i], table[PITCH], tile.valid);
+    load(rows, stride, columns, phase[WIDTHS + i], tile.at + phase[LOADS + i], table[PITCH], tile.valid,
+        has_blocks(table[PITCH], tile));
 }
 
 // Evaluate a program on n samples.
@@ -349,11 +277,14 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCK
                 if ((KINDS & 1 << PRODUCT) && op[KIND] == PRODUCT)
                     run_rows<T, R, IN_SHARED, true>(op, table, coefficients, tile, add);
                 if ((KINDS & 1 << MATRIX) && op[KIND] == MATRIX) run_matrix(op, table, coefficients, tile, add);
+                if ((KINDS & 1 << DENSE) && op[KIND] == DENSE) run_shape(op, table, coefficients, tile, add);
                 __syncthreads();
             }
         }
         if (!summed) {
-            store(out + first * table[WIDTH], table[WIDTH], columns, chunk[N_SLOTS], slots, table[PITCH], tile.valid);
+            store(
+                out + first * table[WIDTH], table[WIDTH], columns, chunk[N_SLOTS], slots, table[PITCH], tile.valid,
+                has_blocks(table[PITCH], tile));
             __syncthreads();
         }
     }

@@ -5,6 +5,7 @@ Positions are in numbers of a sample's tile; :mod:`tables` knows how many sample
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 #: As in program.cu.
 INPUTS = 3
 OP_SIZE = 20
-LINEAR, PRODUCT, MATRIX = 0, 1, 2
+LINEAR, PRODUCT, MATRIX, DENSE = 0, 1, 2, 3
 NO_FACTOR, FROM_TILE = -2, -1
 #: Terms that are read at once, with the tile in shared memory or not.
 AT_ONCE = {True: 4, False: 2}
@@ -92,12 +93,55 @@ class Matrix:
     factor: int = FROM_TILE
 
 
+@dataclass(frozen=True, eq=False)
+class Group:
+    """``out[to[m] + c * step_to] = sum over k of matrix[k, m] * in[source[k] + c * step_source]``, ``c < columns``."""
+
+    matrix: Floats
+    to: Ints
+    source: Ints
+    columns: int
+    step_to: int
+    step_source: int
+
+    def transposed(self) -> Group:
+        """What carries back."""
+        return Group(self.matrix.T, self.source, self.to, self.columns, self.step_source, self.step_to)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What becomes of the numbers of groups: those from ``to`` on are set to them, or ``add``, times a ``factor``.
+
+    ``times``: where numbers stand that they are multiplied with, place by place; None for nothing.
+    """
+
+    to: int
+    times: int | None = None
+    factor: float = 1.0
+    add: bool = False
+
+
+@dataclass
+class Dense:
+    """Products with dense matrices, none of which write the same numbers; they read from ``start`` on."""
+
+    groups: tuple[Group, ...]
+    start: int
+    updates: tuple[Update, ...]
+    to_slots: bool = False
+
+
+#: What a chunk does, one after the other.
+Operation = Rows | Matrix | Dense
+
+
 @dataclass
 class Phase:
     """Inputs to load and where to, all their columns or those that are picked, and the operations that follow."""
 
     loads: dict[int, int]
-    operations: list[Rows | Matrix]
+    operations: Sequence[Operation]
     picked: dict[int, Ints] = field(default_factory=dict)
 
 
@@ -136,19 +180,22 @@ class Program:
     unrolled: str
 
 
-def pitch_of(samples: int) -> int:
-    """Numbers from one number of a tile to the next: padded, so that rows are loaded without conflicts of banks."""
-    return samples + 1 if samples >= 8 else samples
+def pitch_of(samples: int, *, dense: bool = False) -> int:
+    """Numbers from one number of a tile to the next: padded, so that rows are loaded without conflicts of banks.
+
+    ``dense``: not where the threads of a warp read several columns, which should be neighbours.
+    """
+    return samples + 1 if samples >= (MOST_SAMPLES if dense else 8) else samples
 
 
-def fitting(size: int, dtype: str, wanted: int) -> tuple[int, bool]:
+def fitting(size: int, dtype: str, wanted: int, *, dense: bool = False) -> tuple[int, bool]:
     """How many samples a tile of ``size`` numbers each has, and whether it is in shared memory."""
     itemsize = np.dtype(dtype).itemsize
     for most in (_COMFORTABLE_BYTES, _MOST_BYTES):
         # Fewer samples a tile than a quarter of what is wanted, only if there is no other way.
         samples = wanted
         while samples >= max(1, wanted // 4 if most == _COMFORTABLE_BYTES else 1):
-            if size * pitch_of(samples) * itemsize <= most:
+            if size * pitch_of(samples, dense=dense) * itemsize <= most:
                 return samples, True
             samples //= 2
     return wanted, False

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.gpu.chains import Group, Link, links
-from tpnumba.backends.gpu.program import Floats, Ints
+from tpnumba.backends.gpu.chains import Link, Sparse, links
+from tpnumba.backends.gpu.program import Floats, Group, Ints
 from tpnumba.backends.gpu.space import Space
-from tpnumba.backends.gpu.transform import Sparse
 from tpnumba.plans.stages import LegendreStage, LinearMap, SparseStage
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform

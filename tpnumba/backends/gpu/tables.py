@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tpnumba.backends.gpu.dense import dense_record
 from tpnumba.backends.gpu.matrices import record
 from tpnumba.backends.gpu.program import (
     AT_ONCE,
@@ -20,6 +21,7 @@ from tpnumba.backends.gpu.program import (
     PRODUCT,
     REPEATS,
     Chunk,
+    Dense,
     Floats,
     Ints,
     Matrix,
@@ -51,14 +53,15 @@ def pack(
 ) -> Program | None:
     """Make the tables; None if they would be too large."""
     size = max(chunk.size for chunk in chunks)
-    samples, shared = fitting(size, dtype, wanted)
-    pitch = pitch_of(samples)
     phases = [phase for chunk in chunks for phase in chunk.phases]
+    dense = any(isinstance(operation, Dense) for phase in phases for operation in phase.operations)
+    samples, shared = fitting(size, dtype, wanted, dense=dense)
+    pitch = pitch_of(samples, dense=dense)
     merged = [
         [_merge(operation) if isinstance(operation, Rows) else [] for operation in phase.operations] for phase in phases
     ]
     groups = [group for phase in merged for operation in phase for group in operation]
-    code = Code(dtype) if _nonzeros(groups) <= MOST_UNROLLED else None
+    code = Code(dtype) if not dense and _nonzeros(groups) <= MOST_UNROLLED else None
     repeat = _cheapest_repeat(groups, dtype, code=code is not None)
     writer = _Writer(pitch, repeat, AT_ONCE[shared], code)
     header = [samples.bit_length() - 1, pitch, width, *sizes, *(0,) * (INPUTS - len(sizes))]
@@ -86,7 +89,13 @@ def pack(
         head[place : place + _PHASE_SIZE] = record
         place += _PHASE_SIZE
         for operation, groups in zip(phase.operations, own, strict=True):
-            body = writer.rows(operation, groups) if isinstance(operation, Rows) else writer.matrix(operation)
+            match operation:
+                case Rows():
+                    body = writer.rows(operation, groups)
+                case Matrix():
+                    body = writer.matrix(operation)
+                case Dense():
+                    body = dense_record(operation, writer, samples, np.dtype(dtype).itemsize)
             if body is None or writer.length + writer.n_values > MOST_ENTRIES:
                 return None
             head[at : at + len(body)] = body
