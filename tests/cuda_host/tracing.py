@@ -1,4 +1,4 @@
-"""What kernels read and write, warp by warp: ``python -m cuda_host.tracing`` prints it for a few products.
+"""What kernels read and write, warp by warp: ``python -m cuda_host.tracing [--lines] [FILE.md]``, in ``tests``.
 
 Seen on the processor, so it is no time; but whether accesses are coalesced and banks are free of conflicts can be told,
 and how many steps the memories need at least. See ``trace.cpp``.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +20,20 @@ from cuda_host.standin import numpy_on_gpu
 
 import tpnumba as tp
 
+#: An H100's.
+MULTIPROCESSORS, CLOCK = 132, 1.7e9
+#: Up to so many bytes of a request, it is for what all lanes have in common.
+_FEW_BYTES = 16
+_TEXT = """# What the kernels of the GPU read and write
+
+Counted on the processor by `python -m cuda_host.tracing` (in `tests`), for each sample in float32; not times. A step of
+shared memory is one word from each bank, a request is one instruction of a warp to the device's memory or its caches, a
+sector has 32 bytes. "Least" is what as many bytes would take side by side. The last column is what 132 multiprocessors at
+1.7 GHz need to serve a step or a request each in every cycle: a kernel cannot be quicker, but it can be slower, and where
+it has much to write the bandwidth decides. The C++ compiler reads some records number by number where CUDA's reads four
+at once, so requests are rather too many.
+
+"""
 #: The names that the compiler may know the source by.
 _SOURCES = ("program.cu", "kernel.cpp")
 
@@ -87,27 +103,82 @@ def show(accesses: list[Accesses]) -> None:
         print(f"{where:7} {own.requests:9} {own.bytes:10} {own.steps:9} {own.least:9}  {own.line}: {own.text[:80]}")
 
 
+class Count(NamedTuple):
+    """Of a call, for each sample: steps of shared memory, and the least; requests to the device's; sectors, and the least."""
+
+    shared: float
+    least_shared: float
+    requests: float
+    sectors: float
+    least_sectors: float
+
+    def microseconds(self, samples: int) -> float:
+        """What the load and store units of an H100 would take if each served a step or a request in every cycle."""
+        return (self.shared + self.requests) * samples / (MULTIPROCESSORS * CLOCK) * 1e6
+
+
+def counted(accesses: list[Accesses], samples: int) -> Count:
+    """The sums of a call. Requests that all lanes have in common, as those to tables, are not counted as sectors."""
+    shared = [one for one in accesses if one.shared]
+    device = [one for one in accesses if not one.shared]
+    wide = [one for one in device if one.bytes > _FEW_BYTES * one.requests]
+    return Count(
+        sum(one.steps for one in shared) / samples,
+        sum(one.least for one in shared) / samples,
+        sum(one.requests for one in device) / samples,
+        sum(one.steps for one in wide) / samples,
+        sum(one.least for one in wide) / samples,
+    )
+
+
+def works() -> Iterator[tuple[str, Any, int]]:
+    """Names, products, and samples that fill a few tiles."""
+    for L in (2, 4, 6, 8, 10):
+        degrees = tp.Irreps.spherical_harmonics(L)
+        yield (
+            f"FullTensorProduct, natural parity, L = {L}",
+            tp.FullTensorProduct(degrees, degrees, tp.Irreps.spherical_harmonics(2 * L)),
+            64,
+        )
+    for method in ("direct", "grid"):
+        for L in (2, 4, 6, 8, 10):
+            yield f"GauntTensorProduct, {method}, L = {L}", tp.GauntTensorProduct(L, L, method=method), 64
+    yield (
+        "channelwise, 128x(0e+1o+2e), SH to 3",
+        tp.ChannelwiseTensorProduct("128x0e + 128x1o + 128x2e", "0e + 1o + 2e + 3o"),
+        8,
+    )
+    fully = tp.FullyConnectedTensorProduct("32x0e + 32x1o + 32x2e", "0e + 1o + 2e", "32x0e + 32x1o + 32x2e")
+    yield "fully connected, 32x(0e+1o+2e), SH to 2", fully, 8
+
+
 def main() -> None:
-    """A table for each product, forward and both gradients, 64 samples."""
-    degrees = tp.Irreps.spherical_harmonics(4)
-    products = {
-        "full L=4": tp.FullTensorProduct(degrees, degrees, tp.Irreps.spherical_harmonics(8)),
-        "channelwise": tp.ChannelwiseTensorProduct("32x0e + 32x1o + 32x2e", "0e + 1o + 2e + 3o"),
-        "gaunt L=6, grid": tp.GauntTensorProduct(6, 6, method="grid"),
-    }
+    """A table of counts as Markdown, to a file if one is named; with ``--lines``, the lines of each work before it."""
+    arguments = sys.argv[1:]
+    rows = ["| work | shared, steps | least | device, requests | sectors | least | us for 10,000 |", "|" + " --- |" * 7]
     rng = np.random.default_rng(0)
-    for name, p in products.items():
-        x1, x2 = (rng.standard_normal((64, irreps.dim)).astype("float32") for irreps in (p.irreps_in1, p.irreps_in2))
-        weights = {"weights": rng.standard_normal((64, p.weight_numel)).astype("float32")} if p.weight_numel else {}
-        cotangent = rng.standard_normal((64, p.irreps_out.dim)).astype("float32")
-        for what, run in {
-            "forward": lambda p=p, a=(x1, x2), w=weights: p(*a, **w, backend="gpu"),
-            "gradients": lambda p=p, a=(x1, x2, cotangent), w=weights: p.vjp(*a, **w, backend="gpu"),
-        }.items():
+    for name, p, samples in works():
+        shapes = (p.irreps_in1.dim, p.irreps_in2.dim, p.irreps_out.dim, p.weight_numel)
+        x1, x2, cotangent, w = (rng.standard_normal((samples, size)).astype("float32") for size in shapes)
+        named = {"weights": w} if p.weight_numel else {}
+        for what in ("forward", "gradients"):
             with traced(unrolled=True) as accesses:
-                run()
-            print(f"\n{name}, {what}")
-            show(accesses)
+                if what == "forward":
+                    p(x1, x2, **named, backend="gpu")
+                else:
+                    p.vjp(x1, x2, cotangent, **named, backend="gpu")
+            if "--lines" in arguments:
+                print(f"\n{name}, {what}")
+                show(accesses)
+            count = counted(accesses, samples)
+            numbers = " | ".join(f"{number:,.0f}" for number in (*count, count.microseconds(10_000)))
+            rows.append(f"| {name}, {what} | {numbers} |")
+    text = _TEXT + "\n".join(rows) + "\n"
+    files = [name for name in arguments if name != "--lines"]
+    if files:
+        Path(files[0]).write_text(text, encoding="utf-8")
+    else:
+        print(text)
 
 
 if __name__ == "__main__":
