@@ -27,11 +27,11 @@ _FEW_BYTES = 16
 _TEXT = """# What the kernels of the GPU read and write
 
 Counted on the processor by `python -m cuda_host.tracing` (in `tests`), for each sample in float32; not times. A step of
-shared memory is one word from each bank, a request is one instruction of a warp to the device's memory or its caches, a
-sector has 32 bytes. "Least" is what as many bytes would take side by side. The last column is what 132 multiprocessors at
-1.7 GHz need to serve a step or a request each in every cycle: a kernel cannot be quicker, but it can be slower, and where
-it has much to write the bandwidth decides. The C++ compiler reads some records number by number where CUDA's reads four
-at once, so requests are rather too many.
+shared memory is one word from each bank, a request is one instruction of a warp to the device's memory or its caches,
+a sector has 32 bytes. "Least" is what as many bytes would take side by side. The last column is what 132
+multiprocessors at 1.7 GHz need to serve a step or a request each in every cycle: a kernel can hardly be quicker, but it
+can be slower, and where it has much to write the bandwidth decides. The C++ compiler reads some records number by
+number where CUDA's reads four at once, so requests are rather too many.
 
 """
 #: The names that the compiler may know the source by.
@@ -104,7 +104,7 @@ def show(accesses: list[Accesses]) -> None:
 
 
 class Count(NamedTuple):
-    """Of a call, for each sample: steps of shared memory, and the least; requests to the device's; sectors, and the least."""
+    """Of a call, for each sample: steps of shared memory, requests to the device's and its sectors, and the least."""
 
     shared: float
     least_shared: float
