@@ -14,7 +14,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from faults import CUDA_MUTANTS, MUTANTS, Mutant
+from cuda_host.cuda_faults import CUDA_MUTANTS
+from faults import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from faults import CUDA_MUTANTS, MUTANTS
+from cuda_host.cuda_faults import CUDA_MUTANTS
+from faults import MUTANTS
 from mutants import ROOT
 
 

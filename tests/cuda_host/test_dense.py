@@ -16,7 +16,10 @@ from tpnumba.backends import gpu
 from tpnumba.backends.gpu import dense
 from tpnumba.backends.gpu.chains import links
 from tpnumba.backends.gpu.dense import AFTER, BEFORE, PLAIN, ways
-from tpnumba.backends.gpu.program import DENSE, Group
+from tpnumba.backends.gpu.program import DENSE, INPUTS, OP_SIZE, Group
+
+#: Numbers of a table before the records of chunks: log2 of the samples, pitch, width, and the inputs' sizes.
+HEADER = 3 + INPUTS
 
 compiled = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({COMPILER}; set CXX for another)")
 
@@ -102,5 +105,5 @@ def test_what_is_dense():
 
 def kinds_of(program):
     """Where the kinds of the operations of the only chunk stand."""
-    begin, end = program.table[program.table[6] :][:2]  # of its only phase
-    return np.arange(begin, end, 20)
+    phases = program.table[HEADER]  # the first number of the chunk's record
+    return np.arange(*program.table[phases : phases + 2], OP_SIZE)

@@ -34,7 +34,7 @@ std::map<std::pair<uint64_t, bool>, Total> totals;  // by instruction, and wheth
 void note(const void* pointer, uint32_t size, uint64_t site) {
     const uint64_t address = reinterpret_cast<uint64_t>(pointer);
     if (thread < 0 || (address >= stack_begin && address < stack_end)) return;
-    accesses.push_back({site, times[thread][site]++, address, static_cast<uint32_t>(thread) / 32, size});
+    accesses.push_back({site, times[thread][site]++, address, static_cast<uint32_t>(thread / WARP), size});
 }
 
 // Distinct units of memory that a request touches.

@@ -6,9 +6,9 @@ and how many steps the memories need at least. See ``trace.cpp``.
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,7 +154,10 @@ def works() -> Iterator[tuple[str, Any, int]]:
 
 def main() -> None:
     """A table of counts as Markdown, to a file if one is named; with ``--lines``, the lines of each work before it."""
-    arguments = sys.argv[1:]
+    parser = argparse.ArgumentParser(prog="python -m cuda_host.tracing", description=main.__doc__)
+    parser.add_argument("file", nargs="?", type=Path)
+    parser.add_argument("--lines", action="store_true")
+    options = parser.parse_args()
     rows = ["| work | shared, steps | least | device, requests | sectors | least | us for 10,000 |", "|" + " --- |" * 7]
     rng = np.random.default_rng(0)
     for name, p, samples in works():
@@ -167,16 +170,15 @@ def main() -> None:
                     p(x1, x2, **named, backend="gpu")
                 else:
                     p.vjp(x1, x2, cotangent, **named, backend="gpu")
-            if "--lines" in arguments:
+            if options.lines:
                 print(f"\n{name}, {what}")
                 show(accesses)
             count = counted(accesses, samples)
             numbers = " | ".join(f"{number:,.0f}" for number in (*count, count.microseconds(10_000)))
             rows.append(f"| {name}, {what} | {numbers} |")
     text = _TEXT + "\n".join(rows) + "\n"
-    files = [name for name in arguments if name != "--lines"]
-    if files:
-        Path(files[0]).write_text(text, encoding="utf-8")
+    if options.file:
+        options.file.write_text(text, encoding="utf-8")
     else:
         print(text)
 

@@ -28,6 +28,15 @@ from tpnumba.plans.stages import (
 #: about the same; matrix products through shared memory reach about half. Not measured.
 BALANCE = 20
 
+#: The derivative of ``Tr(X Y Z^T)`` with respect to an operand is ``Z Y^T``, ``X^T Z`` or ``X Y``: which operands are
+#: multiplied, and whether as they stand or transposed.
+_FACTORS = {0: ((2, True), (1, False)), 1: ((0, False), (2, True)), 2: ((0, True), (1, True))}
+
+
+def matrix_factors(output: int, n: int) -> list[tuple[int, int, int]]:
+    """The factors of the product of ``n x n`` matrices that an output is: operands, their steps of rows and columns."""
+    return [(i, n, 1) if plain else (i, 1, n) for i, plain in _FACTORS[output]]
+
 
 @dataclass(frozen=True)
 class Sparse:

@@ -17,7 +17,7 @@ import numpy as np
 
 from tpnumba.backends.gpu.program import DENSE, Dense, Floats, Group, Ints
 
-#: Results and columns that a thread makes, in the order of program.cu; those of twice as many would take more registers
+#: Results and columns that a thread makes, in the order of dense.cuh; those of twice as many would take more registers
 #: than there are in float64.
 SHAPES = ((4, 2), (8, 1), (8, 2), (8, 4), (16, 2))
 DOUBLE_SHAPES = SHAPES[:3]

@@ -15,7 +15,7 @@ import numpy as np
 
 from tpnumba.backends.gpu.program import FROM_TILE, Ints, Matrix
 
-#: As in program.cu: numbers read at once; rows and columns that a thread makes, along rows of the first factor or not.
+#: As in matrices.cuh: numbers read at once; rows and columns of a thread, along rows of the first factor or not.
 _WIDE = 4
 _MOST_ROWS, _MOST_COLUMNS = {False: 4, True: 2}, {False: 4, True: 8}
 _ALONG, _TOGETHER, _IS_WIDE, _TURNED = 1, 2, 4, 8

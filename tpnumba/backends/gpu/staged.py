@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.gpu.chains import Link, Sparse, links
+from tpnumba.backends.gpu.chains import Link, Sparse, links, matrix_factors
 from tpnumba.backends.gpu.program import Floats, Group, Ints
 from tpnumba.backends.gpu.space import Space
 from tpnumba.plans.stages import LegendreStage, LinearMap, SparseStage
@@ -263,18 +263,10 @@ class _Builder:
 def _products(
     plan: Transform, terms: list[tuple[tuple[int, ...], float]], fields: dict[tuple[int, int], int]
 ) -> Iterable[Product]:
-    """The derivative of ``Tr(X Y Z^T)`` with respect to the output: ``X Y``, ``Z Y^T`` or ``X^T Z``."""
+    """The derivative of ``Tr(X Y Z^T)`` with respect to the output, a product for each term."""
     n = plan.domain.shape[0]
-    first, plain_first, second, plain_second = {
-        2: (0, True, 1, True),
-        0: (2, True, 1, False),
-        1: (0, False, 2, True),
-    }[plan.output]
     for number, (places, factor) in enumerate(terms):
-        left, right = (
-            (i, fields[i, places[i]], *((n, 1) if plain else (1, n)))
-            for i, plain in ((first, plain_first), (second, plain_second))
-        )
+        left, right = ((i, fields[i, places[i]], row, column) for i, row, column in matrix_factors(plan.output, n))
         yield Product(left, right, n, factor, add=number > 0)
 
 

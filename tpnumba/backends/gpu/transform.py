@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from tpnumba.backends.gpu.chains import Link, Sparse, links
+from tpnumba.backends.gpu.chains import Link, Sparse, links, matrix_factors
 from tpnumba.backends.gpu.program import (
     MOST_SAMPLES,
     Chunk,
@@ -209,16 +209,10 @@ class _Builder:
         self.operations.append(Rows([Result(0, to, 1, points, tuple(parts))], combinations))
 
     def _matrix_products(self, plan: Transform, meeting: list[tuple[dict[int, int], float]], to: int) -> None:
-        """The derivative of ``Tr(X Y Z^T)`` with respect to the output: ``X Y``, ``Z Y^T`` or ``X^T Z``."""
+        """The derivative of ``Tr(X Y Z^T)`` with respect to the output, summed over the terms."""
         n = plan.domain.shape[0]
         for number, (at, factor) in enumerate(meeting):
-            match plan.output:
-                case 2:
-                    a, b = (at[0], n, 1), (at[1], n, 1)
-                case 0:
-                    a, b = (at[2], n, 1), (at[1], 1, n)
-                case _:
-                    a, b = (at[0], 1, n), (at[2], n, 1)
+            a, b = ((at[i], row, column) for i, row, column in matrix_factors(plan.output, n))
             self.operations.append(Matrix((n, n, n), a, b, (to, n, 1), scale=factor, add=number > 0))
 
 
