@@ -29,11 +29,11 @@ from benchmarks.product_works import ProductWork
 from benchmarks.works import Task
 from tpnumba.backends import gpu
 from tpnumba.backends.gpu import device
-from tpnumba.backends.namespaces import common_setting
+from tpnumba.backends.namespaces import common_context
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.studies.machine import describe_machine
 from tpnumba.studies.outputs import write_whole
-from tpnumba.studies.registry import CONTENDERS, SETTINGS, Case
+from tpnumba.studies.registry import CONFIGURATIONS, CONTENDERS, Case
 
 _RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[1]
@@ -114,7 +114,7 @@ def works() -> Iterator[GpuWork]:
     # In one kernel, and in steps.
     for L in (12, 24):
         yield GpuWork(f"gaunt L={L}", lambda L=L: tp.GauntTensorProduct(L, L, method="grid"), 1_000)
-    (mimo,) = (setting for setting in SETTINGS if setting.name == "MIMO")
+    (mimo,) = (setting for setting in CONFIGURATIONS if setting.name == "MIMO")
     for L in (2, 4, 6):
         for contender in CONTENDERS:
             name = f"{contender.product}, {contender.method} L={L}"
@@ -192,7 +192,7 @@ def describe(work: GpuWork, p: Any) -> dict[str, Any]:
     """What tables say of a work."""
     plans = [p.plan] if work.task is Task.FORWARD else [p.plan.adjoint(slot) for slot in p._slots]
     costs = [plan.cost(work.batch, work.dtype) for plan in plans]
-    setting = common_setting({"x": np.empty(0, work.dtype)})
+    setting = common_context({"x": np.empty(0, work.dtype)})
     return {
         "name": work.name,
         "task": str(work.task),

@@ -26,7 +26,7 @@ from benchmarks.worker import ROUNDINGS, settle
 from benchmarks.works import Array
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.products.base import Operator
-from tpnumba.studies.registry import SETTINGS
+from tpnumba.studies.registry import CONFIGURATIONS
 from tpnumba.studies.timing import interleaved
 
 #: Operations of one call, at most; so the batch gets smaller as L grows.
@@ -94,7 +94,7 @@ class MethodSettings:
 def _all(extent: Extent) -> Iterator[MethodCase]:
     yield MethodCase("growth", "gaunt", "MIMO", ("grid",), extent.growth, "float32")
     methods = {kind: registered(name).methods for kind, name in ON_SPHERE.items()}
-    for setting in reversed(SETTINGS):  # MIMO first: that is what grows
+    for setting in reversed(CONFIGURATIONS):  # MIMO first: that is what grows
         for kind, listed in methods.items():
             for L in range(1, extent.methods + 1):
                 for dtype in ("float32", "float64"):

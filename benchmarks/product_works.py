@@ -27,7 +27,7 @@ from benchmarks.peers import Run
 from benchmarks.works import Array, Task, Work
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.products.base import Operator
-from tpnumba.studies.registry import PRODUCTS, SETTINGS, Case, Product
+from tpnumba.studies.registry import CONFIGURATIONS, PRODUCTS, Case, Product
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def registered(name: str) -> Product:
 
 def build(product: str, setting: str, method: str, lmax: int) -> Operator:
     """A product of the registry, by its name, in the setting of that name."""
-    (place,) = (entry for entry in SETTINGS if entry.name == setting)
+    (place,) = (entry for entry in CONFIGURATIONS if entry.name == setting)
     return Case(place, registered(product).contender(method), lmax).build()
 
 

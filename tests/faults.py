@@ -180,8 +180,8 @@ MUTANTS = (
     Mutant(
         "features rotated by the inverse",
         "sphere/rotations.py",
-        "turned = xp.matmul(rows, xp.matrix_transpose(_matrix(setting, turns, ir.l)))",
-        "turned = xp.matmul(rows, _matrix(setting, turns, ir.l))",
+        "turned = xp.matmul(rows, xp.matrix_transpose(_matrix(context, turns, ir.l)))",
+        "turned = xp.matmul(rows, _matrix(context, turns, ir.l))",
         "sphere/test_rotations.py",
     ),
     Mutant(

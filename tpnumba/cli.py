@@ -158,7 +158,7 @@ def _compare(options: argparse.Namespace) -> None:
     print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}\n")
     print_tables(rows)
     print(
-        "couples: triples (l1, l2, l3) of the setting that the product joins; expressivity: dimensions of the bilinear "
+        "couples: triples (l1, l2, l3) of the context that the product joins; expressivity: dimensions of the bilinear "
         "maps it reaches;\nflops, bytes: of the plan, a sample; spread: half the distance between the quartiles; "
         "deviation: from the direct method in float64,\nrelative to the greatest component."
     )

@@ -19,7 +19,7 @@ def test_a_path_that_is_there_twice_counts_twice(p):
     for output in range(len(plan.operands)):
         once, twice = (one.adjoint(output) for one in (p.plan, plan))
         arrays = {i: rng.standard_normal((4, once.sizes[i])) for i in once.inputs}
-        setting = namespaces.common_setting({str(i): array for i, array in arrays.items()})
+        context = namespaces.common_context({str(i): array for i, array in arrays.items()})
         for backend in ("generic", "cpu"):
-            found, expected = (backends.run(one, arrays, (4,), (4,), setting, backend=backend) for one in (twice, once))
+            found, expected = (backends.run(one, arrays, (4,), (4,), context, backend=backend) for one in (twice, once))
             np.testing.assert_allclose(found, 2 * expected, rtol=1e-13)

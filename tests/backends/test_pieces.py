@@ -57,7 +57,7 @@ def test_pieces_of_any_size_give_the_same(xp, p, leading, most, seed):
     named = {"weights": arguments[2]} if len(arguments) == 3 else {}
     gradients = p.vjp(*arguments[:2], cotangent, **named)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "_samples_a_piece", lambda plan, setting: most)
+        patch.setattr(pieces, "_samples_a_piece", lambda plan, context: most)
         cut = p(*arguments)
         cut_gradients = p.vjp(*arguments[:2], cotangent, **named)
     for one, other in zip((whole, *gradients), (cut, *cut_gradients), strict=True):

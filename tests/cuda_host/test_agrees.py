@@ -141,8 +141,8 @@ def test_synthesis_and_its_transpose(analysis, normalization, dtype):
     for i in (0, 1):
         own = plan.adjoint(i)
         x = np.random.default_rng(0).standard_normal((9, own.sizes[1 - i])).astype(dtype)
-        setting = grids.common_setting({"x": x})
-        arguments = own, {1 - i: x}, (9,), (9,), setting
+        context = grids.common_context({"x": x})
+        arguments = own, {1 - i: x}, (9,), (9,), context
         with numpy_on_gpu(order=3):
             found = gpu.run(*arguments, None, None)
         agree(found, grids.run(*arguments, backend="generic"), dtype)

@@ -99,10 +99,10 @@ def test_gradients_of_weights_that_two_paths_share():
     plan = replace(p.plan, paths=(first, second)).adjoint(2)
     rng = np.random.default_rng(0)
     rows = {i: rng.standard_normal((9, plan.sizes[i])) for i in plan.inputs}
-    setting = grids.common_setting({"x": rows[0]})
+    context = grids.common_context({"x": rows[0]})
     with numpy_on_gpu(order=1):
-        found = gpu.run(plan, rows, (9,), (9,), setting, None, None)
-    agree(found, backends.run(plan, rows, (9,), (9,), setting, backend="generic"), "float64")
+        found = gpu.run(plan, rows, (9,), (9,), context, None, None)
+    agree(found, backends.run(plan, rows, (9,), (9,), context, backend="generic"), "float64")
 
 
 def test_rows_of_any_alignment_and_any_split():

@@ -118,7 +118,7 @@ def check_synthesis(plan, count, dtype, **where):
     for i in (0, 1):
         own = plan.adjoint(i)
         x = np.random.default_rng(0).standard_normal((count, own.sizes[1 - i])).astype(dtype)
-        arguments = own, {1 - i: x}, (count,), (count,), grids.common_setting({"x": x})
+        arguments = own, {1 - i: x}, (count,), (count,), grids.common_context({"x": x})
         with numpy_on_gpu(**where):
             assert isinstance(gpu.program_of(own, dtype), Staged)
             found = gpu.run(*arguments, None, None)

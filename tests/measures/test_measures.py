@@ -83,7 +83,7 @@ class Mislabelled(Operator):
         irreps = tp.Irreps([degrees[0]]), tp.Irreps([degrees[1]]), tp.Irreps(irreps_out)
         operands = tuple(Operand.of_irreps(name, block) for name, block in zip(("a", "b", "c"), irreps, strict=True))
         form = Contraction(operands, 2, (Path((0, 0, 0), ",,", Coupling("clebsch_gordan", coupling), legs, 1.0),))
-        self._settle({}, form, Methods.of("direct", form, {}), irreps, (0, 1))
+        self._initialize({}, form, Methods.of("direct", form, {}), irreps, (0, 1))
 
 
 def test_equivariance_error_notices_a_wrong_parity_only_under_inversion():
@@ -182,7 +182,7 @@ class TwoSlots(Operator):
             return 0.0 if len(halves) > 1 else (gaunt_coupling, bracket_coupling)[halves.pop()](*degrees)
 
         form = make_form(irreps, coupling)
-        self._settle({}, form, Methods.of("direct", form, {}), irreps, (0, 1))
+        self._initialize({}, form, Methods.of("direct", form, {}), irreps, (0, 1))
 
 
 @pytest.mark.parametrize("L", [1, 2, 3])

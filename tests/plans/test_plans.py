@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import SPHERE, products, sphere_products, tolerance
 
 import tpnumba as tp
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.namespaces import Context
 from tpnumba.plans.base import Operand, Segment
 from tpnumba.plans.contraction import Contraction, Coupling, Path, channel_extents
 from tpnumba.plans.ordering import BATCH, cheapest_order
@@ -104,13 +104,13 @@ def test_transposes_of_linear_maps_are_transposes(p, i):
         plan = type(p)(**{**dict(p.__reduce__()[1][1]), "method": method}).plan
         if plan == p.form:
             continue
-        setting = Setting(np, None, np.float64)
+        context = Context(np, None, np.float64)
         rng = np.random.default_rng(0)
         x = rng.standard_normal((3, plan.operands[i].size))
         for linear_map in plan.maps[i]:
-            carried = apply(linear_map, setting, x)
+            carried = apply(linear_map, context, x)
             field = rng.standard_normal(carried.shape)
-            left, right = np.sum(carried * field), np.sum(x * transpose(linear_map, setting, field))
+            left, right = np.sum(carried * field), np.sum(x * transpose(linear_map, context, field))
             size = np.linalg.norm(carried) * np.linalg.norm(field)
             assert abs(left - right) <= size * tolerance("float64", 5, carried[0].size)
 

@@ -287,10 +287,10 @@ def test_the_plan_is_a_value():
 def test_the_adjoint_of_the_plan_is_its_transpose(analysis):
     grid = tp.Grid(3, 8)
     plan = Synthesis.between(2, grid, "component", analysis=analysis)
-    setting = pieces.Setting(np, None, np.float64)
+    context = pieces.Context(np, None, np.float64)
     identities = {0: np.eye(9), 1: np.eye(24)}
     forward, backward = (
-        pieces.run(plan.adjoint(1 - i), {i: eye}, eye.shape[:1], eye.shape[:1], setting, None)
+        pieces.run(plan.adjoint(1 - i), {i: eye}, eye.shape[:1], eye.shape[:1], context, None)
         for i, eye in identities.items()
     )
     np.testing.assert_allclose(forward, backward.T, rtol=0, atol=tolerance("float64", 2))

@@ -13,7 +13,7 @@ import pytest
 from strategies import tolerance
 
 from tpnumba.cli import main
-from tpnumba.studies.registry import CONTENDERS, SETTINGS
+from tpnumba.studies.registry import CONFIGURATIONS, CONTENDERS
 
 QUICK = ["compare", "--lmax", "2", "--batch", "30"]
 ROW_KEYS = [
@@ -59,7 +59,7 @@ def test_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     document = json.loads(path.read_text())
     assert document["machine"]["cores"] >= 1
     rows = document["rows"]
-    assert len(rows) == len(SETTINGS) * 2 * len(CONTENDERS)
+    assert len(rows) == len(CONFIGURATIONS) * 2 * len(CONTENDERS)
     for row in rows:
         assert list(row)[: len(ROW_KEYS)] == ROW_KEYS
         timed = row["interactable"] > 0

@@ -7,7 +7,7 @@ import pytest
 from strategies import random_arguments, tolerance
 
 import tpnumba as tp
-from tpnumba.studies.registry import CONTENDERS, SETTINGS, cases
+from tpnumba.studies.registry import CONFIGURATIONS, CONTENDERS, cases
 
 LISTED = cases(3)
 
@@ -17,7 +17,7 @@ def name_of(case) -> str:
 
 
 def test_every_setting_product_and_degree_appears() -> None:
-    assert len(LISTED) == len(SETTINGS) * 3 * len(CONTENDERS)
+    assert len(LISTED) == len(CONFIGURATIONS) * 3 * len(CONTENDERS)
     assert {case.lmax for case in LISTED} == {1, 2, 3}
     assert {case.lmax for case in cases(0)} == {0}
 

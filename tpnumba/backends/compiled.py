@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tpnumba.backends.namespaces import Setting, is_jax
+from tpnumba.backends.namespaces import Context, is_jax
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -32,7 +32,7 @@ _library: list[Any] = []
 _SCHEMA = "(int operator, str method, Tensor[] arrays, str[] names, str backend) -> Tensor[]"
 
 
-def enter(operator: object) -> int:
+def register_operator(operator: object) -> int:
     """Give an operator a number, by which a compiled graph knows it, as graphs hold nothing but tensors and numbers."""
     number = next(_numbers)
     _operators[number] = operator
@@ -62,7 +62,7 @@ def _call(operator: int, method: str, arrays: list[Any], names: list[str], backe
     return list(result) if isinstance(result, tuple) else [result]
 
 
-def one_step(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+def single_graph_node(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Make a method of an operator, which has a number in ``_number``, one step for ``torch.compile``."""
     name = method.__name__
 
@@ -92,9 +92,9 @@ def _jitted(function: Callable[..., Any], fixed: int) -> Callable[..., Any]:
     return jitted
 
 
-def run_as_one(function: Callable[..., R], setting: Setting, fixed: tuple[Any, ...], *arrays: Any) -> R:
-    """``function(setting, *fixed, *arrays)``; for jax as one compiled function. What is fixed must be hashable."""
-    if is_jax(setting.xp):
+def run_as_one(function: Callable[..., R], context: Context, fixed: tuple[Any, ...], *arrays: Any) -> R:
+    """``function(context, *fixed, *arrays)``; for jax as one compiled function. What is fixed must be hashable."""
+    if is_jax(context.xp):
         # The device is that of the arrays, also for the tables that go into the compiled function.
-        function, setting = _jitted(function, 1 + len(fixed)), setting._replace(device=None)
-    return function(setting, *fixed, *arrays)
+        function, context = _jitted(function, 1 + len(fixed)), context._replace(device=None)
+    return function(context, *fixed, *arrays)

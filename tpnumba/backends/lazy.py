@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tpnumba.backends.namespaces import common_setting
+from tpnumba.backends.namespaces import common_context
+from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
@@ -29,7 +30,7 @@ def run(
     batch: Shape,
 ) -> Array:
     """Evaluate ``plan``; ``function`` is the dispatch that runs it on one block."""
-    shared = plan.operands[plan.output].access == "shared"
+    shared = plan.operands[plan.output].access == Access.SHARED
     padded = (1,) * (len(full) - len(batch)) + batch
     summed = tuple(axis for axis, n in enumerate(full) if shared or padded[axis] != n)
     core = (plan.operands[plan.output].size,)
@@ -42,13 +43,13 @@ def _run_block(
     function: Callable[..., Array], plan: Plan, slots: Shape, axes: int, summed: Shape, *blocks: Array
 ) -> Array:
     """One block of the result, of length 1 along the axes that are summed."""
-    setting = common_setting({plan.operands[i].name: array for i, array in zip(slots, blocks, strict=True)})
+    context = common_context({plan.operands[i].name: array for i, array in zip(slots, blocks, strict=True)})
     leading = np.broadcast_shapes(*(array.shape[:-1] for array in blocks))
     full = (1,) * (axes - len(leading)) + leading
     kept = tuple(1 if axis in summed else n for axis, n in enumerate(full))
-    shared = plan.operands[plan.output].access == "shared"
-    result = function(plan, dict(zip(slots, blocks, strict=True)), full, () if shared else kept, setting)
-    return setting.xp.reshape(result, (*kept, result.shape[-1]))
+    shared = plan.operands[plan.output].access == Access.SHARED
+    result = function(plan, dict(zip(slots, blocks, strict=True)), full, () if shared else kept, context)
+    return context.xp.reshape(result, (*kept, result.shape[-1]))
 
 
 def run_harmonics(function: Callable[..., Any], plan: Harmonics, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -65,7 +66,7 @@ def run_harmonics(function: Callable[..., Any], plan: Harmonics, arrays: tuple[A
 
 
 def _harmonics_block(function: Callable[..., Any], plan: Harmonics, number: int, *blocks: Array) -> Array:
-    return function(plan, blocks, common_setting({f"array {i}": block for i, block in enumerate(blocks)}))[number]
+    return function(plan, blocks, common_context({f"array {i}": block for i, block in enumerate(blocks)}))[number]
 
 
 def map_samples(

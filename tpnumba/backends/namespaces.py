@@ -18,7 +18,7 @@ FLOATS = ("float32", "float64")
 COMPLEXES = ("complex64", "complex128")
 
 
-class Setting(NamedTuple):
+class Context(NamedTuple):
     """What the arrays of one call have in common."""
 
     xp: Any
@@ -55,7 +55,7 @@ def _dtype_name(xp: Any, array: Array) -> str:
     return str(array.dtype).removeprefix("torch.")
 
 
-def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS, core: int = 1) -> Setting:
+def common_context(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS, core: int = 1) -> Context:
     """The namespace, device and result dtype of named arguments; the real dtype of that precision, if they are complex.
 
     Args:
@@ -67,7 +67,7 @@ def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS, 
         TypeError: an argument is no array, the namespaces or devices differ, or a dtype is not one of ``dtypes``.
         ValueError: a dask array whose samples are cut into chunks, or whose shape is not known.
     """
-    if dtypes is FLOATS and (quick := _numpy_setting(arrays)) is not None:
+    if dtypes is FLOATS and (quick := _numpy_context(arrays)) is not None:
         return quick
     first: tuple[str, Any, Any] | None = None
     wide = False
@@ -96,11 +96,11 @@ def common_setting(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS, 
     _, xp, device = first
     if is_lazy(xp):
         _require_whole_samples(arrays, core)
-    return Setting(xp, device, xp.float64 if wide else xp.float32)
+    return Context(xp, device, xp.float64 if wide else xp.float32)
 
 
-def _numpy_setting(arrays: Mapping[str, Any]) -> Setting | None:
-    """What :func:`common_setting` finds for plain NumPy arrays, without asking about every other kind."""
+def _numpy_context(arrays: Mapping[str, Any]) -> Context | None:
+    """What :func:`common_context` finds for plain NumPy arrays, without asking about every other kind."""
     found = None
     for array in arrays.values():
         if type(array) is not np.ndarray or (one := _NUMPY.get(array.dtype)) is None:
@@ -110,12 +110,12 @@ def _numpy_setting(arrays: Mapping[str, Any]) -> Setting | None:
     return found
 
 
-def _numpy_settings() -> dict[Any, Setting]:
+def _numpy_contexts() -> dict[Any, Context]:
     xp = array_api_compat.array_namespace(np.empty(0))
-    return {np.dtype(kind): Setting(xp, "cpu", kind) for kind in (np.float32, np.float64)}
+    return {np.dtype(kind): Context(xp, "cpu", kind) for kind in (np.float32, np.float64)}
 
 
-_NUMPY = _numpy_settings()
+_NUMPY = _numpy_contexts()
 _NUMPY_WIDE = _NUMPY[np.dtype(np.float64)]
 
 
@@ -203,38 +203,38 @@ def has_float64(xp: Any) -> bool:
     return not is_jax(xp) or bool(sys.modules["jax"].config.jax_enable_x64)
 
 
-def constant(setting: Setting, table: Any, dtype: Any = None) -> Array:
+def constant(context: Context, table: Any, dtype: Any = None) -> Array:
     """A NumPy table as an array of the call's namespace and device.
 
-    ``dtype`` is that of the setting, unless given; tables of integers keep theirs. Tables are cached and read-only, so
+    ``dtype`` is that of the context, unless given; tables of integers keep theirs. Tables are cached and read-only, so
     torch, which cannot make a tensor read-only, gets a copy.
     """
-    xp, device, real = setting
+    xp, device, real = context
     if dtype is None and table.dtype.kind == "f":
         dtype = real
     copy = True if array_api_compat.is_torch_namespace(xp) else None
     return xp.asarray(table, dtype=dtype, device=device, copy=copy)
 
 
-def require_result(shape: tuple[int, ...], setting: Setting) -> None:
+def require_result(shape: tuple[int, ...], context: Context) -> None:
     """Raise ``MemoryError`` if a result does not fit; one of dask is made block by block, so its size is no limit."""
-    n_bytes = setting.itemsize * math.prod(shape)
-    if n_bytes > SMALL and not is_lazy(setting.xp):
+    n_bytes = context.itemsize * math.prod(shape)
+    if n_bytes > SMALL and not is_lazy(context.xp):
         require_memory(n_bytes, f"a result of shape {shape}")
 
 
-def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapping[str, Any]) -> None:
+def check_out(out: Any, shape: tuple[int, ...], context: Context, operands: Mapping[str, Any]) -> None:
     """Check that ``out`` can take a result.
 
     Raises:
         TypeError: another namespace, device or dtype, or a namespace whose arrays cannot be written into.
         ValueError: another shape, read-only, or memory shared with an operand or between its own numbers.
     """
-    numpy = is_numpy(setting.xp)
+    numpy = is_numpy(context.xp)
     if not numpy or type(out) is not np.ndarray:
-        _check_kind(out, setting, operands)
-    if out.dtype != setting.dtype:
-        raise TypeError(f"out must have dtype {setting.dtype_name}, got {dtype_name(out)}")
+        _check_kind(out, context, operands)
+    if out.dtype != context.dtype:
+        raise TypeError(f"out must have dtype {context.dtype_name}, got {dtype_name(out)}")
     if tuple(out.shape) != shape:
         raise ValueError(f"out must have shape {shape}, got {tuple(out.shape)}")
     if numpy and not out.flags.writeable:
@@ -246,9 +246,9 @@ def check_out(out: Any, shape: tuple[int, ...], setting: Setting, operands: Mapp
             raise ValueError(f"out must not overlap {name}: it is written while {name} is read")
 
 
-def _check_kind(out: Any, setting: Setting, operands: Mapping[str, Any]) -> None:
+def _check_kind(out: Any, context: Context, operands: Mapping[str, Any]) -> None:
     """What :func:`check_out` asks of arrays that are not plain ones of NumPy."""
-    xp = setting.xp
+    xp = context.xp
     if not is_array(out) or array_api_compat.array_namespace(out) is not xp:
         raise TypeError(f"out must be an array of {short_name(xp)} as the inputs are, got {type(out).__qualname__}")
     if getattr(out, "requires_grad", False) or any(getattr(x, "requires_grad", False) for x in operands.values()):
@@ -256,8 +256,8 @@ def _check_kind(out: Any, setting: Setting, operands: Mapping[str, Any]) -> None
     if not is_eager(xp, (out, *operands.values())):
         where = " in a trace" if array_api_compat.is_torch_namespace(xp) else ""
         raise TypeError(f"out cannot be used with {short_name(xp)}{where}: its arrays cannot be written into")
-    if array_api_compat.device(out) != setting.device:
-        raise TypeError(f"out is on device {array_api_compat.device(out)!s}, but the inputs are on {setting.device!s}")
+    if array_api_compat.device(out) != context.device:
+        raise TypeError(f"out is on device {array_api_compat.device(out)!s}, but the inputs are on {context.device!s}")
 
 
 def _overlaps_itself(out: Any) -> bool:

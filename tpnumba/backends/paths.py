@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from tpnumba.plans.access import Access
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 
 
@@ -40,7 +41,7 @@ def compact_weights(plan: Contraction) -> int | None:
         return None
     (weight,) = found
     assert weight is not None
-    return weight if plan.operands[weight].access == "shared" and weight != plan.output else None
+    return weight if plan.operands[weight].access == Access.SHARED and weight != plan.output else None
 
 
 def scratch_size(path: Path, plan: Contraction) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, cast
 
 from tpnumba.irreps import Irreps
 from tpnumba.limits import readable_size
+from tpnumba.plans.access import Access
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -22,7 +23,7 @@ LAYOUTS = ("mul_ir", "ir_mul")
 PIECE_BYTES = 2**22
 
 
-def kept(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+def cached_on_instance(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Keep what a function finds about a frozen object, for each choice of the other arguments, on that very object.
 
     A cache shared by all objects has to compare two that are equal, at every call: 0.1 ms for the plan of a product of
@@ -33,9 +34,9 @@ def kept(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P]
     @wraps(function)
     def find(owner: S, /, *key: P.args, **named: P.kwargs) -> R:
         assert not named  # one key for one choice
-        known = owner.__dict__.get("_kept")
+        known = owner.__dict__.get("_cached")
         if known is None:
-            known = owner.__dict__.setdefault("_kept", {})
+            known = owner.__dict__.setdefault("_cached", {})
         try:
             return cast(R, known[name, key])
         except KeyError:
@@ -86,7 +87,7 @@ class Operand:
 
     name: str
     segments: tuple[Segment, ...]
-    access: str = "batch"
+    access: Access = Access.BATCH
     layout: str = "mul_ir"
 
     @property
@@ -142,7 +143,7 @@ class Plan:
         plan: Self = _with_output(self, i)
         return plan
 
-    def with_access(self, access: tuple[str, ...]) -> Self:
+    def with_access(self, access: tuple[Access, ...]) -> Self:
         """The same form with each operand ``batch`` or ``shared`` as said."""
         plan: Self = _with_access(self, access)
         return plan
@@ -166,7 +167,7 @@ class Plan:
         """Operations, least memory traffic and extra memory of one evaluation of ``batch`` samples."""
         itemsize = ITEMSIZE[dtype]
         a_sample, once = self.flops
-        numbers = sum(operand.size * (batch if operand.access == "batch" else 1) for operand in self.operands)
+        numbers = sum(operand.size * (batch if operand.access == Access.BATCH else 1) for operand in self.operands)
         workspace = itemsize * self.workspace
         return Cost(
             flops=a_sample * batch + once,
@@ -175,14 +176,14 @@ class Plan:
         )
 
 
-@kept
+@cached_on_instance
 @lru_cache(maxsize=4096)
 def _with_output(plan: Any, i: int) -> Any:
     return plan if i == plan.output else replace(plan, output=i)
 
 
-@kept
+@cached_on_instance
 @lru_cache(maxsize=4096)
-def _with_access(plan: Any, access: tuple[str, ...]) -> Any:
+def _with_access(plan: Any, access: tuple[Access, ...]) -> Any:
     operands = tuple(replace(operand, access=kind) for operand, kind in zip(plan.operands, access, strict=True))
     return plan if operands == plan.operands else replace(plan, operands=operands)

@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from tpnumba.plans.access import Access
 from tpnumba.plans.base import Operand, Plan, Segment
 from tpnumba.plans.ordering import BATCH, Order, cheapest_order
 from tpnumba.tables.clebsch_gordan import SparseTable, clebsch_gordan_sparse
@@ -210,7 +211,7 @@ class Contraction(Plan):
 
     def _axes_of(self, operand: int, channels: tuple[str, ...], axis: str | None) -> list[str]:
         """The letters of an operand's segment in memory order, the batch first."""
-        batch = [BATCH] if self.operands[operand].access == "batch" else []
+        batch = [BATCH] if self.operands[operand].access == Access.BATCH else []
         components = [] if axis is None else [axis]
         if self.operands[operand].layout == "mul_ir":
             return [*batch, *channels, *components]

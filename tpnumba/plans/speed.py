@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from tpnumba.plans.base import Plan, kept
+from tpnumba.plans.base import Plan, cached_on_instance
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.stages import FourierStage, LegendreStage, SparseStage, ThetaStage
 from tpnumba.plans.transform import Matrices, Transform
@@ -55,7 +55,7 @@ def _terms(l1: int, l2: int, l3: int) -> int:
     return sum(max(0, min(l1, m + l2) - max(-l1, m - l2) + 1) for m in range(-l3, l3 + 1))
 
 
-@kept
+@cached_on_instance
 @lru_cache(maxsize=4096)
 def seconds(plan: Plan, backend: str, dtype: str) -> float:
     """About how long a sample takes; for a backend that was not measured, in operations.

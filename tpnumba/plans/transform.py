@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 from tpnumba.plans.stages import LinearMap
 from tpnumba.tables.quadrature import Grid, Torus
@@ -66,7 +67,7 @@ class Transform(Plan):
         once = 0
         for operand, maps in zip(self.operands, self.maps, strict=True):
             work = sum(linear_map.flops for linear_map in maps)
-            if operand.access == "batch":
+            if operand.access == Access.BATCH:
                 a_sample += work
             else:
                 once += work

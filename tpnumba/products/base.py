@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tpnumba.backends import likely_backend, run, settle_backend, settle_threads
-from tpnumba.backends.compiled import enter, one_step
-from tpnumba.backends.namespaces import Setting, check_out, common_setting, require_result
+from tpnumba.backends import check_backend, likely_backend, resolve_threads, run
+from tpnumba.backends.compiled import register_operator, single_graph_node
+from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
 from tpnumba.irreps import Irrep, Irreps, check_degree
+from tpnumba.plans.access import Access
 from tpnumba.plans.base import ITEMSIZE, Cost, Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.products.entries import Coefficients, entries
@@ -61,7 +62,7 @@ class Operator:
     _irreps: tuple[Irreps, ...]
     _slots: tuple[int, ...]
 
-    def _settle(
+    def _initialize(
         self,
         arguments: Mapping[str, Any],
         form: Contraction,
@@ -87,7 +88,7 @@ class Operator:
             "irreps_in2": irreps[slots[1]],
             "irreps_out": irreps[form.output],
             "weight_numel": irreps[slots[2]].dim if len(slots) > 2 else 0,
-            "_number": enter(self),
+            "_number": register_operator(self),
         }
         self.__dict__.update(fields)
 
@@ -181,7 +182,7 @@ class Operator:
             raise ValueError(f"i must be below {len(self._slots)}, the number of arguments, got {index}")
         return Adjoint.of(self, index)
 
-    @one_step
+    @single_graph_node
     def __call__(
         self,
         x1: Array,
@@ -212,19 +213,19 @@ class Operator:
             RuntimeError: a backend that is not there.
         """
         named = self._named(x1, x2, weights)
-        setting = common_setting(named)
-        settle_backend(backend)
-        threads = settle_threads(num_threads)
+        context = common_context(named)
+        check_backend(backend)
+        threads = resolve_threads(num_threads)
         full = self._samples(named)
         shape = (*full, self.form.sizes[self.form.output])
         if out is not None:
-            check_out(out, shape, setting, named)
+            check_out(out, shape, context, named)
         else:
-            require_result(shape, setting)
+            require_result(shape, context)
         arrays = dict(zip(self._slots, named.values(), strict=True))
-        return self._run(self.methods, arrays, full, full, setting, (backend, threads), out)
+        return self._run(self.methods, arrays, full, full, context, (backend, threads), out)
 
-    @one_step
+    @single_graph_node
     def vjp(
         self,
         x1: Array,
@@ -247,12 +248,12 @@ class Operator:
             TypeError, ValueError, RuntimeError: as the call.
         """
         named = self._named(x1, x2, weights)
-        setting = common_setting({**named, "cotangent": cotangent})
-        settle_backend(backend)
-        threads = settle_threads(num_threads)
+        context = common_context({**named, "cotangent": cotangent})
+        check_backend(backend)
+        threads = resolve_threads(num_threads)
         full = self._samples(named)
         _require_shape("cotangent", cotangent, (*full, self.form.sizes[self.form.output]))
-        require_result((sum(prod(array.shape) for array in named.values()),), setting)
+        require_result((sum(prod(array.shape) for array in named.values()),), context)
         output = self.form.output
         arrays = {**dict(zip(self._slots, named.values(), strict=True)), output: cotangent}
         gradients = []
@@ -260,10 +261,10 @@ class Operator:
             others = arrays.copy()
             target = tuple(others.pop(slot).shape[:-1])
             methods = self.methods.adjoint(slot)
-            gradients.append(self._run(methods, others, full, target, setting, (backend, threads), None))
+            gradients.append(self._run(methods, others, full, target, context, (backend, threads), None))
         return tuple(gradients)
 
-    @one_step
+    @single_graph_node
     def jvp(
         self,
         x1: Array,
@@ -293,18 +294,18 @@ class Operator:
             if weights is None:
                 raise ValueError("tweights were given without weights")
             tangents["tweights"] = tweights
-        setting = common_setting({**named, **tangents})
-        settle_backend(backend)
-        threads = settle_threads(num_threads)
+        context = common_context({**named, **tangents})
+        check_backend(backend)
+        threads = resolve_threads(num_threads)
         full = self._samples(named)
         for (name, tangent), (_, array) in zip(tangents.items(), named.items(), strict=False):
             _require_shape(name, tangent, tuple(array.shape))
-        require_result((*full, self.form.sizes[self.form.output]), setting)
+        require_result((*full, self.form.sizes[self.form.output]), context)
         arrays = dict(zip(self._slots, named.values(), strict=True))
         total = None
         for slot, tangent in zip(self._slots, tangents.values(), strict=False):
             methods = self.methods.linear_in(slot)
-            part = self._run(methods, {**arrays, slot: tangent}, full, full, setting, (backend, threads), None)
+            part = self._run(methods, {**arrays, slot: tangent}, full, full, context, (backend, threads), None)
             total = part if total is None else total + part
         return total
 
@@ -341,16 +342,16 @@ class Operator:
         arrays: Mapping[int, Array],
         full: Shape,
         batch: Shape,
-        setting: Setting,
+        context: Context,
         how: tuple[str, int | None],
         out: Array | None,
     ) -> Array:
         """Evaluate a plan, with arrays of one row for all samples told apart from batches."""
         backend, threads = how
-        _, plan = methods.choose(likely_backend(backend, setting), setting.dtype_name)
+        _, plan = methods.choose(likely_backend(backend, context), context.dtype_name)
         leading = [tuple(array.shape[:-1]) for array in arrays.values()]
         if batch == full and leading.count(full) == len(leading):
-            return run(plan, arrays, full, batch, setting, out=out, backend=backend, num_threads=threads)
+            return run(plan, arrays, full, batch, context, out=out, backend=backend, num_threads=threads)
         many = any(n != 1 for n in full)
 
         def is_row(shape: Shape) -> bool:
@@ -358,16 +359,16 @@ class Operator:
 
         rows = {i for i, shape in zip(arrays, leading, strict=True) if is_row(shape)}
         shared_out = is_row(batch) and (batch != full or not full)
-        access = ["shared" if i in rows else "batch" for i in range(len(plan.operands))]
-        access[plan.output] = "shared" if shared_out else "batch"
+        access = [Access.SHARED if i in rows else Access.BATCH for i in range(len(plan.operands))]
+        access[plan.output] = Access.SHARED if shared_out else Access.BATCH
         operands = {
-            i: setting.xp.reshape(array, (array.shape[-1],)) if i in rows and array.ndim > 1 else array
+            i: context.xp.reshape(array, (array.shape[-1],)) if i in rows and array.ndim > 1 else array
             for i, array in arrays.items()
         }
         target = () if shared_out else batch
         plan = plan.with_access(tuple(access))
-        result = run(plan, operands, full, target, setting, out=out, backend=backend, num_threads=threads)
-        return result if target == batch else setting.xp.reshape(result, (*batch, result.shape[-1]))
+        result = run(plan, operands, full, target, context, out=out, backend=backend, num_threads=threads)
+        return result if target == batch else context.xp.reshape(result, (*batch, result.shape[-1]))
 
 
 class Adjoint(Operator):
@@ -379,7 +380,7 @@ class Adjoint(Operator):
             form, methods = form.linear_in(operand), methods.linear_in(operand)
         (output,) = set(range(len(form.operands))) - set(slots)
         arguments = {"base": base, "slots": slots, "linear_in": linear_in}
-        self._settle(arguments, form.adjoint(output), methods.adjoint(output), base._irreps, slots)
+        self._initialize(arguments, form.adjoint(output), methods.adjoint(output), base._irreps, slots)
 
     @classmethod
     def of(cls, operator: Operator, i: int) -> Operator:

@@ -77,7 +77,7 @@ class BracketTensorProduct(Operator):
         form = make_form(irreps, lambda i, j, k: coupling(degrees1[i], degrees2[j], degrees_out[k]))
         methods = Methods.of(method, form, {"grid": lambda: _grid_plan(irreps, normalization)})
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": out, "method": method, "normalization": normalization}
-        self._settle(arguments, form, methods, irreps, (0, 1))
+        self._initialize(arguments, form, methods, irreps, (0, 1))
 
 
 def _gradient(degrees: tuple[int, ...], highest: int, grid: Grid, normalization: str) -> tuple[LinearMap, LinearMap]:
@@ -148,7 +148,7 @@ class GauntBracketTensorProduct(Operator):
         others = {"grid": lambda: _both_on_grid(irreps, natural, normalization)}
         methods = Methods.of(method, form, others)
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": natural, "method": method, "normalization": normalization}
-        self._settle(arguments, form, methods, irreps, (0, 1))
+        self._initialize(arguments, form, methods, irreps, (0, 1))
 
 
 def _both_on_grid(irreps: tuple[Irreps, Irreps, Irreps], natural: Irreps, normalization: str) -> Transform:

@@ -89,7 +89,7 @@ class TensorProduct(Operator):
             "layout": layout,
         }
         operands = (irreps[0], irreps[1], *([Irreps([(weight_numel, "0e")])] if weighted else []), irreps[2])
-        self._settle(arguments, form, Methods.of("direct", form, {}), operands, (0, 1, 2) if weighted else (0, 1))
+        self._initialize(arguments, form, Methods.of("direct", form, {}), operands, (0, 1, 2) if weighted else (0, 1))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The special products differ in how they choose instructions; what they chose is enough to restore them.

@@ -75,7 +75,7 @@ class GauntTensorProduct(Operator):
         }
         methods = Methods.of(method, form, others)
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": out, "method": method, "normalization": normalization}
-        self._settle(arguments, form, methods, irreps, (0, 1))
+        self._initialize(arguments, form, methods, irreps, (0, 1))
 
 
 def highest_degrees(irreps: tuple[Irreps, Irreps, Irreps], slack: int = 0) -> list[int]:

@@ -94,7 +94,7 @@ class MatrixTensorProduct(Operator):
         form = make_form(irreps, coupling)
         methods = Methods.of(method, form, {"matrix": lambda: _matrix_plan(irreps, a, split=split)})
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": kept, "degree": a, "split": split, "method": method}
-        self._settle(arguments, form, methods, irreps, (0, 1))
+        self._initialize(arguments, form, methods, irreps, (0, 1))
         self.__dict__.update(degree=a, split=split, lost=tuple(sorted(set(lost))))
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tpnumba.plans.base import ITEMSIZE, Plan, kept
+from tpnumba.plans.base import ITEMSIZE, Plan, cached_on_instance
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.speed import seconds
 
@@ -33,19 +33,19 @@ class Methods:
         direct = (("direct", form),) if method == "auto" else ()
         return cls((*direct, *((name, make()) for name, make in others.items() if method in (name, "auto"))))
 
-    @kept
+    @cached_on_instance
     def choose(self, backend: str, dtype: str) -> tuple[str, Plan]:
         """The quickest for a backend and a dtype, by name; never does the batch play a part."""
         if len(self.plans) == 1:
             return self.plans[0]
         return min(self.plans, key=lambda entry: seconds(entry[1], backend, dtype))
 
-    @kept
+    @cached_on_instance
     def adjoint(self, i: int) -> Methods:
         """The same with operand ``i`` as the output."""
         return Methods(tuple((name, plan.adjoint(i)) for name, plan in self.plans))
 
-    @kept
+    @cached_on_instance
     def linear_in(self, i: int) -> Methods:
         """The parts that are linear in operand ``i``."""
         return Methods(

@@ -106,7 +106,7 @@ class VectorSphericalTensorProduct(Operator):
             "j2": chosen[1],
             "j_out": chosen[2],
         }
-        self._settle(arguments, form, methods, irreps, (0, 1))
+        self._initialize(arguments, form, methods, irreps, (0, 1))
         self.__dict__["kind"] = kind
 
 

@@ -13,8 +13,8 @@ from tpnumba.backends.lazy import map_samples
 from tpnumba.backends.namespaces import (
     COMPLEXES,
     FLOATS,
-    Setting,
-    common_setting,
+    Context,
+    common_context,
     constant,
     dtype_name,
     has_values,
@@ -112,18 +112,18 @@ def convert(
         >>> bool(np.allclose(convert(y, 1, source="scipy", target="e3nn"), x))
         True
     """
-    old, new, setting, lmax = _check(x, lmax, source, target, kind, axes, real)
-    xp = setting.xp
-    complex_dtype = xp.complex128 if setting.dtype == xp.float64 else xp.complex64
+    old, new, context, lmax = _check(x, lmax, source, target, kind, axes, real)
+    xp = context.xp
+    complex_dtype = xp.complex128 if context.dtype == xp.float64 else xp.complex64
     is_complex = xp.isdtype(x.dtype, "complex floating")
     project = real and old.is_complex and not new.is_complex
-    result = setting._replace(dtype=complex_dtype if new.is_complex or (is_complex and not project) else setting.dtype)
+    result = context._replace(dtype=complex_dtype if new.is_complex or (is_complex and not project) else context.dtype)
     core = old.shape(lmax)
     shape = (*x.shape[: x.ndim - len(core)], *new.shape(lmax))
     if is_lazy(xp):
         block = partial(convert, lmax=lmax, source=source, target=target, kind=kind, axes=axes, real=real)
         return map_samples(block, [(x, len(core))], x.ndim - len(core), new.shape(lmax), dtype=result.dtype)
-    itemsize = setting.itemsize * (1 if result.dtype == setting.dtype else 2)
+    itemsize = context.itemsize * (1 if result.dtype == context.dtype else 2)
     require_memory(itemsize * prod(shape), f"a result of shape {shape}")
     turned = axes == "fixed" and old.polar_axis != new.polar_axis
     if turned and prod(shape):
@@ -131,31 +131,31 @@ def convert(
         require_memory(8 * 16 * (lmax + 1) ** 3 // 3, f"the matrices between the polar axes up to degree {lmax}")
     checked = project and has_values(xp, (x,))
     if checked:
-        _require_real(x, lmax, setting, source)
+        _require_real(x, lmax, context, source)
 
     def change(rows: Array) -> Array:
-        value = _unpack(rows, old, lmax, setting)
+        value = _unpack(rows, old, lmax, context)
         if old.is_complex and not new.is_complex:
-            mixed = _mix(value, real_from_complex(lmax), lmax, setting, kind)
+            mixed = _mix(value, real_from_complex(lmax), lmax, context, kind)
             if project:
                 mixed = xp.real(mixed)
                 if not checked:
-                    mixed = xp.where(_asymmetry(value, lmax, setting) > _slack(setting), xp.nan, mixed)
+                    mixed = xp.where(_asymmetry(value, lmax, context) > _slack(context), xp.nan, mixed)
             value = mixed
-        value = _scale(value, old, new, lmax, setting, kind)
+        value = _scale(value, old, new, lmax, context, kind)
         if turned:
-            value = _turn(value, lmax, setting, inverse=new.polar_axis == "y")
+            value = _turn(value, lmax, context, inverse=new.polar_axis == "y")
         if new.is_complex and not old.is_complex:
             value = xp.astype(value, complex_dtype, copy=False)
-            value = _mix(value, complex_from_real(lmax), lmax, setting, kind)
-        return _pack(value, new, lmax, setting)
+            value = _mix(value, complex_from_real(lmax), lmax, context, kind)
+        return _pack(value, new, lmax, context)
 
     return map_rows(change, x, core, new.shape(lmax), result)
 
 
 def _check(
     x: Array, lmax: int, source: str, target: str, kind: str, axes: str, real: bool
-) -> tuple[Convention, Convention, Setting, int]:
+) -> tuple[Convention, Convention, Context, int]:
     old = CONVENTIONS[check_choice("source", source, tuple(CONVENTIONS))]
     new = CONVENTIONS[check_choice("target", target, tuple(CONVENTIONS))]
     check_choice("kind", kind, KINDS)
@@ -163,8 +163,8 @@ def _check(
     if not isinstance(real, bool):
         raise TypeError(f"real must be True or False, got {real!r}")
     lmax = check_degree("lmax", lmax)
-    setting = common_setting({"x": x}, dtypes=(*FLOATS, *COMPLEXES), core=len(old.shape(lmax)))
-    is_complex = setting.xp.isdtype(x.dtype, "complex floating")
+    context = common_context({"x": x}, dtypes=(*FLOATS, *COMPLEXES), core=len(old.shape(lmax)))
+    is_complex = context.xp.isdtype(x.dtype, "complex floating")
     if old.is_complex and not is_complex:
         raise TypeError(f"x must have dtype complex64 or complex128 for source {source!r}, got {dtype_name(x)}")
     if is_complex and real and not old.is_complex:
@@ -176,75 +176,75 @@ def _check(
     if tuple(x.shape[-len(core) :]) != core:
         expected = ", ".join(str(n) for n in core)
         raise ValueError(f"x must have shape (..., {expected}) for lmax = {lmax} in {source!r}, got {tuple(x.shape)}")
-    return old, new, setting, lmax
+    return old, new, context, lmax
 
 
-def _slack(setting: Setting) -> float:
-    return _SLACK * float(setting.xp.finfo(setting.dtype).eps)
+def _slack(context: Context) -> float:
+    return _SLACK * float(context.xp.finfo(context.dtype).eps)
 
 
-def _asymmetry(rows: Array, lmax: int, setting: Setting) -> Array:
+def _asymmetry(rows: Array, lmax: int, context: Context) -> Array:
     """How far complex rows are from those of a real function, in units of their largest number, shape ``(n, 1)``."""
-    xp = setting.xp
+    xp = context.xp
     places, signs = mirror(lmax)
-    mate = xp.conj(xp.take(rows, constant(setting, places), axis=1)) * _table(signs, rows, setting)
+    mate = xp.conj(xp.take(rows, constant(context, places), axis=1)) * _table(signs, rows, context)
     largest = xp.max(xp.abs(rows), axis=1, keepdims=True)
     return xp.max(xp.abs(rows - mate), axis=1, keepdims=True) / xp.where(largest == 0, xp.ones_like(largest), largest)
 
 
-def _require_real(x: Array, lmax: int, setting: Setting, source: str) -> None:
-    xp = setting.xp
-    found = map_rows(lambda rows: _asymmetry(rows, lmax, setting), x, ((lmax + 1) ** 2,), (1,), setting)
+def _require_real(x: Array, lmax: int, context: Context, source: str) -> None:
+    xp = context.xp
+    found = map_rows(lambda rows: _asymmetry(rows, lmax, context), x, ((lmax + 1) ** 2,), (1,), context)
     if not prod(found.shape):
         return
     worst = float(xp.max(xp.where(xp.isnan(found), xp.zeros_like(found), found)))
-    if worst > _slack(setting):
+    if worst > _slack(context):
         raise ValueError(
             f"x must belong to a real function, x_l,-m = (-1)^m conj(x_lm) in {source!r}, but differs from that by"
             f" {worst:.1e} of its largest number; give real=False for complex functions"
         )
 
 
-def _table(values: Any, like: Array, setting: Setting) -> Array:
+def _table(values: Any, like: Array, context: Context) -> Array:
     """A NumPy table as an array of the dtype of ``like``."""
-    return constant(setting, values, like.dtype)
+    return constant(context, values, like.dtype)
 
 
-def _unpack(rows: Array, convention: Convention, lmax: int, setting: Setting) -> Array:
+def _unpack(rows: Array, convention: Convention, lmax: int, context: Context) -> Array:
     places = convention.places(lmax)
     if places is None:
         return rows
-    return setting.xp.take(rows, constant(setting, places), axis=1)
+    return context.xp.take(rows, constant(context, places), axis=1)
 
 
-def _pack(rows: Array, convention: Convention, lmax: int, setting: Setting) -> Array:
+def _pack(rows: Array, convention: Convention, lmax: int, context: Context) -> Array:
     places = convention.places(lmax)
     if places is None:
         return rows
-    xp, size = setting.xp, rows.shape[1]
+    xp, size = context.xp, rows.shape[1]
     target = np.full(prod(convention.shape(lmax)), size)
     target[places] = np.arange(size)
     padded = xp.concat([rows, xp.zeros_like(rows[:, :1])], axis=1)
-    return xp.take(padded, constant(setting, target), axis=1)
+    return xp.take(padded, constant(context, target), axis=1)
 
 
-def _scale(rows: Array, old: Convention, new: Convention, lmax: int, setting: Setting, kind: str) -> Array:
+def _scale(rows: Array, old: Convention, new: Convention, lmax: int, context: Context, kind: str) -> Array:
     if old.normalization == new.normalization:
         return rows
     factors = new.scales(lmax) / old.scales(lmax)
-    return rows * _table(factors if kind == "values" else 1 / factors, rows, setting)
+    return rows * _table(factors if kind == "values" else 1 / factors, rows, context)
 
 
-def _mix(rows: Array, pair: tuple[Any, Any], lmax: int, setting: Setting, kind: str) -> Array:
+def _mix(rows: Array, pair: tuple[Any, Any], lmax: int, context: Context, kind: str) -> Array:
     """Between real and complex harmonics: orders ``m`` and ``-m`` mix.
 
     The matrix from one basis to the other is unitary, so that coefficients change by its complex conjugate.
     """
-    xp = setting.xp
+    xp = context.xp
     parts = []
     for places, factors in zip(partners(lmax), pair, strict=True):
         table = factors if kind == "values" else np.conj(factors)
-        parts.append(xp.take(rows, constant(setting, places), axis=1) * _table(table, rows, setting))
+        parts.append(xp.take(rows, constant(context, places), axis=1) * _table(table, rows, context))
     return parts[0] + parts[1]
 
 
@@ -255,17 +255,17 @@ def _axis_matrices(lmax: int) -> tuple[Any, ...]:
     ``Y_z(x, y, z) = Y_y(y, z, x)``, so ``M = D(R)`` of the rotation ``R (x, y, z) = (y, z, x)``.
     """
     rotation = np.array([[[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]])
-    blocks = degree_matrices(common_setting({"R": rotation}), rotation, set(range(lmax + 1)))
+    blocks = degree_matrices(common_context({"R": rotation}), rotation, set(range(lmax + 1)))
     matrices = [blocks[degree][0] for degree in range(lmax + 1)]
     for matrix in matrices:
         matrix.flags.writeable = False
     return tuple(matrices)
 
 
-def _turn(rows: Array, lmax: int, setting: Setting, *, inverse: bool) -> Array:
+def _turn(rows: Array, lmax: int, context: Context, *, inverse: bool) -> Array:
     """From polar axis y to z, or back; the matrices are orthogonal, so coefficients change as values do."""
     parts = []
     for degree, matrix in enumerate(_axis_matrices(lmax)):
         table = np.ascontiguousarray(matrix if inverse else matrix.T)
-        parts.append(rows[:, degree**2 : (degree + 1) ** 2] @ _table(table, rows, setting))
-    return setting.xp.concat(parts, axis=1)
+        parts.append(rows[:, degree**2 : (degree + 1) ** 2] @ _table(table, rows, context))
+    return context.xp.concat(parts, axis=1)

@@ -6,10 +6,10 @@ from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
-from tpnumba.backends import run, settle_backend, settle_threads
+from tpnumba.backends import check_backend, resolve_threads, run
 from tpnumba.backends.generic.pieces import map_rows
 from tpnumba.backends.lazy import map_samples
-from tpnumba.backends.namespaces import Setting, common_setting, is_lazy
+from tpnumba.backends.namespaces import Context, common_context, is_lazy
 from tpnumba.irreps import check_degree
 from tpnumba.limits import require_memory
 from tpnumba.plans.synthesis import Synthesis
@@ -59,21 +59,21 @@ def to_grid(
         >>> bool(np.allclose(f, grid.points()[..., 1]))
         True
     """
-    setting, lmax, threads = _check(x, "x", lmax, grid, normalization, backend, num_threads)
+    context, lmax, threads = _check(x, "x", lmax, grid, normalization, backend, num_threads)
     if x.ndim == 0 or x.shape[-1] != (lmax + 1) ** 2:
         raise ValueError(
             f"x must have shape (..., {(lmax + 1) ** 2}), (lmax + 1)**2 for lmax = {lmax}, got {tuple(x.shape)}"
         )
-    if is_lazy(setting.xp):
+    if is_lazy(context.xp):
         block = partial(to_grid, lmax=lmax, grid=grid, normalization=normalization, backend=backend)
         return map_samples(block, [(x, 1)], x.ndim - 1, grid.shape)
     leading = tuple(x.shape[:-1])
-    _require_memory((*leading, *grid.shape), lmax, grid, setting)
+    _require_memory((*leading, *grid.shape), lmax, grid, context)
     if 0 in leading:  # no tables for nothing
-        return setting.xp.zeros((*leading, *grid.shape), dtype=setting.dtype, device=setting.device)
+        return context.xp.zeros((*leading, *grid.shape), dtype=context.dtype, device=context.device)
     plan = _plan(lmax, grid, normalization, analysis=False)
-    values = run(plan, {0: x}, leading, leading, setting, backend=backend, num_threads=threads)
-    return setting.xp.reshape(values, (*leading, *grid.shape))
+    values = run(plan, {0: x}, leading, leading, context, backend=backend, num_threads=threads)
+    return context.xp.reshape(values, (*leading, *grid.shape))
 
 
 def from_grid(
@@ -111,7 +111,7 @@ def from_grid(
         >>> np.round(from_grid(1 + 2 * y, 1, grid, normalization="norm"), 12) + 0.0
         array([1., 0., 2., 0.])
     """
-    setting, lmax, threads = _check(f, "f", lmax, grid, normalization, backend, num_threads)
+    context, lmax, threads = _check(f, "f", lmax, grid, normalization, backend, num_threads)
     if grid.exactness < 2 * lmax:
         raise ValueError(
             f"grid must integrate harmonics up to degree 2 lmax = {2 * lmax} without error, as {Grid.exact(2 * lmax)}"
@@ -120,19 +120,19 @@ def from_grid(
     if tuple(f.shape[-2:]) != grid.shape:
         raise ValueError(f"f must have shape (..., {grid.n_beta}, {grid.n_alpha}) for {grid}, got {tuple(f.shape)}")
     size = (lmax + 1) ** 2
-    if is_lazy(setting.xp):
+    if is_lazy(context.xp):
         block = partial(from_grid, lmax=lmax, grid=grid, normalization=normalization, backend=backend)
         return map_samples(block, [(f, 2)], f.ndim - 2, (size,))
-    _require_memory((*f.shape[:-2], size), lmax, grid, setting)
+    _require_memory((*f.shape[:-2], size), lmax, grid, context)
     if 0 in f.shape[:-2]:
-        return setting.xp.zeros((*f.shape[:-2], size), dtype=setting.dtype, device=setting.device)
+        return context.xp.zeros((*f.shape[:-2], size), dtype=context.dtype, device=context.device)
     plan = _plan(lmax, grid, normalization, analysis=True)
 
     def analyse(rows: Array) -> Array:
         samples = (rows.shape[0],)
-        return run(plan, {1: rows}, samples, samples, setting, backend=backend, num_threads=threads)
+        return run(plan, {1: rows}, samples, samples, context, backend=backend, num_threads=threads)
 
-    return map_rows(analyse, f, grid.shape, (size,), setting)
+    return map_rows(analyse, f, grid.shape, (size,), context)
 
 
 @lru_cache(maxsize=256)
@@ -142,18 +142,18 @@ def _plan(lmax: int, grid: Grid, normalization: str, *, analysis: bool) -> Synth
 
 def _check(
     array: Array, name: str, lmax: int, grid: Grid, normalization: str, backend: str, num_threads: int | None
-) -> tuple[Setting, int, int | None]:
-    setting = common_setting({name: array}, core=2 if name == "f" else 1)
+) -> tuple[Context, int, int | None]:
+    context = common_context({name: array}, core=2 if name == "f" else 1)
     lmax = check_degree("lmax", lmax)
     if not isinstance(grid, Grid):
         raise TypeError(f"grid must be a tpnumba.Grid, got {grid!r} of type {type(grid).__name__}")
     check_choice("normalization", normalization, NORMALIZATIONS)
-    settle_backend(backend)
-    return setting, lmax, settle_threads(num_threads)
+    check_backend(backend)
+    return context, lmax, resolve_threads(num_threads)
 
 
-def _require_memory(shape: tuple[int, ...], lmax: int, grid: Grid, setting: Setting) -> None:
-    require_memory(prod(shape) * setting.itemsize, f"a result of shape {shape}")
+def _require_memory(shape: tuple[int, ...], lmax: int, grid: Grid, context: Context) -> None:
+    require_memory(prod(shape) * context.itemsize, f"a result of shape {shape}")
     if prod(shape):
         # P[l, m, ring], and the same again for m <= l sorted by order
         legendre = 8 * (lmax + 1) ** 2 * grid.n_beta * 3 // 2

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tpnumba.backends import run_harmonics, settle_backend, settle_threads
-from tpnumba.backends.compiled import enter, one_step
-from tpnumba.backends.namespaces import Setting, check_out, common_setting, require_result
+from tpnumba.backends import check_backend, resolve_threads, run_harmonics
+from tpnumba.backends.compiled import register_operator, single_graph_node
+from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
 from tpnumba.irreps import Irreps, check_degree
 from tpnumba.plans.harmonics import Harmonics
 from tpnumba.products.clebsch_gordan import TensorProduct
@@ -49,7 +49,7 @@ class SphericalHarmonics:
             "lmax": check_degree("lmax", lmax),
             "normalization": check_choice("normalization", normalization, NORMALIZATIONS),
             "normalize": normalize,
-            "_number": enter(self),
+            "_number": register_operator(self),
         }
         if not isinstance(normalize, bool):
             raise TypeError(f"normalize must be True or False, got {normalize!r}")
@@ -79,7 +79,7 @@ class SphericalHarmonics:
     def _key(self) -> tuple[int, str, bool]:
         return self.lmax, self.normalization, self.normalize
 
-    @one_step
+    @single_graph_node
     def __call__(
         self, xyz: Array, *, out: Array | None = None, backend: str = "auto", num_threads: int | None = None
     ) -> Array:
@@ -101,7 +101,7 @@ class SphericalHarmonics:
         (values,) = self._run("values", {"xyz": xyz}, backend, num_threads, out)
         return values
 
-    @one_step
+    @single_graph_node
     def value_and_jacobian(
         self, xyz: Array, *, backend: str = "auto", num_threads: int | None = None
     ) -> tuple[Array, Array]:
@@ -129,7 +129,7 @@ class SphericalHarmonics:
         values, jacobian = self._run("value_and_jacobian", {"xyz": xyz}, backend, num_threads)
         return values, jacobian
 
-    @one_step
+    @single_graph_node
     def vjp(self, xyz: Array, cotangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
         """The gradient of ``<cotangent, Y(xyz)>`` with respect to the points.
 
@@ -147,7 +147,7 @@ class SphericalHarmonics:
         (gradient,) = self._run("vjp", {"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
         return gradient
 
-    @one_step
+    @single_graph_node
     def jvp(self, xyz: Array, tangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
         """The derivative of ``Y(xyz)`` along a tangent.
 
@@ -209,15 +209,15 @@ class SphericalHarmonics:
         num_threads: int | None,
         out: Array | None = None,
     ) -> tuple[Array, ...]:
-        setting, plan = common_setting(named), Harmonics(*self._key, kind)
-        settle_backend(backend)
-        threads = settle_threads(num_threads)
+        context, plan = common_context(named), Harmonics(*self._key, kind)
+        check_backend(backend)
+        threads = resolve_threads(num_threads)
         shapes = _check_shapes(plan, named)
         if out is not None:
-            check_out(out, shapes[0], setting, named)
+            check_out(out, shapes[0], context, named)
         else:
-            _require_results(shapes, setting)
-        return run_harmonics(plan, tuple(named.values()), setting, out=out, backend=backend, num_threads=threads)
+            _require_results(shapes, context)
+        return run_harmonics(plan, tuple(named.values()), context, out=out, backend=backend, num_threads=threads)
 
 
 def _rebuild(lmax: int, normalization: str, normalize: bool) -> SphericalHarmonics:
@@ -236,6 +236,6 @@ def _check_shapes(plan: Harmonics, named: dict[str, Array]) -> list[tuple[int, .
     return [(*leading, *core) for core in plan.outputs]
 
 
-def _require_results(shapes: list[tuple[int, ...]], setting: Setting) -> None:
+def _require_results(shapes: list[tuple[int, ...]], context: Context) -> None:
     for shape in shapes:
-        require_result(shape, setting)
+        require_result(shape, context)

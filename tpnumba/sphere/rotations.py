@@ -23,8 +23,8 @@ from tpnumba.backends.generic.powers import complex_powers
 from tpnumba.backends.lazy import map_samples
 from tpnumba.backends.namespaces import (
     FLOATS,
-    Setting,
-    common_setting,
+    Context,
+    common_context,
     constant,
     dtype_name,
     has_values,
@@ -74,26 +74,26 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
         >>> bool(np.allclose(wigner_d(1, R), R.as_matrix()))
         True
     """
-    matrices, setting = _read_rotations(R)
+    matrices, context = _read_rotations(R)
     bare = not isinstance(l_or_irreps, str | tuple | list)
     irreps = Irreps([(1, (check_degree("l", l_or_irreps), 1))]) if bare else Irreps(l_or_irreps)  # type: ignore[arg-type]
-    if is_lazy(setting.xp):
+    if is_lazy(context.xp):
         return map_samples(partial(wigner_d, l_or_irreps), [(R, 2)], R.ndim - 2, (irreps.dim, irreps.dim))
-    proper, signs = _split_parity(setting, matrices)
-    xp, n = setting.xp, matrices.shape[0]
+    proper, signs = _split_parity(context, matrices)
+    xp, n = context.xp, matrices.shape[0]
     if bare and has_values(xp, (matrices,)) and not bool(xp.all(signs > 0)):
         raise ValueError("R has determinant -1, and a bare degree has no parity: give irreps such as '2e' instead")
-    require_memory(n * irreps.dim**2 * setting.itemsize, f"{n} Wigner D matrices of dimension {irreps.dim}")
+    require_memory(n * irreps.dim**2 * context.itemsize, f"{n} Wigner D matrices of dimension {irreps.dim}")
     if not is_eager(xp, (matrices,)):
-        result = run_as_one(_matrices_at_once, setting, (irreps,), proper, signs)
+        result = run_as_one(_matrices_at_once, context, (irreps,), proper, signs)
         return xp.reshape(result, (*_leading(R), irreps.dim, irreps.dim))
     places = _places(irreps)
     highest = max(places, default=0)
-    result = xp.zeros((n, irreps.dim, irreps.dim), dtype=setting.dtype, device=setting.device)
+    result = xp.zeros((n, irreps.dim, irreps.dim), dtype=context.dtype, device=context.device)
     for (cut,) in blocks((n,), max(1, _PIECE // (2 * highest + 1) ** 2)):
-        turns = _split(setting, proper[cut, :, :], highest)
+        turns = _split(context, proper[cut, :, :], highest)
         for degree, found in places.items():
-            matrix = _matrix(setting, turns, degree)
+            matrix = _matrix(context, turns, degree)
             for place, parity in found:
                 result[cut, place, place] = matrix if parity == 1 else matrix * signs[cut, :, :]
     return xp.reshape(result, (*_leading(R), irreps.dim, irreps.dim))
@@ -124,10 +124,10 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         raise ValueError(f"layout must be one of mul_ir, ir_mul, got {layout!r}")
     matrices, _ = _read_rotations(R)
     named = {"x": x} if _is_scipy(R) else {"R": R, "x": x}
-    setting = common_setting(named)
-    xp = setting.xp
+    context = common_context(named)
+    xp = context.xp
     if _is_scipy(R):
-        matrices = constant(setting, matrices)
+        matrices = constant(context, matrices)
     if x.ndim == 0 or x.shape[-1] != irreps.dim:
         raise ValueError(f"x must have shape (..., {irreps.dim}) for the irreps {irreps}, got {tuple(x.shape)}")
     leading = _leading(R)
@@ -138,21 +138,21 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
     if is_lazy(xp):
         return map_samples(partial(rotate, irreps, layout=layout), [(matrices, 2), (x, 1)], len(samples), (irreps.dim,))
     if 0 in samples or irreps.dim == 0:
-        return xp.zeros((*samples, irreps.dim), dtype=setting.dtype, device=setting.device)
+        return xp.zeros((*samples, irreps.dim), dtype=context.dtype, device=context.device)
     # Both with as many axes as the samples have, so that one block of samples cuts them alike.
     axes = len(samples)
     padded_r, padded_x = ((1,) * (axes - len(shape)) + shape for shape in (leading, tuple(x.shape[:-1])))
-    matrices = xp.reshape(xp.astype(matrices, setting.dtype, copy=False), (*padded_r, 3, 3))
-    proper, signs = _split_parity(setting, matrices)
-    features = xp.reshape(xp.astype(x, setting.dtype, copy=False), (*padded_x, irreps.dim))
+    matrices = xp.reshape(xp.astype(matrices, context.dtype, copy=False), (*padded_r, 3, 3))
+    proper, signs = _split_parity(context, matrices)
+    features = xp.reshape(xp.astype(x, context.dtype, copy=False), (*padded_x, irreps.dim))
     if not is_eager(xp, (matrices, x)):
-        return run_as_one(_turn_at_once, setting, (irreps, layout), proper, signs, features)
-    result = xp.empty((*samples, irreps.dim), dtype=setting.dtype, device=setting.device)
+        return run_as_one(_turn_at_once, context, (irreps, layout), proper, signs, features)
+    result = xp.empty((*samples, irreps.dim), dtype=context.dtype, device=context.device)
     width = max(mul * ir.dim for mul, ir in irreps) + 6 * max(irreps.ls)
     for block in blocks(samples, max(1, _PIECE // width)):
         in_r, in_x = clip(block, padded_r), clip(block, padded_x)
         cut = proper[(*in_r, ...)], signs[(*in_r, ...)], features[(*in_x, ...)]
-        for where, turned in _turn_blocks(setting, irreps, *cut, layout):
+        for where, turned in _turn_blocks(context, irreps, *cut, layout):
             result[(*block, where)] = turned
     return result
 
@@ -166,31 +166,31 @@ def _places(irreps: Irreps) -> dict[int, list[tuple[slice, int]]]:
     return places
 
 
-def _matrices_at_once(setting: Setting, irreps: Irreps, proper: Array, signs: Array) -> Array:
+def _matrices_at_once(context: Context, irreps: Irreps, proper: Array, signs: Array) -> Array:
     """All matrices without writing into an array."""
     places = _places(irreps)
-    turns = _split(setting, proper, max(places, default=0))
+    turns = _split(context, proper, max(places, default=0))
     blocks_at = {
-        place.start: (place, _matrix(setting, turns, degree) * _sign(setting.xp, signs, parity))
+        place.start: (place, _matrix(context, turns, degree) * _sign(context.xp, signs, parity))
         for degree, found in places.items()
         for place, parity in found
     }
     placed = [blocks_at[start] for start in sorted(blocks_at)]
-    return _block_diagonal(setting, proper.shape[0], irreps.dim, placed)
+    return _block_diagonal(context, proper.shape[0], irreps.dim, placed)
 
 
-def _turn_at_once(setting: Setting, irreps: Irreps, layout: str, proper: Array, signs: Array, x: Array) -> Array:
+def _turn_at_once(context: Context, irreps: Irreps, layout: str, proper: Array, signs: Array, x: Array) -> Array:
     """All features, turned, without writing into an array."""
-    parts = [turned for _, turned in _turn_blocks(setting, irreps, proper, signs, x, layout)]
-    return setting.xp.concat(parts, axis=-1)
+    parts = [turned for _, turned in _turn_blocks(context, irreps, proper, signs, x, layout)]
+    return context.xp.concat(parts, axis=-1)
 
 
 def _turn_blocks(
-    setting: Setting, irreps: Irreps, proper: Array, signs: Array, x: Array, layout: str
+    context: Context, irreps: Irreps, proper: Array, signs: Array, x: Array, layout: str
 ) -> Iterator[tuple[slice, Array]]:
     """Each block of the features, turned: its place and its values ``(..., width)``, leading axes broadcast."""
-    xp = setting.xp
-    turns = _split(setting, proper, max(irreps.ls))
+    xp = context.xp
+    turns = _split(context, proper, max(irreps.ls))
     rotations, vectors = prod(proper.shape[:-2]), prod(x.shape[:-1])
     for where, (mul, ir) in zip(irreps.slices(), irreps, strict=True):
         if mul == 0:
@@ -201,9 +201,9 @@ def _turn_blocks(
             rows = xp.matrix_transpose(rows)
         # The matrix of a rotation costs about as much as turning one vector for each of its rows.
         if ir.l <= 1 or rotations * ir.dim <= vectors * mul:
-            turned = xp.matmul(rows, xp.matrix_transpose(_matrix(setting, turns, ir.l)))
+            turned = xp.matmul(rows, xp.matrix_transpose(_matrix(context, turns, ir.l)))
         else:
-            turned = _turn_rows(setting, turns, ir.l, rows)
+            turned = _turn_rows(context, turns, ir.l, rows)
         turned = turned * _sign(xp, signs, ir.p)
         if layout == "ir_mul":
             turned = xp.matrix_transpose(turned)
@@ -221,33 +221,33 @@ def _leading(rotations: Array) -> tuple[int, ...]:
     return tuple(shape[:-2])
 
 
-def _read_rotations(rotations: Array) -> tuple[Array, Setting]:
+def _read_rotations(rotations: Array) -> tuple[Array, Context]:
     """Matrices of shape ``(n, 3, 3)``, checked to be orthogonal to rounding (of float32 at best, for float32).
 
     Those of dask come back as they are.
     """
     if _is_scipy(rotations):
         rotations = rotations.as_matrix()
-    setting = common_setting({"R": rotations}, core=2)
+    context = common_context({"R": rotations}, core=2)
     if rotations.ndim < 2 or tuple(rotations.shape[-2:]) != (3, 3):
         raise ValueError(f"R must have shape (..., 3, 3), got {tuple(rotations.shape)}")
-    xp = setting.xp
+    xp = context.xp
     if is_lazy(xp):
-        return rotations, setting
+        return rotations, context
     matrices = xp.reshape(rotations, (-1, 3, 3)) if np.prod(rotations.shape) else xp.reshape(rotations, (0, 3, 3))
     if matrices.shape[0] and has_values(xp, (matrices,)):
-        identity = xp.eye(3, dtype=setting.dtype, device=setting.device)
+        identity = xp.eye(3, dtype=context.dtype, device=context.device)
         error = xp.max(xp.abs(xp.matmul(matrices, xp.matrix_transpose(matrices)) - identity))
         # A matrix typed or read with as many digits as the dtype holds, times a thousand for chains of products
         bound = 1000 * _EPS[FLOATS[dtype_name(matrices) == "float64"]]
         if not bool(error <= bound):
             raise ValueError(f"R must be orthogonal: R R^T differs from the identity by {float(error):.1e}")
-    return matrices, setting
+    return matrices, context
 
 
-def _split_parity(setting: Setting, matrices: Array) -> tuple[Array, Array]:
+def _split_parity(context: Context, matrices: Array) -> tuple[Array, Array]:
     """Proper rotations, and the sign of the determinants, shape ``(..., 1, 1)``: ``matrices = sign * proper``."""
-    xp = setting.xp
+    xp = context.xp
     r = [[matrices[..., i, j] for j in range(3)] for i in range(3)]
     determinant = (
         r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1])
@@ -255,7 +255,7 @@ def _split_parity(setting: Setting, matrices: Array) -> tuple[Array, Array]:
         + r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0])
     )
     one = xp.ones_like(determinant)  # torch cannot batch what array-api-compat makes of sign
-    sign = xp.astype(xp.where(determinant < 0, -one, one), setting.dtype, copy=False)[..., None, None]
+    sign = xp.astype(xp.where(determinant < 0, -one, one), context.dtype, copy=False)[..., None, None]
     return matrices * sign, sign
 
 
@@ -263,24 +263,24 @@ def _sign(xp: Any, improper_signs: Array, parity: int) -> Array:
     return improper_signs if parity == -1 else xp.ones_like(improper_signs)
 
 
-def degree_matrices(setting: Setting, proper: Array, wanted: set[int]) -> dict[int, Array]:
+def degree_matrices(context: Context, proper: Array, wanted: set[int]) -> dict[int, Array]:
     """``D^l`` of proper rotations ``(n, 3, 3)`` for each wanted degree."""
-    turns = _split(setting, proper, max(wanted, default=0))
-    return {degree: _matrix(setting, turns, degree) for degree in wanted}
+    turns = _split(context, proper, max(wanted, default=0))
+    return {degree: _matrix(context, turns, degree) for degree in wanted}
 
 
-def _block_diagonal(setting: Setting, n: int, dim: int, placed: list[tuple[slice, Array]]) -> Array:
+def _block_diagonal(context: Context, n: int, dim: int, placed: list[tuple[slice, Array]]) -> Array:
     """Matrices ``(n, dim, dim)`` with blocks on the diagonal, which follow each other, made without writing."""
 
     def zeros(rows: int, columns: int) -> Array:
-        return setting.xp.zeros((n, rows, columns), dtype=setting.dtype, device=setting.device)
+        return context.xp.zeros((n, rows, columns), dtype=context.dtype, device=context.device)
 
     strips = [
-        setting.xp.concat([zeros(size, place.start), block, zeros(size, dim - place.stop)], axis=2)
+        context.xp.concat([zeros(size, place.start), block, zeros(size, dim - place.stop)], axis=2)
         for place, block in placed
         for size in (place.stop - place.start,)
     ]
-    return setting.xp.concat([zeros(0, dim), *strips], axis=1)
+    return context.xp.concat([zeros(0, dim), *strips], axis=1)
 
 
 class _Turns(NamedTuple):
@@ -302,13 +302,13 @@ class _Turns(NamedTuple):
         return tuple((cosine[..., cut], sine[..., cut]) for cosine, sine in (self.a, self.b, self.c))
 
 
-def _split(setting: Setting, proper: Array, highest: int) -> _Turns:
+def _split(context: Context, proper: Array, highest: int) -> _Turns:
     """Split proper rotations ``(..., 3, 3)``; see :class:`_Turns`.
 
     ``Y(a) P Y(b) P Y(c)`` has the middle column ``(sin b sin a, cos b, sin b cos a)`` and the middle row
     ``(sin b sin c, cos b, -sin b cos c)``. After the exchange ``|cos b| < 0.72``, so no division is by a small number.
     """
-    xp = setting.xp
+    xp = context.xp
 
     def element(i: int, j: int) -> Array:
         return proper[..., i, j][..., None]
@@ -334,14 +334,14 @@ def _split(setting: Setting, proper: Array, highest: int) -> _Turns:
     return _Turns(proper, highest, multiples(z, x), multiples(y, sine), multiples(-row_z, row_x), swapped)
 
 
-def _matrix(setting: Setting, turns: _Turns, degree: int) -> Array:
+def _matrix(context: Context, turns: _Turns, degree: int) -> Array:
     """``D^l`` of the rotations, shape ``(..., 2 l + 1, 2 l + 1)``."""
-    xp = setting.xp
+    xp = context.xp
     if degree == 0:
         return xp.ones_like(turns.proper[..., :1, :1])
     if degree == 1:
         return turns.proper
-    swap = constant(setting, swap_matrix(degree))
+    swap = constant(context, swap_matrix(degree))
     a, b, c = turns.orders(degree)
 
     def columns(matrix: Array, turn: tuple[Array, Array]) -> Array:
@@ -350,7 +350,7 @@ def _matrix(setting: Setting, turns: _Turns, degree: int) -> Array:
 
     if degree <= _TABULATED:
         known = xp.concat([b[1][..., degree + 1 :], b[0][..., degree:]], axis=-1)
-        middle = _times(xp, known, constant(setting, swapped_turns(degree)))
+        middle = _times(xp, known, constant(context, swapped_turns(degree)))
         middle = xp.reshape(middle, (*middle.shape[:-1], 2 * degree + 1, 2 * degree + 1))
     else:
         middle = _times(xp, columns(swap, b), swap)
@@ -359,10 +359,10 @@ def _matrix(setting: Setting, turns: _Turns, degree: int) -> Array:
     return matrix * a[0][..., None] - xp.flip(matrix, axis=-2) * a[1][..., None]
 
 
-def _turn_rows(setting: Setting, turns: _Turns, degree: int, rows: Array) -> Array:
+def _turn_rows(context: Context, turns: _Turns, degree: int, rows: Array) -> Array:
     """``D^l`` times each of the rows ``(..., vectors, 2 l + 1)``, one factor after the other."""
-    xp = setting.xp
-    swap = constant(setting, swap_matrix(degree))
+    xp = context.xp
+    swap = constant(context, swap_matrix(degree))
     a, b, c = turns.orders(degree)
 
     def turned(rows: Array, turn: tuple[Array, Array]) -> Array:

@@ -15,7 +15,7 @@ from tpnumba.measures.equivariance import equivariance_error
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.products.base import Operator
-from tpnumba.studies.registry import SETTINGS, cases
+from tpnumba.studies.registry import CONFIGURATIONS, cases
 from tpnumba.studies.structures import Neighbourhoods, neighbourhood_features
 from tpnumba.studies.timing import interleaved
 
@@ -79,7 +79,7 @@ def compare(
     what = f"operands and results of {batch:,} samples up to L = {lmax:,}"
     require_memory(batch * ITEMSIZE[dtype] * (lmax + 1) ** 2, what)  # before the degrees are listed
     widest = 0
-    for setting in SETTINGS:
+    for setting in CONFIGURATIONS:
         first, second, out = (sum(2 * degree + 1 for degree in degrees) for degrees in setting.degrees(lmax))
         widest = max(widest, first + second + 2 * first * second, 3 * (first + second + 2 * out))
     needed = batch * widest * (ITEMSIZE[dtype] + ITEMSIZE["float64"])

@@ -20,7 +20,7 @@ Build = Callable[[Degrees, Degrees, Degrees], Operator]
 
 
 @dataclass(frozen=True)
-class Setting:
+class Configuration:
     """Which degrees the inputs and the output have, for a largest degree L."""
 
     name: str
@@ -32,12 +32,12 @@ def _upto(lmax: int) -> Degrees:
     return tuple(range(lmax + 1))
 
 
-SETTINGS = (
-    Setting("SISO", "one degree L in each input and in the output", lambda L: ((L,), (L,), (L,))),
-    Setting(
+CONFIGURATIONS = (
+    Configuration("SISO", "one degree L in each input and in the output", lambda L: ((L,), (L,), (L,))),
+    Configuration(
         "SIMO", "one degree L in each input, all degrees 0..2L in the output", lambda L: ((L,), (L,), _upto(2 * L))
     ),
-    Setting(
+    Configuration(
         "MIMO", "all degrees 0..L in each input, 0..2L in the output", lambda L: (_upto(L), _upto(L), _upto(2 * L))
     ),
 )
@@ -124,7 +124,7 @@ CONTENDERS = tuple(product.contender(method) for product in PRODUCTS for method 
 class Case:
     """One contender in one setting at one L."""
 
-    setting: Setting
+    setting: Configuration
     contender: Contender
     lmax: int
 
@@ -156,7 +156,7 @@ def cases(lmax: int) -> list[Case]:
     """All cases for L = 1..lmax (L = 0 alone if ``lmax`` is 0), setting by setting."""
     return [
         Case(setting, contender, L)
-        for setting in SETTINGS
+        for setting in CONFIGURATIONS
         for L in range(min(1, lmax), lmax + 1)
         for contender in CONTENDERS
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from tpnumba.studies.compare import Row
 from tpnumba.studies.extras import need
-from tpnumba.studies.registry import SETTINGS
+from tpnumba.studies.registry import CONFIGURATIONS
 
 _COLUMNS = (
     "product",
@@ -33,7 +33,7 @@ def print_tables(rows: Iterable[Row]) -> None:
     box, console, table = need("rich.box"), need("rich.console"), need("rich.table")
     output = console.Console(highlight=False)
     by_setting = {name: list(group) for name, group in groupby(rows, key=lambda row: row.setting)}
-    for setting in SETTINGS:
+    for setting in CONFIGURATIONS:
         printed = table.Table(
             title=f"{setting.name}: {setting.description}",
             title_justify="left",
@@ -108,8 +108,8 @@ def figure(rows: Iterable[Row], title: str) -> Any:
     kinds = list(dict.fromkeys((row.product, row.method) for row in listed))
     colours = {product: f"C{i}" for i, product in enumerate(dict.fromkeys(product for product, _ in kinds))}
     drawing = make_figure(figsize=(12, 8), layout="constrained")
-    axes = drawing.subplots(2, len(SETTINGS), sharex=True, sharey="row", squeeze=False)
-    for column, setting in enumerate(SETTINGS):
+    axes = drawing.subplots(2, len(CONFIGURATIONS), sharex=True, sharey="row", squeeze=False)
+    for column, setting in enumerate(CONFIGURATIONS):
         for product, method in kinds:
             chosen = [
                 row

@@ -7,16 +7,16 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.namespaces import Context
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
 
-def supports(plan: Plan | Harmonics, setting: Setting) -> bool:
+def supports(plan: Plan | Harmonics, context: Context) -> bool:
     """Whether there is a kernel for ``plan``."""
     if isinstance(plan, Harmonics):
-        return _harmonics().program_of(plan, setting.dtype_name) is not None
-    return _kernels().program_of(plan, setting.dtype_name) is not None
+        return _harmonics().program_of(plan, context.dtype_name) is not None
+    return _kernels().program_of(plan, context.dtype_name) is not None
 
 
 def run(
@@ -24,19 +24,19 @@ def run(
     operands: Mapping[int, Any],
     full: tuple[int, ...],
     batch: tuple[int, ...],
-    setting: Setting,
+    context: Context,
     out: Any,
     num_threads: int | None,
 ) -> Any:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.run` for the arguments."""
-    return _kernels().run(plan, operands, full, batch, setting, out, num_threads)
+    return _kernels().run(plan, operands, full, batch, context, out, num_threads)
 
 
 def run_harmonics(
-    plan: Harmonics, arrays: tuple[Any, ...], setting: Setting, out: Any, num_threads: int | None
+    plan: Harmonics, arrays: tuple[Any, ...], context: Context, out: Any, num_threads: int | None
 ) -> tuple[Any, ...]:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.harmonics.run` for the arguments."""
-    return _harmonics().run(plan, arrays, setting, out, num_threads)  # type: ignore[no-any-return]
+    return _harmonics().run(plan, arrays, context, out, num_threads)  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1)

@@ -18,7 +18,8 @@ from tpnumba.backends.cpu.operands import ADDRESS, COLUMN_STRIDE, OUTPUT, ROW_ST
 from tpnumba.backends.cpu.planning import make_program, program_of
 from tpnumba.backends.cpu.program import LINE, VECTORS, Ints, Program
 from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.namespaces import Context
+from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 
 Array = npt.NDArray[np.floating]
@@ -43,12 +44,12 @@ def run(
     operands: Mapping[int, Array],
     full: Shape,
     batch: Shape,
-    setting: Setting,
+    context: Context,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.run` for the arguments."""
-    program = program_of(plan, setting.dtype_name)
+    program = program_of(plan, context.dtype_name)
     assert program is not None  # asked for before the plan came here
     dtype = program.values.dtype
     size = plan.sizes[plan.output]
@@ -59,7 +60,7 @@ def run(
         return result
     threads = min(default_threads() if num_threads is None else num_threads, program.most_threads)
     # With one sample a result is its own sum, and there is nothing to add up.
-    summed = count > 1 and plan.operands[plan.output].access == "shared"
+    summed = count > 1 and plan.operands[plan.output].access == Access.SHARED
     padded = (1,) * (len(full) - len(batch)) + batch
     arrays = operands if summed else {**operands, plan.output: result}
     table = _addressed(program, plan, arrays, full, count) if summed or padded == full else None
@@ -80,7 +81,7 @@ def _addressed(program: Program, plan: Plan, arrays: Mapping[int, Array], full: 
     table = program.operands.copy()
     dtype = program.values.dtype
     for i, array in arrays.items():
-        shared = plan.operands[i].access == "shared"
+        shared = plan.operands[i].access == Access.SHARED
         place = _find(array, () if shared else full, dtype)
         if place is None:
             return None
@@ -149,7 +150,9 @@ def _in_blocks(
     for block in blocks(full, max(1, _COPY_BYTES // (numbers * dtype.itemsize))):
         rows = {
             i: np.require(
-                array if plan.operands[i].access == "shared" else rows_of(np, array, block, full), dtype, ("C", "A")
+                array if plan.operands[i].access == Access.SHARED else rows_of(np, array, block, full),
+                dtype,
+                ("C", "A"),
             )
             for i, array in operands.items()
         }

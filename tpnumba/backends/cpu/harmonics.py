@@ -32,7 +32,7 @@ from tpnumba.backends.cpu.solid import (
 from tpnumba.backends.cpu.solid_vectors import POINT_RUNS
 from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
 from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.namespaces import Context
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
 from tpnumba.tables.couplings import NORMALIZATIONS, harmonic_scale
 from tpnumba.tables.memory import cached_within
@@ -182,11 +182,11 @@ def _ladder(plan: Harmonics, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDA
 
 
 def run(
-    plan: Harmonics, arrays: tuple[Array, ...], setting: Setting, out: Array | None, num_threads: int | None
+    plan: Harmonics, arrays: tuple[Array, ...], context: Context, out: Array | None, num_threads: int | None
 ) -> tuple[Array, ...]:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.harmonics.run` for the arguments."""
-    dtype = np.dtype(setting.dtype)
-    program = program_of(plan, setting.dtype_name)
+    dtype = np.dtype(context.dtype)
+    program = program_of(plan, context.dtype_name)
     assert program is not None  # asked for before the plan came here
     full = arrays[0].shape[:-1]
     results = [np.empty((*full, prod(core)), dtype=dtype) for core in plan.outputs] if out is None else [out]

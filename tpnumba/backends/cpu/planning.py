@@ -10,7 +10,8 @@ from tpnumba.backends.cpu.builder import Builder
 from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
 from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS, Program
 from tpnumba.backends.paths import alike, compact_weights, mixes, scratch_size
-from tpnumba.plans.base import Plan, kept
+from tpnumba.plans.access import Access
+from tpnumba.plans.base import Plan, cached_on_instance
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
@@ -22,7 +23,7 @@ _TILE_BYTES = 2**22
 _MATRICES_TILE_BYTES = 3 * 2**18
 
 
-@kept
+@cached_on_instance
 @lru_cache(maxsize=4096)
 def program_of(plan: Plan, dtype: str) -> Program | None:
     """The program of ``plan``; None if the kernel cannot run it.
@@ -30,7 +31,7 @@ def program_of(plan: Plan, dtype: str) -> Program | None:
     The plan's ``access`` plays no part, but for weights that mix channels.
     """
     if not isinstance(plan, Contraction):
-        return make_program(plan.with_access(("batch",) * len(plan.operands)), dtype)
+        return make_program(plan.with_access((Access.BATCH,) * len(plan.operands)), dtype)
     fits = all(
         sum(leg is not None for leg in path.legs) == 3 and sum(leg is None for leg in path.legs) <= 1
         for path in plan.paths
@@ -39,7 +40,8 @@ def program_of(plan: Plan, dtype: str) -> Program | None:
         return None
     compact = compact_weights(plan)
     return make_program(
-        plan.with_access(tuple("shared" if i == compact else "batch" for i in range(len(plan.operands)))), dtype
+        plan.with_access(tuple(Access.SHARED if i == compact else Access.BATCH for i in range(len(plan.operands)))),
+        dtype,
     )
 
 

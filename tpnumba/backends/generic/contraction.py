@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.generic.pairwise import Letters, arrange, multiply
-from tpnumba.backends.namespaces import Setting, constant
+from tpnumba.backends.namespaces import Context, constant
+from tpnumba.plans.access import Access
 from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import PAIR, Contraction, Group
 from tpnumba.plans.ordering import BATCH
@@ -18,26 +19,26 @@ from tpnumba.plans.ordering import BATCH
 Array = Any
 
 
-def evaluate(plan: Contraction, setting: Setting, inputs: dict[int, Array]) -> Iterator[tuple[slice, Array]]:
+def evaluate(plan: Contraction, context: Context, inputs: dict[int, Array]) -> Iterator[tuple[slice, Array]]:
     """Yield ``(columns, value)``; values of the same columns are to be added.
 
     ``inputs`` maps operands to arrays of shape ``(n, size)``, or ``(size,)`` where the plan says ``shared``. A value
     has shape ``(n, width)``, or ``(width,)`` if the output is shared: then the samples have been summed.
     """
-    xp = setting.xp
+    xp = context.xp
     output = plan.operands[plan.output]
     for number, group in enumerate(plan.groups):
-        factors = [_factor(setting, plan.operands[i], group, i, inputs[i]) for i in group.inputs]
-        table = constant(setting, _table(plan, number, setting.dtype_name))
+        factors = [_factor(context, plan.operands[i], group, i, inputs[i]) for i in group.inputs]
+        table = constant(context, _table(plan, number, context.dtype_name))
         factors.append((table, group.coupling_letters))
         wanted = group.letters[plan.output]
         for step in group.order.steps:
             (left, ll), (right, rl) = factors[step.left], factors[step.right]
             factors.append((multiply(xp, left, ll, right, rl, step.letters), step.letters))
-        samples = max((inputs[i].shape[0] for i in inputs if plan.operands[i].access == "batch"), default=1)
+        samples = max((inputs[i].shape[0] for i in inputs if plan.operands[i].access == Access.BATCH), default=1)
         value, letters = _spread(xp, *factors[-1], wanted, {**group.extents, BATCH: samples})
         if PAIR in wanted:
-            value, letters = _compress_pairs(setting, value, letters, wanted, group)
+            value, letters = _compress_pairs(context, value, letters, wanted, group)
         value = arrange(xp, value, letters, wanted)
         axis = group.axes[plan.output]
         for segment, columns in group.targets:
@@ -46,7 +47,7 @@ def evaluate(plan: Contraction, setting: Setting, inputs: dict[int, Array]) -> I
                 place = wanted.index(axis)
                 part = value[(*(slice(None),) * place, columns, ...)]
             width = output.segments[segment].mul * output.segments[segment].dim
-            head = part.shape[:1] if output.access == "batch" else ()
+            head = part.shape[:1] if output.access == Access.BATCH else ()
             yield output.segments[segment].slice, xp.reshape(part, (*head, width))
 
 
@@ -58,18 +59,18 @@ def _table(plan: Contraction, number: int, dtype: str) -> npt.NDArray[Any]:
     return table
 
 
-def _factor(setting: Setting, operand: Operand, group: Group, i: int, array: Array) -> tuple[Array, Letters]:
+def _factor(context: Context, operand: Operand, group: Group, i: int, array: Array) -> tuple[Array, Letters]:
     """The segment of one operand that a group reads, with its letters."""
     place = group.segments[i]
     assert place is not None
     segment = operand.segments[place]
     letters = group.letters[i]
     block = array if len(operand.segments) == 1 else array[..., segment.slice]
-    head = block.shape[:1] if operand.access == "batch" else ()
+    head = block.shape[:1] if operand.access == Access.BATCH else ()
     channels = group.letters[i][len(head) :]
-    block = setting.xp.reshape(block, (*head, *(group.extents[letter] for letter in channels)))
+    block = context.xp.reshape(block, (*head, *(group.extents[letter] for letter in channels)))
     if PAIR in letters:
-        return _expand_pairs(setting, block, letters, group.extents["u"])
+        return _expand_pairs(context, block, letters, group.extents["u"])
     return block, letters
 
 
@@ -81,14 +82,14 @@ def _pair_places(n: int) -> npt.NDArray[np.int64]:
     return places.ravel()
 
 
-def _expand_pairs(setting: Setting, block: Array, letters: Letters, n: int) -> tuple[Array, Letters]:
+def _expand_pairs(context: Context, block: Array, letters: Letters, n: int) -> tuple[Array, Letters]:
     """From an axis over pairs u < v to two axes u, v, with zero where u >= v."""
-    xp, device, _ = setting
+    xp, device, _ = context
     axis = letters.index(PAIR)
     shape = list(block.shape)
     shape[axis] = 1
     padded = xp.concat([block, xp.zeros(tuple(shape), dtype=block.dtype, device=device)], axis=axis)
-    spread = xp.take(padded, constant(setting, _pair_places(n)), axis=axis)
+    spread = xp.take(padded, constant(context, _pair_places(n)), axis=axis)
     square = xp.reshape(spread, (*shape[:axis], n, n, *shape[axis + 1 :]))
     return square, (*letters[:axis], "u", "v", *letters[axis + 1 :])
 
@@ -107,13 +108,13 @@ def _spread(xp: Any, value: Array, letters: Letters, wanted: Letters, extents: d
 
 
 def _compress_pairs(
-    setting: Setting, value: Array, letters: Letters, wanted: Letters, group: Group
+    context: Context, value: Array, letters: Letters, wanted: Letters, group: Group
 ) -> tuple[Array, Letters]:
     """From two axes u, v to the list of pairs u < v."""
-    xp = setting.xp
+    xp = context.xp
     rest = tuple(letter for letter in wanted if letter != PAIR)
     value = arrange(xp, value, letters, ("u", "v", *rest))
     n = group.extents["u"]
     flat = xp.reshape(value, (n * n, *value.shape[2:]))
     places = np.flatnonzero(_pair_places(n) < n * (n - 1) // 2)
-    return xp.take(flat, constant(setting, places), axis=0), (PAIR, *rest)
+    return xp.take(flat, constant(context, places), axis=0), (PAIR, *rest)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tpnumba.backends.compiled import run_as_one
 from tpnumba.backends.generic.powers import complex_powers
-from tpnumba.backends.namespaces import Setting, constant, has_float64, is_eager
+from tpnumba.backends.namespaces import Context, constant, has_float64, is_eager
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
 from tpnumba.tables.couplings import harmonic_scale
 from tpnumba.tables.spherical_harmonics import gradient_ladder, recursion, sectoral
@@ -23,7 +23,7 @@ _PIECE = 2**19
 def run(
     plan: Harmonics,
     arrays: tuple[Array, ...],
-    setting: Setting,
+    context: Context,
     out: Array | None,
     num_threads: int | None = None,  # noqa: ARG001
 ) -> tuple[Array, ...]:
@@ -32,14 +32,14 @@ def run(
     Args:
         plan: what is computed.
         arrays: one for each of its inputs, with the same leading axes.
-        setting: namespace, device and dtype of the results.
+        context: namespace, device and dtype of the results.
         out: an array of the (only) result's shape and dtype to write into, or None.
         num_threads: not used here: threads are those of the array library.
 
     Returns:
         One array for each of its outputs.
     """
-    xp, device, dtype = setting
+    xp, device, dtype = context
     leading = tuple(arrays[0].shape[:-1])
     count = prod(leading)
     rows = tuple(
@@ -49,11 +49,11 @@ def run(
     if is_eager(xp, arrays):
         results = tuple(xp.empty((count, *core), dtype=dtype, device=device) for core in plan.outputs)
         for cut in _cuts(count, plan):
-            parts = _evaluate(setting, plan, *(array[cut, :] for array in rows))
+            parts = _evaluate(context, plan, *(array[cut, :] for array in rows))
             for result, part in zip(results, parts, strict=True):
                 result[cut, ...] = part
     else:
-        results = run_as_one(_evaluate, setting, (plan,), *rows)
+        results = run_as_one(_evaluate, context, (plan,), *rows)
     results = tuple(xp.reshape(result, (*leading, *core)) for result, core in zip(results, plan.outputs, strict=True))
     if out is None:
         return results
@@ -66,11 +66,11 @@ def _cuts(count: int, plan: Harmonics) -> list[slice]:
     return [slice(start, min(start + width, count)) for start in range(0, count, width)]
 
 
-def _evaluate(setting: Setting, plan: Harmonics, xyz: Array, *second: Array) -> tuple[Array, ...]:
+def _evaluate(context: Context, plan: Harmonics, xyz: Array, *second: Array) -> tuple[Array, ...]:
     """Rows of the results, of rows of the points and perhaps of a cotangent or tangent."""
-    work = setting
-    if plan.lmax > HIGHEST_SINGLE and has_float64(setting.xp):
-        work = setting._replace(dtype=setting.xp.float64)
+    work = context
+    if plan.lmax > HIGHEST_SINGLE and has_float64(context.xp):
+        work = context._replace(dtype=context.xp.float64)
     xp = work.xp
     xyz, *second = (xp.astype(array, work.dtype, copy=False) for array in (xyz, *second))  # type: ignore[assignment]
     points, *lengths = _directions(work, xyz) if plan.normalize else (xyz,)
@@ -92,17 +92,17 @@ def _evaluate(setting: Setting, plan: Harmonics, xyz: Array, *second: Array) -> 
         tangent = _tangent(xp, second[0], points) if lengths else second[0]
         along = [d * tangent[:, c : c + 1] for c, d in enumerate(_gradient(work, plan, points))]
         results.append(_over_length(xp, along[0] + along[1] + along[2], points, lengths))
-    return tuple(xp.astype(result, setting.dtype, copy=False) for result in results)
+    return tuple(xp.astype(result, context.dtype, copy=False) for result in results)
 
 
-def _gradient(setting: Setting, plan: Harmonics, points: Array) -> tuple[Array, Array, Array]:
+def _gradient(context: Context, plan: Harmonics, points: Array) -> tuple[Array, Array, Array]:
     """The derivatives of solid harmonics by x, y and z, each of shape ``(n, size)``."""
-    values = _solid(setting, points, max(plan.lmax - 1, 0), "integral", plan.normalize)
+    values = _solid(context, points, max(plan.lmax - 1, 0), "integral", plan.normalize)
     ladder = gradient_ladder(plan.lmax, plan.normalization)
 
     def term(number: int) -> Array:
-        lower = setting.xp.take(values, constant(setting, ladder.places[number]), axis=1)
-        return lower * constant(setting, ladder.weights[number])
+        lower = context.xp.take(values, constant(context, ladder.places[number]), axis=1)
+        return lower * constant(context, ladder.weights[number])
 
     return term(0) + term(1), term(2), term(3) + term(4)
 
@@ -120,13 +120,13 @@ def _over_length(xp: Any, values: Array, points: Array, lengths: list[Array]) ->
     return xp.where(xp.any(points != 0, axis=-1, keepdims=True), divided, xp.zeros_like(divided))
 
 
-def _directions(setting: Setting, xyz: Array) -> tuple[Array, Array, Array]:
+def _directions(context: Context, xyz: Array) -> tuple[Array, Array, Array]:
     """``r / |r|`` (zero at zero), and two factors of ``|r|``, one of which may be near the end of the range.
 
     Scaled by the largest component first, so that no square overflows. At zero the scale is infinite and the other
     factor 1, so that automatic differentiation, of any order, finds zero there as well.
     """
-    xp = setting.xp
+    xp = context.xp
     largest = xp.max(xp.abs(xyz), axis=-1, keepdims=True)
     at_zero, one = largest == 0, xp.ones_like(largest)
     scale = xp.where(at_zero, one * xp.inf, largest)
@@ -135,7 +135,7 @@ def _directions(setting: Setting, xyz: Array) -> tuple[Array, Array, Array]:
     return scaled / length, length, scale
 
 
-def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str, unit: bool) -> Array:
+def _solid(context: Context, xyz: Array, lmax: int, normalization: str, unit: bool) -> Array:
     """Solid harmonics of rows ``(n, 3)``, by the recursion of the Legendre functions: a degree a step, all its orders.
 
     It starts from ``Re`` and ``Im`` of ``(z + i x)^m``, so nothing is divided by the distance from the polar axis, and
@@ -145,7 +145,7 @@ def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str, unit: bo
     So of ``unit`` vectors what rounding left of ``|r|^2 - 1`` is taken in a form that does not cancel there: at l = 128
     errors fall from 2.5e-12 to 8e-13.
     """
-    xp = setting.xp
+    xp = context.xp
     x, y, z = xyz[:, 0:1], xyz[:, 1:2], xyz[:, 2:3]
     # |r|^2, or |r|^2 - 1
     square = x * x + (y - 1) * (y + 1) + z * z if unit else x * x + y * y + z * z
@@ -159,7 +159,7 @@ def _solid(setting: Setting, xyz: Array, lmax: int, normalization: str, unit: bo
     degrees = []
     for degree in range(lmax + 1):
         if degree:
-            a, b = (constant(setting, np.concatenate([table[:0:-1], table])) for table in recursion(degree))
+            a, b = (constant(context, np.concatenate([table[:0:-1], table])) for table in recursion(degree))
             raised = a * (y * current)
             if previous is not None:
                 padded = xp.concat([zero, previous, zero], axis=1)

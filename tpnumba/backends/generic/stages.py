@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.namespaces import Setting, constant
+from tpnumba.backends.namespaces import Context, constant
 from tpnumba.plans.stages import (
     DegreeScaling,
     FourierStage,
@@ -29,86 +29,86 @@ _ZEROS = 40
 _DENSE = 2**20
 
 
-def apply(linear_map: LinearMap, setting: Setting, rows: Array) -> Array:
+def apply(linear_map: LinearMap, context: Context, rows: Array) -> Array:
     """From ``(n, components)`` to the domain: ``(n, n_alpha, n_beta)`` on a grid, ``(n, numbers)`` as a matrix."""
     value = rows
     for stage in linear_map.stages:
-        value = _RUN[type(stage)][0](stage, setting, value)
+        value = _RUN[type(stage)][0](stage, context, value)
     return value
 
 
-def transpose(linear_map: LinearMap, setting: Setting, field: Array) -> Array:
+def transpose(linear_map: LinearMap, context: Context, field: Array) -> Array:
     """From the domain to ``(n, components)``."""
     value = field
     for stage in reversed(linear_map.stages):
-        value = _RUN[type(stage)][1](stage, setting, value)
+        value = _RUN[type(stage)][1](stage, context, value)
     return value
 
 
-def _select(stage: Selection, _: Setting, value: Array) -> Array:
+def _select(stage: Selection, _: Context, value: Array) -> Array:
     return value[:, stage.start : stage.stop]
 
 
-def _deselect(stage: Selection, setting: Setting, value: Array) -> Array:
-    xp, device, dtype = setting
+def _deselect(stage: Selection, context: Context, value: Array) -> Array:
+    xp, device, dtype = context
     n = value.shape[0]
     around = [xp.zeros((n, width), dtype=dtype, device=device) for width in (stage.start, stage.size - stage.stop)]
     return xp.concat([around[0], value, around[1]], axis=1)
 
 
-def _scale(stage: DegreeScaling, setting: Setting, value: Array) -> Array:
-    return value * constant(setting, stage.factors)
+def _scale(stage: DegreeScaling, context: Context, value: Array) -> Array:
+    return value * constant(context, stage.factors)
 
 
-def _to_orders(stage: LegendreStage, setting: Setting, value: Array) -> Array:
-    xp, n = setting.xp, value.shape[0]
+def _to_orders(stage: LegendreStage, context: Context, value: Array) -> Array:
+    xp, n = context.xp, value.shape[0]
     parts = []
     for columns, matrix in stage.orders:
-        picked = xp.take(value, constant(setting, columns.ravel()), axis=1)
+        picked = xp.take(value, constant(context, columns.ravel()), axis=1)
         flat = xp.reshape(picked, (n * columns.shape[0], columns.shape[1]))
-        parts.append(xp.reshape(flat @ constant(setting, matrix), (n, columns.shape[0], stage.n_beta)))
+        parts.append(xp.reshape(flat @ constant(context, matrix), (n, columns.shape[0], stage.n_beta)))
     return xp.concat(parts, axis=1)
 
 
-def _from_orders(stage: LegendreStage, setting: Setting, value: Array) -> Array:
-    xp, device, dtype = setting
+def _from_orders(stage: LegendreStage, context: Context, value: Array) -> Array:
+    xp, device, dtype = context
     n = value.shape[0]
     parts, start = [], 0
     for columns, matrix in stage.orders:
         count = columns.shape[0]
         flat = xp.reshape(value[:, start : start + count, :], (n * count, stage.n_beta))
-        product = flat @ constant(setting, np.ascontiguousarray(matrix.T))
+        product = flat @ constant(context, np.ascontiguousarray(matrix.T))
         parts.append(xp.reshape(product, (n, columns.size)))
         start += count
     parts.append(xp.zeros((n, 1), dtype=dtype, device=device))
-    return xp.take(xp.concat(parts, axis=1), constant(setting, stage.scatter), axis=1)
+    return xp.take(xp.concat(parts, axis=1), constant(context, stage.scatter), axis=1)
 
 
-def _to_longitudes(stage: FourierStage, setting: Setting, value: Array) -> Array:
-    xp = setting.xp
+def _to_longitudes(stage: FourierStage, context: Context, value: Array) -> Array:
+    xp = context.xp
     if stage.kind != "fast":
-        return xp.matmul(constant(setting, np.ascontiguousarray(stage.matrix.T)), value)
+        return xp.matmul(constant(context, np.ascontiguousarray(stage.matrix.T)), value)
     cosines, sines = _order_places(stage.m_max)
     # sum of a cos(m alpha) + b sin(m alpha) is the real part of sum (a - i b) e^(i m alpha)
-    real = xp.take(value, constant(setting, cosines), axis=1)
+    real = xp.take(value, constant(context, cosines), axis=1)
     padded = xp.concat([xp.zeros_like(value[:, :1, :]), value], axis=1)
-    imaginary = xp.take(padded, constant(setting, sines), axis=1)
-    halves = constant(setting, np.where(cosines == 0, 1.0, 0.5)[:, None])
+    imaginary = xp.take(padded, constant(context, sines), axis=1)
+    halves = constant(context, np.where(cosines == 0, 1.0, 0.5)[:, None])
     spectrum = _complex(xp, real * halves, -imaginary * halves)
     return xp.fft.irfft(spectrum, n=stage.n_alpha, axis=1, norm="forward")
 
 
-def _from_longitudes(stage: FourierStage, setting: Setting, value: Array) -> Array:
-    xp = setting.xp
+def _from_longitudes(stage: FourierStage, context: Context, value: Array) -> Array:
+    xp = context.xp
     if stage.kind != "fast":
-        return xp.matmul(constant(setting, stage.matrix), value)
+        return xp.matmul(constant(context, stage.matrix), value)
     spectrum = xp.fft.rfft(value, axis=1)[:, : stage.m_max + 1, :]
     both = xp.concat([xp.real(spectrum), -xp.imag(spectrum)], axis=1)
     cosines, sines = _order_places(stage.m_max)
     places = np.zeros(2 * stage.m_max + 1, dtype=np.int64)
     places[cosines] = np.arange(stage.m_max + 1)
     places[sines[1:] - 1] = stage.m_max + 1 + np.arange(1, stage.m_max + 1)
-    return xp.take(both, constant(setting, places), axis=1)
+    return xp.take(both, constant(context, places), axis=1)
 
 
 @lru_cache(maxsize=64)
@@ -118,19 +118,19 @@ def _order_places(m_max: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int
     return np.maximum(2 * m - 1, 0), np.where(m == 0, 0, 2 * m + 1)
 
 
-def _to_theta(stage: ThetaStage, setting: Setting, value: Array) -> Array:
-    xp = setting.xp
+def _to_theta(stage: ThetaStage, context: Context, value: Array) -> Array:
+    xp = context.xp
     even, odd = _theta_factors(stage)
     # The real part of sum c e^(i u theta) for even orders, of sum -i c e^(i u theta) for odd ones.
-    spectrum = _complex(xp, value * constant(setting, even), value * constant(setting, -odd))
+    spectrum = _complex(xp, value * constant(context, even), value * constant(context, -odd))
     return xp.fft.irfft(spectrum, n=stage.n_theta, axis=2, norm="forward")
 
 
-def _from_theta(stage: ThetaStage, setting: Setting, value: Array) -> Array:
-    xp = setting.xp
+def _from_theta(stage: ThetaStage, context: Context, value: Array) -> Array:
+    xp = context.xp
     even, odd = (np.where(factors != 0, 1.0, 0.0) for factors in _theta_factors(stage))
     spectrum = xp.fft.rfft(value, axis=2)[:, :, : stage.count]
-    return xp.real(spectrum) * constant(setting, even) - xp.imag(spectrum) * constant(setting, odd)
+    return xp.real(spectrum) * constant(context, even) - xp.imag(spectrum) * constant(context, odd)
 
 
 @lru_cache(maxsize=64)
@@ -149,10 +149,10 @@ def _complex(xp: Any, real: Array, imaginary: Array) -> Array:
     return xp.astype(real, kind) + xp.astype(imaginary, kind) * 1j
 
 
-def _sparse(stage: SparseStage, setting: Setting, value: Array) -> Array:
+def _sparse(stage: SparseStage, context: Context, value: Array) -> Array:
     if _is_dense(stage):
-        return value @ constant(setting, _dense(stage).T)
-    return _gather(setting, value, *_padded(stage, 0))
+        return value @ constant(context, _dense(stage).T)
+    return _gather(context, value, *_padded(stage, 0))
 
 
 def _is_dense(stage: SparseStage) -> bool:
@@ -160,17 +160,17 @@ def _is_dense(stage: SparseStage) -> bool:
     return table.shape[0] * table.shape[1] <= min(_ZEROS * table.values.size, _DENSE)
 
 
-def _sparse_transpose(stage: SparseStage, setting: Setting, value: Array) -> Array:
+def _sparse_transpose(stage: SparseStage, context: Context, value: Array) -> Array:
     if _is_dense(stage):
-        return value @ constant(setting, _dense(stage))
-    return _gather(setting, value, *_padded(stage, 1))
+        return value @ constant(context, _dense(stage))
+    return _gather(context, value, *_padded(stage, 1))
 
 
-def _gather(setting: Setting, value: Array, places: npt.NDArray[Any], factors: npt.NDArray[Any]) -> Array:
+def _gather(context: Context, value: Array, places: npt.NDArray[Any], factors: npt.NDArray[Any]) -> Array:
     """Sum the few numbers that each result needs, one of all results at a time."""
     total = None
     for place, factor in zip(places, factors, strict=True):
-        part = setting.xp.take(value, constant(setting, place), axis=1) * constant(setting, factor)
+        part = context.xp.take(value, constant(context, place), axis=1) * constant(context, factor)
         total = part if total is None else total + part
     return total
 
@@ -198,7 +198,7 @@ def _padded(stage: SparseStage, axis: int) -> tuple[npt.NDArray[np.int64], npt.N
     return places, factors
 
 
-_Run = Callable[[Any, Setting, Array], Array]
+_Run = Callable[[Any, Context, Array], Array]
 _RUN: dict[type[Stage], tuple[_Run, _Run]] = {
     Selection: (_select, _deselect),
     DegreeScaling: (_scale, _scale),

@@ -27,6 +27,7 @@ from tpnumba.backends.gpu.program import (
 from tpnumba.backends.gpu.slices import sliced
 from tpnumba.backends.gpu.tables import pack
 from tpnumba.backends.paths import alike, components_of, leg_of, mixes, scratch_size, weights_of
+from tpnumba.plans.access import Access
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 
 Channels = dict[int, Ints]
@@ -110,7 +111,7 @@ class _Builder:
             return None
         (weight,) = found
         assert weight is not None
-        return weight if self.wanted == 1 or self.plan.operands[weight].access == "shared" else None
+        return weight if self.wanted == 1 or self.plan.operands[weight].access == Access.SHARED else None
 
     def _place(self, path: Path, i: int) -> tuple[int, int, int]:
         """Where the numbers of an operand's segment start, and its steps from channel to channel and component."""

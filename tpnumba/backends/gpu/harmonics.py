@@ -15,7 +15,8 @@ from tpnumba.backends.blocks import blocks, rows_of
 from tpnumba.backends.gpu.device import C_TYPES, kernel, on_device, tables_of
 from tpnumba.backends.gpu.launch import COPY_BYTES, MOST_BLOCKS, as_rows, as_target
 from tpnumba.backends.gpu.program import MOST_ENTRIES
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.namespaces import Context
+from tpnumba.plans.access import Access
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
 from tpnumba.tables.couplings import harmonic_scale
 from tpnumba.tables.spherical_harmonics import gradient_ladder, recursion, sectoral
@@ -214,19 +215,19 @@ def _ladder(plan: Harmonics) -> Floats:
 def run(
     plan: Harmonics,
     arrays: tuple[Array, ...],
-    setting: Setting,
+    context: Context,
     out: Array | None,
     num_threads: int | None = None,  # noqa: ARG001
 ) -> tuple[Array, ...]:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.harmonics.run` for the arguments."""
-    xp, _, dtype = setting
-    program = program_of(plan, setting.dtype_name)
+    xp, _, dtype = context
+    program = program_of(plan, context.dtype_name)
     assert program is not None  # asked for before the plan came here
     with on_device(arrays[0]):
         arrays = tuple(xp.astype(array, dtype, copy=False) for array in arrays)
         full = tuple(arrays[0].shape[:-1])
         results = [xp.empty((*full, *core), dtype=dtype) for core in plan.outputs] if out is None else [out]
-        found = [as_rows(array, "batch", full) for array in arrays]
+        found = [as_rows(array, Access.BATCH, full) for array in arrays]
         targets = [as_target(result, prod(core)) for result, core in zip(results, plan.outputs, strict=True)]
         count = prod(full)
         if count == 0:
@@ -237,7 +238,7 @@ def run(
             return tuple(results)
         # In blocks, with rows copied together.
         numbers = sum(plan.inputs) + sum(prod(core) for core in plan.outputs)
-        for block in blocks(full, max(1, COPY_BYTES // (numbers * setting.itemsize))):
+        for block in blocks(full, max(1, COPY_BYTES // (numbers * context.itemsize))):
             shape = tuple(cut.stop - cut.start for cut in block)
             count = prod(shape)
             rows = [(xp.ascontiguousarray(rows_of(xp, array, block, full)), array.shape[-1]) for array in arrays]

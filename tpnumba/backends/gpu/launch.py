@@ -11,7 +11,8 @@ import numpy as np
 from tpnumba.backends.blocks import Shape, blocks, clip, fold, rows_of
 from tpnumba.backends.gpu.device import add_instance, instance, kernel, on_device, tables_of
 from tpnumba.backends.gpu.program import INPUTS, Program
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.namespaces import Context
+from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 
 Array = Any
@@ -34,11 +35,11 @@ def run(
     operands: Mapping[int, Array],
     full: Shape,
     batch: Shape,
-    setting: Setting,
+    context: Context,
     out: Array | None,
 ) -> Array:
     """Evaluate ``plan`` by what evaluates its rows, on the device of the operands and the current stream there."""
-    xp, _, dtype = setting
+    xp, _, dtype = context
     with on_device(next(iter(operands.values()))):
         operands = {i: xp.astype(array, dtype, copy=False) for i, array in operands.items()}
         size = plan.sizes[plan.output]
@@ -47,29 +48,29 @@ def run(
         if count == 0 or size == 0:
             result[...] = 0.0
             return result
-        shared = plan.operands[plan.output].access == "shared"
+        shared = plan.operands[plan.output].access == Access.SHARED
         padded = () if shared else (1,) * (len(full) - len(batch)) + batch
         if shared or padded == full:
             found = {i: as_rows(array, plan.operands[i].access, full) for i, array in operands.items()}
             target = as_target(result, size)
             rows = {i: place for i, place in found.items() if place is not None}
             if target is not None and len(rows) == len(found):
-                evaluate(setting, rows, count, target, summed=shared)
+                evaluate(context, rows, count, target, summed=shared)
                 return result
         # In blocks, with rows copied together, and folded where samples fall on the same place.
         if shared or padded != full:
             result[...] = 0.0
         whole = xp.reshape(result, (*padded, size))
-        for block in blocks(full, max(1, COPY_BYTES // (sum(plan.sizes) * setting.itemsize))):
+        for block in blocks(full, max(1, COPY_BYTES // (sum(plan.sizes) * context.itemsize))):
             rows = {
                 i: (xp.ascontiguousarray(array), 0)
-                if plan.operands[i].access == "shared"
+                if plan.operands[i].access == Access.SHARED
                 else (xp.ascontiguousarray(rows_of(xp, array, block, full)), array.shape[-1])
                 for i, array in operands.items()
             }
             number = prod(cut.stop - cut.start for cut in block)
             made = xp.empty((1 if shared else number, size), dtype=dtype)
-            evaluate(setting, rows, number, made, summed=shared)
+            evaluate(context, rows, number, made, summed=shared)
             value = made[0, :] if shared else fold(xp, made, block, padded, False)
             where = () if shared else clip(block, padded)
             if shared or padded != full:
@@ -85,12 +86,12 @@ def run(
 _Rows = tuple[Array, int]
 
 
-def as_rows(array: Array, access: str, full: Shape) -> _Rows | None:
+def as_rows(array: Array, access: Access, full: Shape) -> _Rows | None:
     """The operand as rows, one a sample; None if it would have to be copied to have any."""
     size = array.shape[-1]
     leading = tuple(array.shape[:-1])
     if array.flags.c_contiguous:
-        if access == "shared" or prod(leading) == 1:
+        if access == Access.SHARED or prod(leading) == 1:
             return array, 0
         return (array, size) if prod(leading) == prod(full) else None
     step, rest = divmod(array.strides[0], array.itemsize)
@@ -105,11 +106,11 @@ def as_target(result: Array, size: int) -> Array | None:
 
 
 def evaluate(
-    program: Program, setting: Setting, rows: Mapping[int, _Rows], count: int, target: Array, *, summed: bool
+    program: Program, context: Context, rows: Mapping[int, _Rows], count: int, target: Array, *, summed: bool
 ) -> None:
     """Launch: ``target`` gets a row for every sample, or a single one, their sum."""
-    xp, _, dtype = setting
-    item, width = setting.itemsize, target.shape[-1]
+    xp, _, dtype = context
+    item, width = context.itemsize, target.shape[-1]
     table, coefficients = tables_of(program)
     tiles = -(-count // program.samples)
     most = MOST_BLOCKS
@@ -123,7 +124,7 @@ def evaluate(
     missing = INPUTS - len(program.inputs)
     found = [rows[i] for i in program.inputs] + [(coefficients, 0)] * missing
     shared_bytes = program.tile * item if program.shared else 0
-    name = instance(setting.dtype_name, program.repeat, program.shared, program.kinds)
+    name = instance(context.dtype_name, program.repeat, program.shared, program.kinds)
     kernel(name, shared_bytes, program.unrolled)(
         (across, program.chunks),
         (THREADS,),
@@ -138,5 +139,5 @@ def evaluate(
     )
     if made is not target:
         grid = (-(-width // THREADS),)
-        add = kernel(add_instance(setting.dtype_name))
+        add = kernel(add_instance(context.dtype_name))
         add(grid, (THREADS,), (made, target, np.int32(across), np.int32(width)))

@@ -12,7 +12,7 @@ import numpy as np
 from tpnumba.backends.gpu.device import C_TYPES, kernel, tables_of
 from tpnumba.backends.gpu.launch import THREADS
 from tpnumba.backends.gpu.staged import REPEATS, Clear, Gather, Load, Multiply, Points, Product, Staged, Step
-from tpnumba.backends.namespaces import Setting
+from tpnumba.backends.namespaces import Context
 
 Array = Any
 
@@ -54,7 +54,7 @@ class _Frame:
 
 def evaluate(
     program: Staged,
-    setting: Setting,
+    context: Context,
     rows: Mapping[int, tuple[Array, int]],
     count: int,
     target: Array,
@@ -62,14 +62,14 @@ def evaluate(
     summed: bool,
 ) -> None:
     """``target`` gets a row for every sample, or a single one, their sum; ``rows`` as of :mod:`launch`."""
-    xp, _, dtype = setting
-    launches = _Launches(program, setting)
+    xp, _, dtype = context
+    launches = _Launches(program, context)
     meets = any(component.meetings for component in program.components)
     # Operands that are one for all samples are carried to the domain once.
     alone = {i for i in program.inputs if meets and rows[i][1] == 0 and count > 1}
     sizes = [component.size for component in program.components] if summed else []
     besides = (program.size if alone or summed else 0) + sum(sizes)
-    most = max(1, (WORK_BYTES // setting.itemsize - besides) // program.size)
+    most = max(1, (WORK_BYTES // context.itemsize - besides) // program.size)
     most -= most % _ALIGNED if most > _ALIGNED else 0
     most = min(most, count)
     work = xp.empty(program.size * most, dtype=dtype)
@@ -107,8 +107,8 @@ def evaluate(
 class _Launches:
     """Launches the kernels of a program's steps on the current device."""
 
-    def __init__(self, program: Staged, setting: Setting) -> None:
-        self.program, self.dtype, self.itemsize = program, setting.dtype_name, setting.itemsize
+    def __init__(self, program: Staged, context: Context) -> None:
+        self.program, self.dtype, self.itemsize = program, context.dtype_name, context.itemsize
         self.table, self.coefficients = tables_of(program)
 
     def steps(

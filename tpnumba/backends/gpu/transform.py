@@ -27,6 +27,7 @@ from tpnumba.backends.gpu.program import (
 from tpnumba.backends.gpu.space import Space
 from tpnumba.backends.gpu.tables import pack
 from tpnumba.backends.gpu.unrolled import MOST_UNROLLED
+from tpnumba.plans.access import Access
 from tpnumba.plans.stages import FourierStage, LegendreStage, SparseStage, Stage, ThetaStage
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
@@ -77,7 +78,7 @@ class _Builder:
         self.space = Space()
         self.starts = {i: self.space.take(plan.sizes[i]) for i in plan.inputs}
         self.loads = dict(enumerate(self.starts.values()))
-        summed = plan.operands[plan.output].access == "shared"
+        summed = plan.operands[plan.output].access == Access.SHARED
         self.slots = self.space.take(plan.sizes[plan.output]) if summed else None
         self.operations: list[Operation] = []
 
