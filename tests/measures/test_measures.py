@@ -12,7 +12,7 @@ import tpnumba as tp
 from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import Contraction, Coupling, Path
 from tpnumba.products.base import Operator
-from tpnumba.products.methods import Methods
+from tpnumba.plans.methods import Methods
 
 
 def natural(*degrees):

@@ -116,6 +116,13 @@ def _numpy_contexts() -> dict[Any, Context]:
 
 
 _NUMPY = _numpy_contexts()
+
+
+def numpy_context(dtype: str) -> Context:
+    """The context of NumPy arrays of a dtype."""
+    return _NUMPY[np.dtype(dtype)]
+
+
 _NUMPY_WIDE = _NUMPY[np.dtype(np.float64)]
 
 
@@ -161,6 +168,11 @@ def is_jax(xp: Any) -> bool:
     return array_api_compat.is_jax_namespace(xp)
 
 
+def is_torch(xp: Any) -> bool:
+    """Whether ``xp`` is torch's namespace."""
+    return array_api_compat.is_torch_namespace(xp)
+
+
 def is_lazy(xp: Any) -> bool:
     """Whether arrays of ``xp`` are computed later (dask)."""
     return array_api_compat.is_dask_namespace(xp)
@@ -172,7 +184,7 @@ def has_values(xp: Any, arrays: Iterable[Array]) -> bool:
         return False
     if is_jax(xp):
         return not any(isinstance(array, sys.modules["jax"].core.Tracer) for array in arrays)
-    return not array_api_compat.is_torch_namespace(xp) or all(_is_plain_tensor(array) for array in arrays)
+    return not is_torch(xp) or all(holds_numbers(array) for array in arrays)
 
 
 def is_eager(xp: Any, arrays: Iterable[Array]) -> bool:
@@ -180,13 +192,13 @@ def is_eager(xp: Any, arrays: Iterable[Array]) -> bool:
 
     Not in jax and dask; not in torch where a trace or the tape of automatic differentiation would see every write.
     """
-    if array_api_compat.is_torch_namespace(xp):
+    if is_torch(xp):
         taped = sys.modules["torch"].is_grad_enabled()
-        return all(_is_plain_tensor(array) and not (taped and array.requires_grad) for array in arrays)
+        return all(holds_numbers(array) and not (taped and array.requires_grad) for array in arrays)
     return not (is_jax(xp) or is_lazy(xp))
 
 
-def _is_plain_tensor(array: Array) -> bool:
+def holds_numbers(array: Array) -> bool:
     """Whether a torch tensor holds numbers: not fake or functional (compilation), wrapped (vmap), or on ``meta``."""
     torch = sys.modules["torch"]
     if type(array) not in (torch.Tensor, torch.nn.Parameter) or array.is_meta:
@@ -212,7 +224,7 @@ def constant(context: Context, table: Any, dtype: Any = None) -> Array:
     xp, device, real = context
     if dtype is None and table.dtype.kind == "f":
         dtype = real
-    copy = True if array_api_compat.is_torch_namespace(xp) else None
+    copy = True if is_torch(xp) else None
     return xp.asarray(table, dtype=dtype, device=device, copy=copy)
 
 
@@ -254,7 +266,7 @@ def _check_kind(out: Any, context: Context, operands: Mapping[str, Any]) -> None
     if getattr(out, "requires_grad", False) or any(getattr(x, "requires_grad", False) for x in operands.values()):
         raise TypeError("out cannot be used with tensors that need a gradient")
     if not is_eager(xp, (out, *operands.values())):
-        where = " in a trace" if array_api_compat.is_torch_namespace(xp) else ""
+        where = " in a trace" if is_torch(xp) else ""
         raise TypeError(f"out cannot be used with {short_name(xp)}{where}: its arrays cannot be written into")
     if array_api_compat.device(out) != context.device:
         raise TypeError(f"out is on device {array_api_compat.device(out)!s}, but the inputs are on {context.device!s}")

@@ -50,14 +50,14 @@ def equivariance_error(
     if improper:
         matrices = np.concatenate([matrices, -matrices])
     layouts = [operand.layout for operand in p.form.operands]
-    slots = (*p._slots, p.form.output)
+    slots = (*p.argument_operands, p.form.output)
 
     def turn(x: Any, i: int) -> Any:
         irreps: Irreps = p._irreps[slots[i]]
         return rotate(irreps, matrices, x.astype(np.float64), layout=layouts[slots[i]])
 
     n = len(matrices)
-    inputs = [generator.standard_normal((n, p._irreps[slot].dim)).astype(dtype) for slot in p._slots]
+    inputs = [generator.standard_normal((n, p._irreps[slot].dim)).astype(dtype) for slot in p.argument_operands]
     turned = p(*(turn(x, i).astype(dtype) for i, x in enumerate(inputs)), backend=backend)
     expected = turn(p(*inputs, backend=backend), len(inputs))
     largest = float(np.max(np.abs(expected), initial=0.0))

@@ -153,7 +153,7 @@ def _copies(irreps: Irreps, *, by_degree: bool) -> tuple[npt.NDArray[np.int64], 
 def _terms(p: Operator) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
     """For each path: the copies of in1, in2 and out that meet, the weight (``weight_numel``: none), and the factor."""
     form = p.form
-    slots = (*p._slots, form.output)
+    slots = (*p.argument_operands, form.output)
     firsts = {i: np.cumsum([0, *(mul for mul, _ in p._irreps[i])]) for i in slots}
     weighted = len(slots) == 4
     for path in form.paths:

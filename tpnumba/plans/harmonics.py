@@ -40,12 +40,12 @@ class Harmonics:
         return (self.lmax + 1) ** 2
 
     @property
-    def inputs(self) -> tuple[int, ...]:
+    def input_sizes(self) -> tuple[int, ...]:
         """The length of the last axis of each array that is given: points; then a cotangent or a tangent."""
         return {"vjp": (3, self.size), "jvp": (3, 3)}.get(self.kind, (3,))
 
     @property
-    def outputs(self) -> tuple[tuple[int, ...], ...]:
+    def result_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The last axes of each result."""
         match self.kind:
             case "value_and_jacobian":

@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tpnumba.backends import check_backend, likely_backend, resolve_threads, run
-from tpnumba.backends.compiled import register_operator, single_graph_node
+from tpnumba.backends import evaluate
+from tpnumba.backends.adapters.graphs import call_as_node, is_compiling, register_operator
+from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
+from tpnumba.backends.registry import check_backend, resolve_threads
 from tpnumba.irreps import Irrep, Irreps, check_degree
-from tpnumba.plans.access import Access
 from tpnumba.plans.base import ITEMSIZE, Cost, Plan
 from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.methods import Methods
 from tpnumba.products.entries import Coefficients, entries
-from tpnumba.products.methods import Methods
 
 Array = Any
 Shape = tuple[int, ...]
@@ -51,6 +52,7 @@ class Operator:
         weight_numel: the number of weights a sample; 0 if there are none.
         form: the mathematics, as a :class:`Contraction` with every coefficient.
         methods: what can be evaluated: the form itself, or quicker ways to the same numbers.
+        argument_operands: the operand of the form that each positional argument stands for.
     """
 
     irreps_in1: Irreps
@@ -59,8 +61,8 @@ class Operator:
     weight_numel: int
     form: Contraction
     methods: Methods
+    argument_operands: tuple[int, ...]
     _irreps: tuple[Irreps, ...]
-    _slots: tuple[int, ...]
 
     def _initialize(
         self,
@@ -68,7 +70,7 @@ class Operator:
         form: Contraction,
         methods: Methods,
         irreps: tuple[Irreps, ...],
-        slots: tuple[int, ...],
+        argument_operands: tuple[int, ...],
     ) -> None:
         """Fill in the operator.
 
@@ -76,18 +78,18 @@ class Operator:
             arguments: what the constructor needs to make an equal operator.
             form, methods: with the output that this operator has.
             irreps: of every operand of the form.
-            slots: the operand of the form that each positional argument stands for.
+            argument_operands: the operand of the form that each positional argument stands for.
         """
         fields = {
             "_arguments": tuple(arguments.items()),
             "_irreps": irreps,
-            "_slots": slots,
+            "argument_operands": argument_operands,
             "form": form,
             "methods": methods,
-            "irreps_in1": irreps[slots[0]],
-            "irreps_in2": irreps[slots[1]],
+            "irreps_in1": irreps[argument_operands[0]],
+            "irreps_in2": irreps[argument_operands[1]],
             "irreps_out": irreps[form.output],
-            "weight_numel": irreps[slots[2]].dim if len(slots) > 2 else 0,
+            "weight_numel": irreps[argument_operands[2]].dim if len(argument_operands) > 2 else 0,
             "_number": register_operator(self),
         }
         self.__dict__.update(fields)
@@ -165,7 +167,7 @@ class Operator:
         Raises:
             MemoryError: the table would not fit; its size is named.
         """
-        return entries(self.form, (*self._slots, self.form.output))
+        return entries(self.form, (*self.argument_operands, self.form.output))
 
     def adjoint(self, i: int) -> Operator:
         """The operator of the gradient with respect to argument ``i`` (0, 1, or 2 for the weights).
@@ -178,11 +180,10 @@ class Operator:
             ValueError: there is no such argument.
         """
         index = check_degree("i", i)
-        if index >= len(self._slots):
-            raise ValueError(f"i must be below {len(self._slots)}, the number of arguments, got {index}")
+        if index >= len(self.argument_operands):
+            raise ValueError(f"i must be below {len(self.argument_operands)}, the number of arguments, got {index}")
         return Adjoint.of(self, index)
 
-    @single_graph_node
     def __call__(
         self,
         x1: Array,
@@ -212,20 +213,22 @@ class Operator:
             MemoryError: the result would not fit; its size is named.
             RuntimeError: a backend that is not there.
         """
+        if is_compiling():
+            return call_as_node(self, "__call__", (x1, x2, weights), {}, backend, out)
         named = self._named(x1, x2, weights)
         context = common_context(named)
         check_backend(backend)
         threads = resolve_threads(num_threads)
-        full = self._samples(named)
-        shape = (*full, self.form.sizes[self.form.output])
+        samples = self._samples(named)
+        shape = (*samples, self.form.sizes[self.form.output])
         if out is not None:
             check_out(out, shape, context, named)
         else:
             require_result(shape, context)
-        arrays = dict(zip(self._slots, named.values(), strict=True))
-        return self._run(self.methods, arrays, full, full, context, (backend, threads), out)
+        operands, arrays = self._bound(named, context)
+        call = Call(self.methods, operands, samples, samples, context, backend, threads, tuple(named))
+        return evaluate(call, *arrays, out=out)[0]
 
-    @single_graph_node
     def vjp(
         self,
         x1: Array,
@@ -247,24 +250,29 @@ class Operator:
         Raises:
             TypeError, ValueError, RuntimeError: as the call.
         """
+        if is_compiling():
+            return tuple(call_as_node(self, "vjp", (x1, x2, cotangent), {"weights": weights}, backend))
         named = self._named(x1, x2, weights)
         context = common_context({**named, "cotangent": cotangent})
         check_backend(backend)
         threads = resolve_threads(num_threads)
-        full = self._samples(named)
-        _require_shape("cotangent", cotangent, (*full, self.form.sizes[self.form.output]))
+        samples = self._samples(named)
+        _require_shape("cotangent", cotangent, (*samples, self.form.sizes[self.form.output]))
         require_result((sum(prod(array.shape) for array in named.values()),), context)
-        output = self.form.output
-        arrays = {**dict(zip(self._slots, named.values(), strict=True)), output: cotangent}
+        operands, arrays = self._bound(named, context)
+        names = tuple(named)
         gradients = []
-        for slot in self._slots:
-            others = arrays.copy()
-            target = tuple(others.pop(slot).shape[:-1])
-            methods = self.methods.adjoint(slot)
-            gradients.append(self._run(methods, others, full, target, context, (backend, threads), None))
+        for i, argument in enumerate(named.values()):
+            if i == len(operands):  # weights of length zero
+                gradients.append(context.xp.zeros_like(argument, dtype=context.dtype))
+                continue
+            others = *operands[:i], *operands[i + 1 :], self.form.output
+            batch = tuple(argument.shape[:-1])
+            methods, others_named = self.methods.adjoint(operands[i]), (*names[:i], *names[i + 1 :], "cotangent")
+            call = Call(methods, others, samples, batch, context, backend, threads, others_named)
+            gradients += evaluate(call, *arrays[:i], *arrays[i + 1 :], cotangent)
         return tuple(gradients)
 
-    @single_graph_node
     def jvp(
         self,
         x1: Array,
@@ -288,6 +296,9 @@ class Operator:
         Raises:
             TypeError, ValueError, RuntimeError: as the call; also ``tweights`` without ``weights``.
         """
+        if is_compiling():
+            named = {"weights": weights, "tweights": tweights}
+            return call_as_node(self, "jvp", (x1, x2, t1, t2), named, backend)
         named = self._named(x1, x2, weights)
         tangents = {"t1": t1, "t2": t2}
         if tweights is not None:
@@ -297,36 +308,45 @@ class Operator:
         context = common_context({**named, **tangents})
         check_backend(backend)
         threads = resolve_threads(num_threads)
-        full = self._samples(named)
+        samples = self._samples(named)
         for (name, tangent), (_, array) in zip(tangents.items(), named.items(), strict=False):
             _require_shape(name, tangent, tuple(array.shape))
-        require_result((*full, self.form.sizes[self.form.output]), context)
-        arrays = dict(zip(self._slots, named.values(), strict=True))
+        require_result((*samples, self.form.sizes[self.form.output]), context)
+        operands, arrays = self._bound(named, context)
         total = None
-        for slot, tangent in zip(self._slots, tangents.values(), strict=False):
-            methods = self.methods.linear_in(slot)
-            part = self._run(methods, {**arrays, slot: tangent}, full, full, context, (backend, threads), None)
+        for i, tangent in enumerate(list(tangents.values())[: len(operands)]):
+            methods = self.methods.linear_in(operands[i])
+            call = Call(methods, operands, samples, samples, context, backend, threads)
+            part = evaluate(call, *arrays[:i], tangent, *arrays[i + 1 :])[0]
             total = part if total is None else total + part
         return total
 
     def _named(self, x1: Array, x2: Array, weights: Array | None) -> dict[str, Array]:
-        if len(self._slots) == 2:
-            if weights is not None:
-                raise ValueError(f"weights were given, but {type(self).__name__} has none here (weight_numel = 0)")
-            return {"x1": x1, "x2": x2}
+        """The arguments that were given, by name."""
         if weights is None:
-            raise ValueError(f"weights are missing: an array of shape (..., {self.weight_numel}) is expected")
+            if self.weight_numel:
+                raise ValueError(f"weights are missing: an array of shape (..., {self.weight_numel}) is expected")
+            return {"x1": x1, "x2": x2}
+        if not self.weight_numel and tuple(getattr(weights, "shape", ()))[-1:] not in ((), (0,)):
+            raise ValueError(f"weights were given, but {type(self).__name__} has none here (weight_numel = 0)")
         return {"x1": x1, "x2": x2, "weights": weights}
+
+    def _bound(self, named: Mapping[str, Array], context: Context) -> tuple[tuple[int, ...], list[Array]]:
+        """The operands of the form with their arrays; weights of length zero may be given or left out."""
+        arrays, operands = list(named.values()), self.argument_operands
+        if len(arrays) < len(operands):
+            arrays.append(context.xp.zeros((0,), dtype=context.dtype, device=context.device))
+        return operands, arrays[: len(operands)]
 
     def _samples(self, named: Mapping[str, Array]) -> Shape:
         """The broadcast leading axes, after checking the last one."""
         leading: list[Shape] = []
-        sizes = self.form.sizes
-        for (name, array), slot in zip(named.items(), self._slots, strict=True):
+        for i, (name, array) in enumerate(named.items()):
             shape = tuple(array.shape)
-            if not shape or shape[-1] != sizes[slot]:
-                kind = "" if name == "weights" else f" for the irreps {self._irreps[slot]}"
-                raise ValueError(f"{name} must have shape (..., {sizes[slot]}){kind}, got {shape}")
+            size = self.form.sizes[self.argument_operands[i]] if i < len(self.argument_operands) else 0
+            if not shape or shape[-1] != size:
+                kind = "" if name == "weights" else f" for the irreps {self._irreps[self.argument_operands[i]]}"
+                raise ValueError(f"{name} must have shape (..., {size}){kind}, got {shape}")
             leading.append(shape[:-1])
         if leading.count(leading[0]) == len(leading):
             return leading[0]
@@ -336,51 +356,17 @@ class Operator:
             shown = ", ".join(f"{name} {shape}" for name, shape in zip(named, leading, strict=True))
             raise ValueError(f"the leading axes do not broadcast: {shown}") from None
 
-    def _run(
-        self,
-        methods: Methods,
-        arrays: Mapping[int, Array],
-        full: Shape,
-        batch: Shape,
-        context: Context,
-        how: tuple[str, int | None],
-        out: Array | None,
-    ) -> Array:
-        """Evaluate a plan, with arrays of one row for all samples told apart from batches."""
-        backend, threads = how
-        _, plan = methods.choose(likely_backend(backend, context), context.dtype_name)
-        leading = [tuple(array.shape[:-1]) for array in arrays.values()]
-        if batch == full and leading.count(full) == len(leading):
-            return run(plan, arrays, full, batch, context, out=out, backend=backend, num_threads=threads)
-        many = any(n != 1 for n in full)
-
-        def is_row(shape: Shape) -> bool:
-            return not shape or (many and prod(shape) == 1)
-
-        rows = {i for i, shape in zip(arrays, leading, strict=True) if is_row(shape)}
-        shared_out = is_row(batch) and (batch != full or not full)
-        access = [Access.SHARED if i in rows else Access.BATCH for i in range(len(plan.operands))]
-        access[plan.output] = Access.SHARED if shared_out else Access.BATCH
-        operands = {
-            i: context.xp.reshape(array, (array.shape[-1],)) if i in rows and array.ndim > 1 else array
-            for i, array in arrays.items()
-        }
-        target = () if shared_out else batch
-        plan = plan.with_access(tuple(access))
-        result = run(plan, operands, full, target, context, out=out, backend=backend, num_threads=threads)
-        return result if target == batch else context.xp.reshape(result, (*batch, result.shape[-1]))
-
 
 class Adjoint(Operator):
     """An operator whose result is the gradient of another one's argument; made by :meth:`Operator.adjoint`."""
 
-    def __init__(self, base: Operator, slots: tuple[int, ...], linear_in: tuple[int, ...]) -> None:
+    def __init__(self, base: Operator, argument_operands: tuple[int, ...], linear_in: tuple[int, ...]) -> None:
         form, methods = base.form, base.methods
         for operand in linear_in:
             form, methods = form.linear_in(operand), methods.linear_in(operand)
-        (output,) = set(range(len(form.operands))) - set(slots)
-        arguments = {"base": base, "slots": slots, "linear_in": linear_in}
-        self._initialize(arguments, form.adjoint(output), methods.adjoint(output), base._irreps, slots)
+        (output,) = set(range(len(form.operands))) - set(argument_operands)
+        arguments = {"base": base, "argument_operands": argument_operands, "linear_in": linear_in}
+        self._initialize(arguments, form.adjoint(output), methods.adjoint(output), base._irreps, argument_operands)
 
     @classmethod
     def of(cls, operator: Operator, i: int) -> Operator:
@@ -389,13 +375,15 @@ class Adjoint(Operator):
         if isinstance(operator, Adjoint):
             arguments = dict(operator.__dict__["_arguments"])
             base, linear_in = arguments["base"], frozenset(arguments["linear_in"])
-        slot = operator._slots[i]
-        if operator.form.linear_in(slot) != operator.form:
-            linear_in |= {slot}
-        slots = tuple(operator.form.output if k == i else s for k, s in enumerate(operator._slots))
-        if slots == base._slots and not linear_in:
+        operand = operator.argument_operands[i]
+        if operator.form.linear_in(operand) != operator.form:
+            linear_in |= {operand}
+        operands = tuple(
+            operator.form.output if k == i else other for k, other in enumerate(operator.argument_operands)
+        )
+        if operands == base.argument_operands and not linear_in:
             return base
-        return cls(base, slots, tuple(sorted(linear_in)))
+        return cls(base, operands, tuple(sorted(linear_in)))
 
     def __repr__(self) -> str:
         return "adjoint " + super().__repr__()

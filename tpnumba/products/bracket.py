@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tpnumba.irreps import Irrep, Irreps, IrrepsLike
+from tpnumba.plans.methods import Methods
 from tpnumba.plans.stages import LinearMap, Selection, synthesis
 from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
@@ -17,7 +18,6 @@ from tpnumba.products.degrees import (
 )
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice
-from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import NORMALIZATIONS, bracket_coupling, gaunt_coupling
 from tpnumba.tables.quadrature import Grid
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tpnumba.irreps import Irrep, Irreps, IrrepsLike
 from tpnumba.plans.base import LAYOUTS
+from tpnumba.plans.methods import Methods
 from tpnumba.products.base import Operator
 from tpnumba.products.instructions import (
     IRREP_NORMALIZATIONS,
@@ -19,7 +20,6 @@ from tpnumba.products.instructions import (
     read_instructions,
     read_variances,
 )
-from tpnumba.products.methods import Methods
 
 
 class TensorProduct(Operator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tpnumba.irreps import Irreps, IrrepsLike
+from tpnumba.plans.methods import Methods
 from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage, LinearMap, Stage, ThetaStage, synthesis
 from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
@@ -15,7 +16,6 @@ from tpnumba.products.degrees import (
     read_degrees,
 )
 from tpnumba.products.instructions import check_choice
-from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import NORMALIZATIONS, gaunt_coupling
 from tpnumba.tables.quadrature import Torus, fast_length
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tpnumba.irreps import Irrep, Irreps, IrrepsLike, check_degree
+from tpnumba.plans.methods import Methods
 from tpnumba.plans.stages import LinearMap, SparseStage
 from tpnumba.plans.transform import Matrices, Transform
 from tpnumba.products.base import Operator
 from tpnumba.products.degrees import EVEN, NATURAL, degrees_of, make_form, make_operands, read_degrees
 from tpnumba.products.instructions import check_choice
-from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import matrix_coupling
 
 METHODS = ("auto", "direct", "matrix")

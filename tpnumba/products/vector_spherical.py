@@ -7,6 +7,7 @@ from itertools import permutations
 from typing import Any, NamedTuple
 
 from tpnumba.irreps import Irrep, Irreps, IrrepsLike, check_degree
+from tpnumba.plans.methods import Methods
 from tpnumba.plans.stages import LinearMap, SparseStage, synthesis
 from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
@@ -19,7 +20,6 @@ from tpnumba.products.degrees import (
 )
 from tpnumba.products.gaunt import highest_degrees
 from tpnumba.products.instructions import check_choice
-from tpnumba.products.methods import Methods
 from tpnumba.tables.couplings import cross_coupling, dot_coupling
 
 KINDS = ("cross", "dot")

@@ -6,12 +6,15 @@ from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
-from tpnumba.backends import check_backend, resolve_threads, run
+from tpnumba.backends import evaluate
+from tpnumba.backends.adapters.dask import map_samples
+from tpnumba.backends.call import Call
 from tpnumba.backends.generic.pieces import map_rows
-from tpnumba.backends.lazy import map_samples
 from tpnumba.backends.namespaces import Context, common_context, is_lazy
+from tpnumba.backends.registry import check_backend, resolve_threads
 from tpnumba.irreps import check_degree
 from tpnumba.limits import require_memory
+from tpnumba.plans.methods import Methods
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.products.instructions import check_choice
 from tpnumba.tables.couplings import NORMALIZATIONS
@@ -71,8 +74,8 @@ def to_grid(
     _require_memory((*leading, *grid.shape), lmax, grid, context)
     if 0 in leading:  # no tables for nothing
         return context.xp.zeros((*leading, *grid.shape), dtype=context.dtype, device=context.device)
-    plan = _plan(lmax, grid, normalization, analysis=False)
-    values = run(plan, {0: x}, leading, leading, context, backend=backend, num_threads=threads)
+    methods = _methods(lmax, grid, normalization, analysis=False)
+    (values,) = evaluate(Call(methods, (0,), leading, leading, context, backend, threads), x)
     return context.xp.reshape(values, (*leading, *grid.shape))
 
 
@@ -126,18 +129,28 @@ def from_grid(
     _require_memory((*f.shape[:-2], size), lmax, grid, context)
     if 0 in f.shape[:-2]:
         return context.xp.zeros((*f.shape[:-2], size), dtype=context.dtype, device=context.device)
-    plan = _plan(lmax, grid, normalization, analysis=True)
+    methods = _methods(lmax, grid, normalization, analysis=True)
 
     def analyse(rows: Array) -> Array:
-        samples = (rows.shape[0],)
-        return run(plan, {1: rows}, samples, samples, context, backend=backend, num_threads=threads)
+        samples = tuple(rows.shape[:-1])
+        return evaluate(Call(methods, (1,), samples, samples, context, backend, threads), rows)[0]
 
+    if _has_contiguous_maps(f):
+        return analyse(context.xp.reshape(f, (*f.shape[:-2], grid.n_beta * grid.n_alpha)))
     return map_rows(analyse, f, grid.shape, (size,), context)
 
 
+def _has_contiguous_maps(f: Array) -> bool:
+    """Whether the rings of each map follow each other in memory, as far as the namespace tells."""
+    strides = getattr(f, "strides", None)
+    if strides is None:
+        strides = f.stride() if hasattr(f, "stride") else None
+    return strides is None or strides[-2] == strides[-1] * f.shape[-1]
+
+
 @lru_cache(maxsize=256)
-def _plan(lmax: int, grid: Grid, normalization: str, *, analysis: bool) -> Synthesis:
-    return Synthesis.between(lmax, grid, normalization, analysis=analysis)
+def _methods(lmax: int, grid: Grid, normalization: str, *, analysis: bool) -> Methods:
+    return Methods((("grid", Synthesis.between(lmax, grid, normalization, analysis=analysis)),))
 
 
 def _check(

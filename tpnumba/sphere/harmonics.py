@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tpnumba.backends import check_backend, resolve_threads, run_harmonics
-from tpnumba.backends.compiled import register_operator, single_graph_node
+from tpnumba.backends import evaluate
+from tpnumba.backends.adapters.graphs import call_as_node, is_compiling, register_operator
+from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
+from tpnumba.backends.registry import check_backend, resolve_threads
 from tpnumba.irreps import Irreps, check_degree
 from tpnumba.plans.harmonics import Harmonics
 from tpnumba.products.clebsch_gordan import TensorProduct
@@ -79,7 +81,6 @@ class SphericalHarmonics:
     def _key(self) -> tuple[int, str, bool]:
         return self.lmax, self.normalization, self.normalize
 
-    @single_graph_node
     def __call__(
         self, xyz: Array, *, out: Array | None = None, backend: str = "auto", num_threads: int | None = None
     ) -> Array:
@@ -98,10 +99,11 @@ class SphericalHarmonics:
         Raises:
             TypeError, ValueError, MemoryError, RuntimeError: as for products.
         """
-        (values,) = self._run("values", {"xyz": xyz}, backend, num_threads, out)
+        if is_compiling():
+            return call_as_node(self, "__call__", (xyz,), {}, backend, out)
+        (values,) = self._evaluate("values", {"xyz": xyz}, backend, num_threads, out)
         return values
 
-    @single_graph_node
     def value_and_jacobian(
         self, xyz: Array, *, backend: str = "auto", num_threads: int | None = None
     ) -> tuple[Array, Array]:
@@ -126,10 +128,11 @@ class SphericalHarmonics:
                    [0. , 0.5, 0. ],
                    [0. , 0. , 0. ]])
         """
-        values, jacobian = self._run("value_and_jacobian", {"xyz": xyz}, backend, num_threads)
+        if is_compiling():
+            return tuple(call_as_node(self, "value_and_jacobian", (xyz,), {}, backend))
+        values, jacobian = self._evaluate("value_and_jacobian", {"xyz": xyz}, backend, num_threads)
         return values, jacobian
 
-    @single_graph_node
     def vjp(self, xyz: Array, cotangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
         """The gradient of ``<cotangent, Y(xyz)>`` with respect to the points.
 
@@ -144,10 +147,11 @@ class SphericalHarmonics:
         Raises:
             TypeError, ValueError, RuntimeError: as for products.
         """
-        (gradient,) = self._run("vjp", {"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
+        if is_compiling():
+            return call_as_node(self, "vjp", (xyz, cotangent), {}, backend)
+        (gradient,) = self._evaluate("vjp", {"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
         return gradient
 
-    @single_graph_node
     def jvp(self, xyz: Array, tangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
         """The derivative of ``Y(xyz)`` along a tangent.
 
@@ -162,7 +166,9 @@ class SphericalHarmonics:
         Raises:
             TypeError, ValueError, MemoryError, RuntimeError: as for products.
         """
-        (derivative,) = self._run("jvp", {"xyz": xyz, "tangent": tangent}, backend, num_threads)
+        if is_compiling():
+            return call_as_node(self, "jvp", (xyz, tangent), {}, backend)
+        (derivative,) = self._evaluate("jvp", {"xyz": xyz, "tangent": tangent}, backend, num_threads)
         return derivative
 
     def derivative(self) -> tuple[SphericalHarmonics, TensorProduct]:
@@ -201,7 +207,7 @@ class SphericalHarmonics:
         )
         return lower, product
 
-    def _run(
+    def _evaluate(
         self,
         kind: str,
         named: dict[str, Array],
@@ -217,7 +223,9 @@ class SphericalHarmonics:
             check_out(out, shapes[0], context, named)
         else:
             _require_results(shapes, context)
-        return run_harmonics(plan, tuple(named.values()), context, out=out, backend=backend, num_threads=threads)
+        samples = tuple(named["xyz"].shape[:-1])
+        call = Call(plan, tuple(range(len(named))), samples, samples, context, backend, threads)
+        return evaluate(call, *named.values(), out=out)
 
 
 def _rebuild(lmax: int, normalization: str, normalize: bool) -> SphericalHarmonics:
@@ -230,10 +238,10 @@ def _check_shapes(plan: Harmonics, named: dict[str, Array]) -> list[tuple[int, .
     if xyz.ndim == 0 or xyz.shape[-1] != 3:
         raise ValueError(f"xyz must have shape (..., 3), got {tuple(xyz.shape)}")
     leading = tuple(xyz.shape[:-1])
-    for (name, array), size in zip(named.items(), plan.inputs, strict=True):
+    for (name, array), size in zip(named.items(), plan.input_sizes, strict=True):
         if tuple(array.shape) != (*leading, size):
             raise ValueError(f"{name} must have shape {(*leading, size)}, got {tuple(array.shape)}")
-    return [(*leading, *core) for core in plan.outputs]
+    return [(*leading, *core) for core in plan.result_shapes]
 
 
 def _require_results(shapes: list[tuple[int, ...]], context: Context) -> None:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tpnumba.backends.adapters.dask import map_samples
 from tpnumba.backends.blocks import blocks, clip
-from tpnumba.backends.compiled import run_as_one
+from tpnumba.backends.fusion import evaluate_fused
 from tpnumba.backends.generic.powers import complex_powers
-from tpnumba.backends.lazy import map_samples
 from tpnumba.backends.namespaces import (
     FLOATS,
     Context,
@@ -85,7 +85,7 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
         raise ValueError("R has determinant -1, and a bare degree has no parity: give irreps such as '2e' instead")
     require_memory(n * irreps.dim**2 * context.itemsize, f"{n} Wigner D matrices of dimension {irreps.dim}")
     if not is_eager(xp, (matrices,)):
-        result = run_as_one(_matrices_at_once, context, (irreps,), proper, signs)
+        result = evaluate_fused(_matrices_at_once, context, (irreps,), proper, signs)
         return xp.reshape(result, (*_leading(R), irreps.dim, irreps.dim))
     places = _places(irreps)
     highest = max(places, default=0)
@@ -146,7 +146,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
     proper, signs = _split_parity(context, matrices)
     features = xp.reshape(xp.astype(x, context.dtype, copy=False), (*padded_x, irreps.dim))
     if not is_eager(xp, (matrices, x)):
-        return run_as_one(_turn_at_once, context, (irreps, layout), proper, signs, features)
+        return evaluate_fused(_turn_at_once, context, (irreps, layout), proper, signs, features)
     result = xp.empty((*samples, irreps.dim), dtype=context.dtype, device=context.device)
     width = max(mul * ir.dim for mul, ir in irreps) + 6 * max(irreps.ls)
     for block in blocks(samples, max(1, _PIECE // width)):

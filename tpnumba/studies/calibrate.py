@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from tpnumba.backends import run
+from tpnumba.backends import evaluate
+from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import common_context
 from tpnumba.plans.base import ITEMSIZE, Plan
+from tpnumba.plans.methods import Methods
 from tpnumba.plans.speed import amounts
 from tpnumba.studies.registry import cases
 from tpnumba.studies.timing import interleaved
@@ -90,6 +92,6 @@ def _call(plan: Plan, backend: str, dtype: str) -> tuple[Callable[[], object], i
     flops = sum(plan.flops)
     samples = int(np.clip(_CALL_SECONDS * 1e10 / max(flops, 1), 64, _MOST_SAMPLES))
     operands = {i: rng.standard_normal((samples, plan.sizes[i])).astype(dtype) for i in plan.inputs}
-    setting = common_context({str(i): array for i, array in operands.items()})
-    shape = (samples,)
-    return lambda: run(plan, operands, shape, shape, setting, backend=backend), samples
+    context = common_context({str(i): array for i, array in operands.items()})
+    call = Call(Methods((("calibrated", plan),)), tuple(operands), (samples,), (samples,), context, backend)
+    return lambda: evaluate(call, *operands.values()), samples

@@ -7,9 +7,12 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+from tpnumba.backends.cpu.availability import accepts, missing, require
 from tpnumba.backends.namespaces import Context
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
+
+__all__ = ["accepts", "missing", "require", "run", "run_harmonics", "supports"]
 
 
 def supports(plan: Plan | Harmonics, context: Context) -> bool:

@@ -110,9 +110,9 @@ def _program(plan: Harmonics, dtype: str, vectors: int | None) -> HarmonicsProgr
     arrays = np.zeros((4, STREAM + 1), dtype=np.int64)
     arrays[[POINTS, VALUES, SECOND, DERIVATIVE], AT] = np.array([0, *ends[:3]]) * lanes
     arrays[VALUES, SIZE] = plan.size
-    for row, size in zip((POINTS, SECOND), plan.inputs, strict=False):
+    for row, size in zip((POINTS, SECOND), plan.input_sizes, strict=False):
         arrays[row, SIZE] = size
-    for row, core in zip(_results(plan), plan.outputs, strict=True):
+    for row, core in zip(_results(plan), plan.result_shapes, strict=True):
         arrays[row, SIZE] = prod(core)
     places, weights = _ladder(plan, lanes)
     powers, coefficients = _recursion(plan.lmax, plan.normalization)
@@ -142,9 +142,9 @@ def _tile(plan: Harmonics, dtype: str, vectors: int) -> tuple[list[int], int]:
     """Where values, second input, second result and buffer begin, in runs; and the size of a tile, in numbers."""
     line = LINE // np.dtype(dtype).itemsize
     solid = plan.size if VALUES in _results(plan) else max(1, plan.lmax**2)
-    second = plan.inputs[1] if len(plan.inputs) > 1 else 0
+    second = plan.input_sizes[1] if len(plan.input_sizes) > 1 else 0
     jacobian = plan.kind == "value_and_jacobian"  # whose rows are made in the buffer
-    derivative = prod(plan.outputs[-1]) if DERIVATIVE in _results(plan) and not jacobian else 0
+    derivative = prod(plan.result_shapes[-1]) if DERIVATIVE in _results(plan) and not jacobian else 0
     ends = [int(end) for end in np.cumsum([POINT_RUNS, solid, second, derivative])]
     # whole rows that are put together; stretches of rows
     buffer = [TOGETHER // np.dtype(dtype).itemsize, line * STRETCH * line, line * min(plan.size, LONGEST)]
@@ -189,7 +189,7 @@ def run(
     program = program_of(plan, context.dtype_name)
     assert program is not None  # asked for before the plan came here
     full = arrays[0].shape[:-1]
-    results = [np.empty((*full, prod(core)), dtype=dtype) for core in plan.outputs] if out is None else [out]
+    results = [np.empty((*full, prod(core)), dtype=dtype) for core in plan.result_shapes] if out is None else [out]
     count = prod(full)
     if count:
         threads = default_threads() if num_threads is None else num_threads
@@ -202,7 +202,7 @@ def run(
             _in_blocks(program, plan, arrays, results, full, threads)
     if out is not None:
         return (out,)
-    return tuple(np.reshape(result, (*full, *core)) for result, core in zip(results, plan.outputs, strict=True))
+    return tuple(np.reshape(result, (*full, *core)) for result, core in zip(results, plan.result_shapes, strict=True))
 
 
 def _in_blocks(
@@ -215,7 +215,7 @@ def _in_blocks(
 ) -> None:
     """With rows that do not stand in memory as such copied together, block by block."""
     dtype = results[0].dtype
-    numbers = sum(plan.inputs) + sum(prod(core) for core in plan.outputs)
+    numbers = sum(plan.input_sizes) + sum(prod(core) for core in plan.result_shapes)
     for block in blocks(full, max(1, _COPY_BYTES // (numbers * dtype.itemsize))):
         shape = tuple(cut.stop - cut.start for cut in block)
         count = prod(shape)
@@ -241,7 +241,7 @@ def _fill(
 ) -> None:
     """Write the results of all points; ``found``: the places of inputs, then results, ``fresh`` if just allocated."""
     table = program.arrays.copy()
-    used = (*(POINTS, SECOND)[: len(plan.inputs)], *_results(plan))
+    used = (*(POINTS, SECOND)[: len(plan.input_sizes)], *_results(plan))
     for row, place in zip(used, found, strict=True):
         table[row, ADDRESS:STREAM] = place
     for row in _results(plan):

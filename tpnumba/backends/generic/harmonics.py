@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tpnumba.backends.compiled import run_as_one
+from tpnumba.backends.fusion import evaluate_fused
 from tpnumba.backends.generic.powers import complex_powers
 from tpnumba.backends.namespaces import Context, constant, has_float64, is_eager
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
@@ -44,17 +44,19 @@ def run(
     count = prod(leading)
     rows = tuple(
         xp.reshape(xp.astype(array, dtype, copy=False), (count, size))
-        for array, size in zip(arrays, plan.inputs, strict=True)
+        for array, size in zip(arrays, plan.input_sizes, strict=True)
     )
     if is_eager(xp, arrays):
-        results = tuple(xp.empty((count, *core), dtype=dtype, device=device) for core in plan.outputs)
+        results = tuple(xp.empty((count, *core), dtype=dtype, device=device) for core in plan.result_shapes)
         for cut in _cuts(count, plan):
             parts = _evaluate(context, plan, *(array[cut, :] for array in rows))
             for result, part in zip(results, parts, strict=True):
                 result[cut, ...] = part
     else:
-        results = run_as_one(_evaluate, context, (plan,), *rows)
-    results = tuple(xp.reshape(result, (*leading, *core)) for result, core in zip(results, plan.outputs, strict=True))
+        results = evaluate_fused(_evaluate, context, (plan,), *rows)
+    results = tuple(
+        xp.reshape(result, (*leading, *core)) for result, core in zip(results, plan.result_shapes, strict=True)
+    )
     if out is None:
         return results
     out[...] = results[0]
@@ -62,7 +64,7 @@ def run(
 
 
 def _cuts(count: int, plan: Harmonics) -> list[slice]:
-    width = max(1, _PIECE // (3 * max(plan.size, sum(prod(core) for core in plan.outputs))))
+    width = max(1, _PIECE // (3 * max(plan.size, sum(prod(core) for core in plan.result_shapes))))
     return [slice(start, min(start + width, count)) for start in range(0, count, width)]
 
 

@@ -102,7 +102,7 @@ def program_of(plan: Harmonics, dtype: str) -> HarmonicsProgram | None:
 
 def _width(plan: Harmonics) -> int:
     """The length of the rows that are read or written."""
-    return plan.inputs[1] if plan.kind == "vjp" else prod(plan.outputs[-1])
+    return plan.input_sizes[1] if plan.kind == "vjp" else prod(plan.result_shapes[-1])
 
 
 def _pitch(plan: Harmonics, samples: int, item: int) -> int:
@@ -226,9 +226,9 @@ def run(
     with on_device(arrays[0]):
         arrays = tuple(xp.astype(array, dtype, copy=False) for array in arrays)
         full = tuple(arrays[0].shape[:-1])
-        results = [xp.empty((*full, *core), dtype=dtype) for core in plan.outputs] if out is None else [out]
+        results = [xp.empty((*full, *core), dtype=dtype) for core in plan.result_shapes] if out is None else [out]
         found = [as_rows(array, Access.BATCH, full) for array in arrays]
-        targets = [as_target(result, prod(core)) for result, core in zip(results, plan.outputs, strict=True)]
+        targets = [as_target(result, prod(core)) for result, core in zip(results, plan.result_shapes, strict=True)]
         count = prod(full)
         if count == 0:
             return tuple(results)
@@ -237,12 +237,12 @@ def run(
             _launch(program, plan, rows, to, count)
             return tuple(results)
         # In blocks, with rows copied together.
-        numbers = sum(plan.inputs) + sum(prod(core) for core in plan.outputs)
+        numbers = sum(plan.input_sizes) + sum(prod(core) for core in plan.result_shapes)
         for block in blocks(full, max(1, COPY_BYTES // (numbers * context.itemsize))):
             shape = tuple(cut.stop - cut.start for cut in block)
             count = prod(shape)
             rows = [(xp.ascontiguousarray(rows_of(xp, array, block, full)), array.shape[-1]) for array in arrays]
-            parts = [xp.empty((count, prod(core)), dtype=dtype) for core in plan.outputs]
+            parts = [xp.empty((count, prod(core)), dtype=dtype) for core in plan.result_shapes]
             _launch(program, plan, rows, parts, count)
             for result, part in zip(results, parts, strict=True):
                 result[block] = xp.reshape(part, (*shape, *result.shape[len(full) :]))

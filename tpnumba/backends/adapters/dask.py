@@ -7,66 +7,60 @@ would add a layer for every operation and path.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tpnumba.backends import registry
+from tpnumba.backends.call import Array, Call, Shape, result_shapes
 from tpnumba.backends.namespaces import common_context
-from tpnumba.plans.access import Access
-from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
-
-Array = Any
-Shape = tuple[int, ...]
+from tpnumba.plans.methods import Methods
 
 
-def run(
-    function: Callable[..., Array],
-    plan: Plan,
-    operands: Mapping[int, Array],
-    full: Shape,
-    batch: Shape,
-) -> Array:
-    """Evaluate ``plan``; ``function`` is the dispatch that runs it on one block."""
-    shared = plan.operands[plan.output].access == Access.SHARED
-    padded = (1,) * (len(full) - len(batch)) + batch
-    summed = tuple(axis for axis, n in enumerate(full) if shared or padded[axis] != n)
-    core = (plan.operands[plan.output].size,)
-    block = partial(_run_block, function, plan, tuple(operands), len(full), summed)
-    result = map_samples(block, [(array, 1) for array in operands.values()], len(full), core, summed=summed)
-    return result[(0,) * (len(full) if shared else len(full) - len(batch))]
-
-
-def _run_block(
-    function: Callable[..., Array], plan: Plan, slots: Shape, axes: int, summed: Shape, *blocks: Array
-) -> Array:
-    """One block of the result, of length 1 along the axes that are summed."""
-    context = common_context({plan.operands[i].name: array for i, array in zip(slots, blocks, strict=True)})
-    leading = np.broadcast_shapes(*(array.shape[:-1] for array in blocks))
-    full = (1,) * (axes - len(leading)) + leading
-    kept = tuple(1 if axis in summed else n for axis, n in enumerate(full))
-    shared = plan.operands[plan.output].access == Access.SHARED
-    result = function(plan, dict(zip(slots, blocks, strict=True)), full, () if shared else kept, context)
-    return context.xp.reshape(result, (*kept, result.shape[-1]))
-
-
-def run_harmonics(function: Callable[..., Any], plan: Harmonics, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Evaluate ``plan``; ``function`` is the dispatch that runs it on one block, for each result by itself."""
-    return tuple(
-        map_samples(
-            partial(_harmonics_block, function, plan, number),
-            [(array, 1) for array in arrays],
-            arrays[0].ndim - 1,
-            core,
+def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Array, ...]:  # noqa: ARG001
+    """Evaluate a call on dask arrays; see :func:`tpnumba.backends.evaluate`."""
+    if call.backend in ("cpu", "gpu"):  # said now, and not when the blocks are computed
+        registry.require(call.backend)
+    axes = len(call.samples)
+    padded = (1,) * (axes - len(call.batch)) + call.batch
+    summed = tuple(axis for axis, n in enumerate(call.samples) if padded[axis] != n)
+    listed = [(array, 1) for array in arrays]
+    results = []
+    for number, shape in enumerate(result_shapes(call)):
+        core = shape[len(call.batch) :]
+        block = partial(
+            _evaluate_block,
+            call.methods,
+            (call.operands, call.names or tuple(f"array {i}" for i in range(len(arrays)))),
+            (call.backend, call.num_threads),
+            (axes, summed),
+            number,
         )
-        for number, core in enumerate(plan.outputs)
-    )
+        result = map_samples(block, listed, axes, core, summed=summed)
+        results.append(result[(0,) * (axes - len(call.batch))])
+    return tuple(results)
 
 
-def _harmonics_block(function: Callable[..., Any], plan: Harmonics, number: int, *blocks: Array) -> Array:
-    return function(plan, blocks, common_context({f"array {i}": block for i, block in enumerate(blocks)}))[number]
+def _evaluate_block(
+    methods: Methods | Harmonics,
+    arguments: tuple[Shape, tuple[str, ...]],
+    how: tuple[str, int | None],
+    axes: tuple[int, Shape],
+    number: int,
+    *blocks: Array,
+) -> Array:
+    """One block of one of the results, of length 1 along the axes that are summed."""
+    from tpnumba.backends import evaluate as evaluate_arrays
+
+    (operands, names), (count, summed) = arguments, axes
+    context = common_context(dict(zip(names, blocks, strict=True)))
+    leading = np.broadcast_shapes(*(array.shape[:-1] for array in blocks))
+    samples = (1,) * (count - len(leading)) + leading
+    batch = tuple(1 if axis in summed else n for axis, n in enumerate(samples))
+    return evaluate_arrays(Call(methods, operands, samples, batch, context, *how), *blocks)[number]
 
 
 def map_samples(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tpnumba.plans.base import ITEMSIZE, Plan, cached_on_instance
 from tpnumba.plans.contraction import Contraction
@@ -32,6 +33,21 @@ class Methods:
             return cls((("direct", form),))
         direct = (("direct", form),) if method == "auto" else ()
         return cls((*direct, *((name, make()) for name, make in others.items() if method in (name, "auto"))))
+
+    def __hash__(self) -> int:
+        # Looked up at every call in the graphs of torch and jax.
+        value = self.__dict__.get("_hash")
+        if value is None:
+            value = self.__dict__["_hash"] = hash(self.plans)
+        return int(value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"plans": self.plans}
+
+    @property
+    def output(self) -> int:
+        """The operand that is computed."""
+        return self.plans[0][1].output
 
     @cached_on_instance
     def choose(self, backend: str, dtype: str) -> tuple[str, Plan]:

@@ -1,0 +1,82 @@
+"""Derivatives and batches of a call, as calls: what the adapters of torch and jax tell their libraries.
+
+A call of a form is linear in every array, so its derivative along a tangent is the same call with the tangent in place
+of the array, and its gradient is a call of the adjoint. Spherical harmonics are linear in their second array only.
+Where a derivative is no call (the second ones of harmonics by the points), the rules say None, and the adapters
+differentiate the operations of the generic backend instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tpnumba.backends.call import Array, Call, Shape
+from tpnumba.plans.harmonics import Harmonics
+
+#: A call with the arrays that it is made on.
+Bound = tuple[Call, list[Array]]
+
+
+def along_tangent(call: Call, arrays: Sequence[Array], number: int, tangent: Array) -> Bound | None:
+    """The derivative of the result by one of the arrays, along a tangent."""
+    replaced = [*arrays[:number], tangent, *arrays[number + 1 :]]
+    if not isinstance(call.methods, Harmonics):
+        return call._replace(methods=call.methods.linear_in(call.operands[number])), replaced
+    if number == 1:
+        return call, replaced
+    if call.methods.kind == "values":
+        return _harmonics(call, "jvp"), [arrays[0], tangent]
+    return None
+
+
+def gradient(call: Call, arrays: Sequence[Array], number: int, cotangent: Array) -> Bound | None:
+    """The gradient of ``<cotangent, result>`` by one of the arrays, which itself is not read but for its shape."""
+    if isinstance(call.methods, Harmonics):
+        if number == 1:
+            return _harmonics(call, "jvp" if call.methods.kind == "vjp" else "vjp"), [arrays[0], cotangent]
+        return (_harmonics(call, "vjp"), [arrays[0], cotangent]) if call.methods.kind == "values" else None
+    operand = call.operands[number]
+    others = [k for k in range(len(arrays)) if k != number]
+    # Paths without the operand that is computed play no part in it; the cotangent in its place must not bring them in.
+    methods = call.methods.linear_in(call.methods.output).adjoint(operand)
+    adjoint = call._replace(
+        methods=methods,
+        operands=(*(call.operands[k] for k in others), call.methods.output),
+        batch=tuple(arrays[number].shape[:-1]),
+    )
+    return adjoint, [*(arrays[k] for k in others), cotangent]
+
+
+def _harmonics(call: Call, kind: str) -> Call:
+    assert isinstance(call.methods, Harmonics)
+    return call._replace(methods=replace(call.methods, kind=kind), operands=(0, 1))
+
+
+def batched(call: Call, arrays: Sequence[Array], size: int, mapped: Sequence[bool]) -> tuple[Call, list[Array], Shape]:
+    """A call for ``size`` times the samples.
+
+    Args:
+        call, arrays: the call of one, and its arrays; those that are ``mapped`` have one more axis, the first.
+        size: the length of that axis.
+        mapped: for each array, whether it has it.
+
+    Returns:
+        The call and the arrays for all; and the shape that the leading axes of the results are to get.
+    """
+    xp, axes = call.context.xp, len(call.samples)
+
+    def padded(shape: Shape) -> Shape:
+        return (1,) * (axes - len(shape)) + shape
+
+    def prepared(array: Array, has_axis: bool) -> Array:
+        shape = tuple(array.shape)
+        if has_axis:
+            array = xp.reshape(array, (size, *padded(shape[1:-1]), shape[-1]))
+        if isinstance(call.methods, Harmonics):  # whose arrays have the same leading axes
+            array = xp.broadcast_to(array, (size, *call.samples, shape[-1]))
+        return array
+
+    ready = [prepared(array, has_axis) for array, has_axis in zip(arrays, mapped, strict=True)]
+    all_calls = call._replace(samples=(size, *call.samples), batch=(size, *padded(call.batch)))
+    return all_calls, ready, (size, *call.batch)

@@ -1,0 +1,48 @@
+"""Which arrays the processor's kernels take, and whether there can be kernels."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from functools import lru_cache
+
+from tpnumba.backends.namespaces import Context, is_jax, is_numpy, is_torch
+
+
+def accepts(context: Context) -> bool:
+    """Whether the arrays of a call are in the processor's memory: those of NumPy, and of torch and jax there."""
+    if is_numpy(context.xp):
+        return True
+    if is_torch(context.xp):
+        return bool(context.device.type == "cpu")
+    if not is_jax(context.xp):
+        return False
+    if context.device is not None:
+        return bool(context.device.platform == "cpu")
+    # In a trace, and of sharded arrays, there is no single device: the primitive is lowered for the one it runs on.
+    return bool(sys.modules["jax"].default_backend() == "cpu")
+
+
+@lru_cache(maxsize=1)
+def missing() -> Exception | None:
+    """What stands in the way of kernels, as an error; None if nothing does. Warns the first time."""
+    import numba
+
+    if not getattr(numba.config, "DISABLE_JIT", 0):
+        return None
+    reason = "NUMBA_DISABLE_JIT is set, and the processor's kernels do not run as Python"
+    warnings.warn(f"{reason}: backend 'auto' takes 'generic', which is slow", RuntimeWarning, stacklevel=2)
+    return RuntimeError(f"backend 'cpu' needs Numba's compiler: {reason}; unset it, or use backend 'generic'")
+
+
+def require() -> None:
+    """Raise unless kernels can run.
+
+    Raises:
+        RuntimeError: Numba's compiler is switched off.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        reason = missing()
+    if reason is not None:
+        raise type(reason)(*reason.args)

@@ -1,0 +1,128 @@
+"""The registry of backends: which one evaluates a call, with which plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from tpnumba.backends import cpu, generic, gpu
+from tpnumba.backends.call import Array, Call, with_shared_rows
+from tpnumba.backends.generic import harmonics
+from tpnumba.backends.namespaces import is_cupy, short_name
+from tpnumba.irreps import check_degree
+from tpnumba.plans.base import Plan
+from tpnumba.plans.harmonics import Harmonics
+
+BACKENDS = ("auto", "generic", "cpu", "gpu")
+
+_EVALUATE: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run, "gpu": gpu.run}
+_EVALUATE_HARMONICS: dict[str, Callable[..., tuple[Array, ...]]] = {
+    "generic": harmonics.run,
+    "cpu": cpu.run_harmonics,
+    "gpu": gpu.run_harmonics,
+}
+
+
+def check_backend(backend: str) -> None:
+    """Check the name of a backend.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+
+
+def resolve_threads(num_threads: int | None) -> int | None:
+    """The number of threads asked for, by the keyword or by ``TPNUMBA_NUM_THREADS``; None leaves it to the backend.
+
+    The generic backend leaves threads to the array library and reads the number only to reject a wrong one.
+
+    Raises:
+        TypeError, ValueError: not a positive integer.
+    """
+    name = "num_threads"
+    value: Any = num_threads
+    if value is None:
+        text = os.environ.get("TPNUMBA_NUM_THREADS")
+        if text is None:
+            return None
+        name = "the environment variable TPNUMBA_NUM_THREADS"
+        if not text.strip().isdecimal():
+            raise ValueError(f"{name} must be a positive integer, got {text!r}")
+        value = int(text)
+    if check_degree(name, value) == 0:
+        raise ValueError(f"{name} must be a positive integer, got 0")
+    return int(value)
+
+
+def choose(call: Call) -> tuple[str, Plan | Harmonics]:
+    """The backend and the plan of a call: the backend asked for; for ``auto`` the fastest that has a kernel.
+
+    Raises:
+        TypeError: arrays that the backend asked for does not take.
+        ImportError: the library that it needs is not installed.
+        RuntimeError: there is no device for it, or it has no kernel for this plan.
+    """
+    backend, context = call.backend, call.context
+    if backend == "auto":
+        if cpu.accepts(context):
+            plan = _plan(call, "cpu")
+            if cpu.missing() is None and cpu.supports(plan, context):
+                return "cpu", plan
+        elif is_cupy(context.xp):
+            plan = _plan(call, "gpu")
+            if gpu.supports(plan, context):
+                return "gpu", plan
+        return "generic", _plan(call, "generic")
+    plan = _plan(call, backend)
+    if backend == "gpu":
+        if not is_cupy(context.xp):
+            missing = gpu.missing()
+            also = "" if missing is None else f" (and {missing})"
+            raise TypeError(f"backend 'gpu' takes cupy arrays, got arrays of {short_name(context.xp)}{also}")
+        require("gpu")
+        if not gpu.supports(plan, context):
+            raise RuntimeError(f"backend 'gpu' has no kernel for {plan!r}; use backend 'auto' or 'generic'")
+    if backend == "cpu":
+        if not cpu.accepts(context):
+            where = "" if context.device is None else f" on {context.device!s}"
+            raise TypeError(
+                "backend 'cpu' takes arrays of numpy, torch and jax in the processor's memory, got arrays of"
+                f" {short_name(context.xp)}{where}"
+            )
+        require("cpu")
+        if not cpu.supports(plan, context):
+            raise RuntimeError(f"backend 'cpu' has no kernel for {plan!r}; use backend 'auto' or 'generic'")
+    return backend, plan
+
+
+def require(backend: str) -> None:
+    """Raise unless a backend can run here.
+
+    Raises:
+        ImportError, RuntimeError: what is missing.
+    """
+    if backend == "cpu":
+        cpu.require()
+    elif backend == "gpu":
+        gpu.require_device()
+
+
+def _plan(call: Call, backend: str) -> Plan | Harmonics:
+    if isinstance(call.methods, Harmonics):
+        return call.methods
+    return call.methods.choose(backend, call.context.dtype_name)[1]
+
+
+def evaluate_on(
+    backend: str, plan: Plan | Harmonics, call: Call, *arrays: Array, out: Array | None = None
+) -> tuple[Array, ...]:
+    """Evaluate a plan by a backend."""
+    if isinstance(plan, Harmonics):
+        return _EVALUATE_HARMONICS[backend](plan, arrays, call.context, out, call.num_threads)
+    plan, rows, batch = with_shared_rows(plan, call, arrays)
+    operands = dict(zip(call.operands, rows, strict=True))
+    result = _EVALUATE[backend](plan, operands, call.samples, batch, call.context, out, call.num_threads)
+    return (result if batch == call.batch else call.context.xp.reshape(result, (*call.batch, result.shape[-1])),)
