@@ -94,11 +94,11 @@ class Backend(enum.Enum):
             case Backend.TORCH:
                 import torch
 
-                return Namespace(torch, torch.device("cpu"), "generic")
+                return Namespace(torch, torch.device("cpu"), "auto")
             case Backend.JAX:
                 import jax.numpy
 
-                return Namespace(jax.numpy, None, "generic", writable=False, subnormal=False)
+                return Namespace(jax.numpy, None, "auto", writable=False, subnormal=False)
             case Backend.DASK:
                 import dask.array
 

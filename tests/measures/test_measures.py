@@ -11,8 +11,8 @@ from strategies import products, tensor_products
 import tpnumba as tp
 from tpnumba.plans.base import Operand
 from tpnumba.plans.contraction import Contraction, Coupling, Path
-from tpnumba.products.base import Operator
 from tpnumba.plans.methods import Methods
+from tpnumba.products.base import Operator
 
 
 def natural(*degrees):

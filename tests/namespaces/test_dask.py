@@ -136,3 +136,10 @@ def test_shapes_that_are_not_known_are_refused():
     x, y = (lazy(x) for x in random_arguments(p, (6,), (6,)))
     with pytest.raises(ValueError, match=r"x1 must have a known shape, .* call compute_chunk_sizes\(\) first"):
         p(x[x[:, 0] > 0], y)
+
+
+def test_blocks_name_the_argument():
+    x = da.from_array(np.ones((2, 4)))
+    masked = x.map_blocks(np.ma.array, meta=np.empty((0, 0)))
+    with pytest.raises(TypeError, match="x1 must be an array"):
+        tp.GauntTensorProduct(1, 1)(masked, x).compute(scheduler="synchronous")

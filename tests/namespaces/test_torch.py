@@ -226,5 +226,11 @@ def test_out_and_dtypes():
         p(x.detach(), y.to("meta"))
     with pytest.raises(TypeError, match="x2 is an array of numpy, but x1 is one of torch"):
         p(x.detach(), y.numpy())
-    with pytest.raises(TypeError, match="backend 'cpu' takes numpy arrays, got arrays of torch"):
-        p(x.detach(), y, backend="cpu")
+    with pytest.raises(TypeError, match="in the processor's memory, got arrays of torch on meta"):
+        p(x.detach().to("meta"), y.to("meta"), backend="cpu")
+
+
+def test_sparse_tensors_name_the_remedy():
+    x = torch.ones(2, 4)
+    with pytest.raises(TypeError, match=r"x1 must be a dense tensor, got one of layout torch.sparse_coo; use x1.to_d"):
+        tp.GauntTensorProduct(1, 1)(x.to_sparse(), x)

@@ -37,10 +37,42 @@ class Context(NamedTuple):
 
 
 def is_array(value: object) -> bool:
-    """Whether ``value`` is an array of a namespace that array-api-compat knows (masked arrays and matrices are not)."""
-    return array_api_compat.is_array_api_obj(value) and not isinstance(
-        value, np.ma.MaskedArray | np.matrix | np.generic
+    """Whether ``value`` is an array of a namespace that array-api-compat knows, and nothing that means more.
+
+    Of NumPy's arrays these are plain ones, and those that mean the same: memory maps, and fields of record arrays.
+    Masked arrays, matrices and arrays with units would lose what they mean.
+    """
+    if isinstance(value, np.ndarray):
+        return type(value) in (np.ndarray, np.memmap, np.recarray)
+    return array_api_compat.is_array_api_obj(value) and not isinstance(value, np.generic) and not _wraps(value)
+
+
+def _wraps(value: Any) -> bool:
+    """Whether an object only says that it is an array of a known library, as quantities do for what they hold."""
+    xp = array_api_compat.array_namespace(value)
+    kinds = (
+        (is_numpy, array_api_compat.is_numpy_array),
+        (is_cupy, array_api_compat.is_cupy_array),
+        (is_jax, array_api_compat.is_jax_array),
+        (is_torch, array_api_compat.is_torch_array),
+        (is_lazy, array_api_compat.is_dask_array),
     )
+    return any(is_namespace(xp) and not is_own(value) for is_namespace, is_own in kinds)
+
+
+def _require_array(name: str, value: object) -> None:
+    if not is_array(value):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        what = "an array (numpy, torch, jax, dask, cupy, ...)"
+        if not isinstance(value, np.generic) and hasattr(value, "__array__"):
+            raise TypeError(
+                f"{name} must be {what} without units, masks or labels, which would be lost, got {kind}; strip them"
+                f" first: numpy.asarray({name}), or what {kind} has for it (.value, .magnitude, .filled(), .values)"
+            )
+        raise TypeError(f"{name} must be {what}, got {kind}")
+    layout = str(getattr(value, "layout", ""))
+    if layout.startswith("torch.") and layout != "torch.strided":
+        raise TypeError(f"{name} must be a dense tensor, got one of layout {layout}; use {name}.to_dense()")
 
 
 def dtype_name(array: Array) -> str:
@@ -72,14 +104,15 @@ def common_context(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS, 
     first: tuple[str, Any, Any] | None = None
     wide = False
     for name, array in arrays.items():
-        if not is_array(array):
-            raise TypeError(
-                f"{name} must be an array (numpy, torch, jax, dask, cupy, ...), got {type(array).__module__}."
-                f"{type(array).__qualname__}"
-            )
+        _require_array(name, array)
         xp = array_api_compat.array_namespace(array)
         kind = _dtype_name(xp, array)
         if kind not in dtypes:
+            if getattr(array.dtype, "byteorder", "=") in ("<", ">") and array.dtype.kind in "fc":
+                raise TypeError(
+                    f"{name} must have the machine's byte order, got dtype {array.dtype.str!r};"
+                    f" use {name}.astype({name}.dtype.newbyteorder('='))"
+                )
             raise TypeError(f"{name} must have dtype {' or '.join(dtypes)}, got {kind}")
         wide = wide or kind in ("float64", "complex128")
         device = _device(xp, array)

@@ -226,7 +226,7 @@ class Operator:
         else:
             require_result(shape, context)
         operands, arrays = self._bound(named, context)
-        call = Call(self.methods, operands, samples, samples, context, backend, threads, tuple(named))
+        call = Call(self.methods, operands, samples, samples, context, backend, threads, tuple(named)[: len(operands)])
         return evaluate(call, *arrays, out=out)[0]
 
     def vjp(
@@ -260,10 +260,10 @@ class Operator:
         _require_shape("cotangent", cotangent, (*samples, self.form.sizes[self.form.output]))
         require_result((sum(prod(array.shape) for array in named.values()),), context)
         operands, arrays = self._bound(named, context)
-        names = tuple(named)
+        names = tuple(named)[: len(operands)]
         gradients = []
         for i, argument in enumerate(named.values()):
-            if i == len(operands):  # weights of length zero
+            if i == len(operands):  # weights of length zero, of which the form knows nothing
                 gradients.append(context.xp.zeros_like(argument, dtype=context.dtype))
                 continue
             others = *operands[:i], *operands[i + 1 :], self.form.output

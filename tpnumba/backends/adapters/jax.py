@@ -1,0 +1,172 @@
+"""jax arrays in the processor's memory: evaluated by the kernels of NumPy arrays, on the same memory.
+
+A call is a primitive of jax with rules for derivatives, transposition and batching, which are calls again, so of any
+order. Outside of a trace it is evaluated at once, on arrays looked at as NumPy's; a compiled function calls the kernels
+as a foreign function (``foreign.py``), which reads and writes XLA's own memory. Nothing is copied.
+
+Second derivatives of spherical harmonics by the points are those of the generic backend. So are all calls on other
+devices, where compiled functions get the operations of the generic backend, ``backend="generic"``, and plans without a
+kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+from jax.interpreters import ad, batching, mlir
+
+from tpnumba.backends.adapters import foreign, rules
+from tpnumba.backends.call import Array, Call, result_shapes
+from tpnumba.backends.fusion import evaluate_fused
+from tpnumba.backends.namespaces import Context, numpy_context
+from tpnumba.backends.registry import choose, evaluate_on
+
+#: XLA takes the memory of a NumPy array as it is if it begins at a multiple of so many bytes.
+_ALIGNMENT = 64
+
+
+def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Array, ...]:  # noqa: ARG001
+    """Evaluate a call on arrays of jax; see :func:`tpnumba.backends.evaluate`."""
+    backend, _ = choose(call)
+    # What a compiled function holds must not depend on where its arrays were.
+    call = call._replace(context=call.context._replace(device=None), names=())
+    if backend != "cpu" or not _register():
+        return evaluate_fused(_evaluate_generic, call.context, (call,), *arrays)
+    return tuple(_evaluation.bind(*(array.astype(call.context.dtype) for array in arrays), call=call))
+
+
+def _evaluate_generic(_: Context, call: Call, *arrays: Array) -> tuple[Array, ...]:
+    generic = call._replace(backend="generic")
+    return evaluate_on(*choose(generic), generic, *arrays)
+
+
+def _evaluate_numbers(call: Call, operands: Sequence[Any], results: Sequence[Any] | None = None) -> tuple[Any, ...]:
+    """Evaluate on NumPy arrays, perhaps into ``results``."""
+    plain = call._replace(context=numpy_context(call.context.dtype_name), backend="cpu")
+    if results is not None and len(results) == 1:
+        return evaluate_on(*choose(plain), plain, *operands, out=results[0])
+    found: tuple[Any, ...] = evaluate_on(*choose(plain), plain, *operands)
+    for result, value in zip(results or (), found, strict=bool(results)):
+        result[...] = value
+    return found
+
+
+_evaluation = jax.extend.core.Primitive("tpnumba_evaluate")
+_evaluation.multiple_results = True
+
+
+@_evaluation.def_impl
+def _evaluate_now(*arrays: Array, call: Call) -> Any:
+    """Outside of a trace: at once, if the arrays are in one place."""
+    devices = {device for array in arrays for device in array.devices()}
+    if len(devices) > 1:
+        return _compiled(call)(*arrays)
+    (device,) = devices
+    if device.platform != "cpu":
+        return _compiled(call)(*arrays)
+    results = None
+    shapes = result_shapes(call)
+    if len(shapes) == 1:
+        results = [_aligned(shapes[0], call.context.dtype_name)]
+    found = _evaluate_numbers(call, [np.asarray(array) for array in arrays], results)
+    committed = any(getattr(array, "committed", False) for array in arrays)
+    return [jax.device_put(value, device if committed or device != _default() else None) for value in found]
+
+
+def _default() -> Any:
+    return jax.local_devices(backend="cpu")[0]
+
+
+def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+    """An array whose memory jax can take over."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    raw = np.empty(size + _ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+@cache
+def _compiled(call: Call) -> Any:
+    return jax.jit(lambda *arrays: _evaluation.bind(*arrays, call=call))
+
+
+@_evaluation.def_abstract_eval
+def _shapes(*arrays: Any, call: Call) -> list[Any]:
+    varying = frozenset[Any]().union(*(getattr(array, "vma", ()) for array in arrays))
+    more = {"vma": varying} if varying else {}
+    return [jax.core.ShapedArray(shape, call.context.dtype, **more) for shape in result_shapes(call)]
+
+
+def _derivative(primals: Sequence[Array], tangents: Sequence[Any], *, call: Call) -> tuple[Any, Any]:
+    """The results, and their derivative along the tangents."""
+    values = _evaluation.bind(*primals, call=call)
+    parts = [
+        _along_tangent(call, primals, number, tangent)
+        for number, tangent in enumerate(tangents)
+        if type(tangent) is not ad.Zero
+    ]
+    return values, [sum(along[1:], start=along[0]) for along in zip(*parts, strict=True)]
+
+
+def _along_tangent(call: Call, primals: Sequence[Array], number: int, tangent: Array) -> Any:
+    rule = rules.along_tangent(call, primals, number, tangent)
+    if rule is not None:
+        derivative, arrays = rule
+        return _evaluation.bind(*arrays, call=derivative)
+
+    def replaced(array: Array) -> tuple[Array, ...]:
+        return _evaluate_generic(call.context, call, *primals[:number], array, *primals[number + 1 :])
+
+    return jax.jvp(replaced, (primals[number],), (tangent,))[1]
+
+
+def _transposed(cotangents: Sequence[Any], *arrays: Any, call: Call) -> list[Any]:
+    """The cotangent of the one array that is not known, in which the call is linear."""
+    (number,) = (i for i, array in enumerate(arrays) if ad.is_undefined_primal(array))
+    found: list[Any] = [None] * len(arrays)
+    if type(cotangents[0]) is ad.Zero:
+        found[number] = ad.Zero(arrays[number].aval)
+        return found
+    known = [array.aval if i == number else array for i, array in enumerate(arrays)]
+    rule = rules.gradient(call, known, number, cotangents[0])
+    assert rule is not None  # linear calls have one
+    adjoint, others = rule
+    found[number] = _evaluation.bind(*others, call=adjoint)[0]
+    return found
+
+
+def _batched(arrays: Sequence[Array], axes: Sequence[int | None], *, call: Call) -> tuple[Any, Any]:
+    """A call for all samples along the axes that are mapped."""
+    mapped = [axis is not None for axis in axes]
+    moved = [array if axis is None else jnp.moveaxis(array, axis, 0) for array, axis in zip(arrays, axes, strict=True)]
+    size = next(array.shape[0] for array, is_mapped in zip(moved, mapped, strict=True) if is_mapped)
+    wide, ready, leading = rules.batched(call, moved, size, mapped)
+    results = _evaluation.bind(*ready, call=wide)
+    return [jnp.reshape(result, (*leading, *result.shape[len(wide.batch) :])) for result in results], [0] * len(results)
+
+
+ad.primitive_jvps[_evaluation] = _derivative
+ad.primitive_transposes[_evaluation] = _transposed
+batching.primitive_batchers[_evaluation] = _batched
+mlir.register_lowering(
+    _evaluation, mlir.lower_fun(lambda *arrays, call: _evaluate_generic(call.context, call, *arrays))
+)
+
+
+@cache
+def _register() -> bool:
+    """Make the foreign function known to XLA; whether that worked."""
+    if not foreign.register(_evaluate_numbers):
+        return False
+
+    def lower(context: Any, *arrays: Any, call: Call) -> Any:
+        return jax.ffi.ffi_lowering(foreign.NAME)(context, *arrays, key=foreign.key_of(call))
+
+    mlir.register_lowering(_evaluation, lower, platform="cpu")
+    return True
