@@ -46,7 +46,7 @@ def namespaces(session: nox.Session) -> None:
         *session.posargs,
     )
     # jax compiles every shape that is new to it, so there the properties of products stand for the rest.
-    chosen = ("tests/namespaces", "tests/products/test_properties.py", "tests/backends/test_pairwise.py")
+    chosen = ("tests/namespaces", "tests/products/test_properties.py", "tests/backends/test_tensordot.py")
     session.run("python", "-m", "pytest", *chosen, "--namespaces=jax", *session.posargs)
 
 

@@ -154,7 +154,7 @@ MUTANTS = (
         "backends/blocks.py",
         "if n == 1 and m != 1)",
         "if n == 1 and m > 2)",
-        "products/test_properties.py backends/test_pieces.py",
+        "products/test_properties.py backends/test_batching.py",
     ),
     Mutant(
         "harmonics with the order's sign exchanged",

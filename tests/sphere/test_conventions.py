@@ -14,7 +14,7 @@ from strategies import require_pieces, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
-from tpnumba.backends.generic import pieces
+from tpnumba.backends import batching
 from tpnumba.sphere import conventions
 from tpnumba.tables.conventions import CONVENTIONS
 
@@ -205,7 +205,7 @@ def test_without_writing_into_arrays(xp, monkeypatch):
     spoilt = x.copy()
     spoilt[1, 2, 5] += 1
     expected = tp.convert(x, LMAX, source="scipy", target="shtools")
-    monkeypatch.setattr(pieces, "is_eager", lambda *_: False)
+    monkeypatch.setattr(batching, "is_eager", lambda *_: False)
     monkeypatch.setattr(conventions, "has_values", lambda *_: False)
     found = xp.to_numpy(tp.convert(xp.asarray(spoilt), LMAX, source="scipy", target="shtools"))
     # nothing can be looked at in time, so the sample of no real function becomes NaN
@@ -243,7 +243,7 @@ def test_batches_beyond_one_piece(xp, monkeypatch):
     require_pieces(xp)
     x = random_sample("e3nn", (3, 60))
     expected = tp.convert(x, LMAX, source="e3nn", target="scipy")
-    monkeypatch.setattr(pieces, "PIECE_BYTES", 2**14)
+    monkeypatch.setattr(batching, "CHUNK_BYTES", 2**14)
     found = xp.to_numpy(tp.convert(xp.asarray(x), LMAX, source="e3nn", target="scipy"))
     limit = np.max(np.abs(x)) * tolerance("float64", LMAX, 2 * LMAX + 1)
     np.testing.assert_allclose(found, expected, rtol=0, atol=limit)

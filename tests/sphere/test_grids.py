@@ -15,7 +15,10 @@ from strategies import require_pieces, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
-from tpnumba.backends.generic import pieces
+from tpnumba.backends import batching, evaluate, registry
+from tpnumba.backends.call import Call
+from tpnumba.backends.namespaces import common_context
+from tpnumba.plans.methods import Methods
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.tables.couplings import NORMALIZATIONS, harmonic_scale
 
@@ -151,7 +154,7 @@ def test_batches_beyond_one_piece(xp, monkeypatch):
     lmax, grid = 6, tp.Grid.exact(12)
     x = coefficients((3, 50), lmax)
     f = tp.to_grid(x, lmax, grid)
-    monkeypatch.setattr(pieces, "PIECE_BYTES", 2**15)
+    monkeypatch.setattr(batching, "CHUNK_BYTES", 2**15)
     limit = size_of(lmax) * tolerance("float64", lmax)
     np.testing.assert_allclose(xp.to_numpy(tp.to_grid(xp.asarray(x), lmax, grid)), f, rtol=0, atol=limit)
     np.testing.assert_allclose(xp.to_numpy(tp.from_grid(xp.asarray(f, core=2), lmax, grid)), x, rtol=0, atol=limit)
@@ -161,7 +164,8 @@ def test_without_writing_into_arrays(xp, monkeypatch):
     lmax, grid = 3, tp.Grid.exact(6)
     x = coefficients((2, 5), lmax)
     f = tp.to_grid(x, lmax, grid)
-    monkeypatch.setattr(pieces, "is_eager", lambda *_: False)
+    monkeypatch.setattr(batching, "is_eager", lambda *_: False)
+    monkeypatch.setattr(registry, "is_eager", lambda *_: False)
     limit = size_of(lmax) * tolerance("float64", lmax)
     np.testing.assert_allclose(xp.to_numpy(tp.to_grid(xp.asarray(x), lmax, grid)), f, rtol=0, atol=limit)
     np.testing.assert_allclose(xp.to_numpy(tp.from_grid(xp.asarray(f, core=2), lmax, grid)), x, rtol=0, atol=limit)
@@ -287,10 +291,10 @@ def test_the_plan_is_a_value():
 def test_the_adjoint_of_the_plan_is_its_transpose(analysis):
     grid = tp.Grid(3, 8)
     plan = Synthesis.between(2, grid, "component", analysis=analysis)
-    context = pieces.Context(np, None, np.float64)
-    identities = {0: np.eye(9), 1: np.eye(24)}
-    forward, backward = (
-        pieces.run(plan.adjoint(1 - i), {i: eye}, eye.shape[:1], eye.shape[:1], context, None)
-        for i, eye in identities.items()
-    )
+    context = common_context({"eye": np.eye(1)})
+    results = []
+    for i, size in enumerate(plan.sizes):
+        call = Call(Methods((("grid", plan.adjoint(1 - i)),)), (i,), (size,), (size,), context, "generic")
+        results += evaluate(call, np.eye(size))
+    forward, backward = results
     np.testing.assert_allclose(forward, backward.T, rtol=0, atol=tolerance("float64", 2))

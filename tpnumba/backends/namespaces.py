@@ -243,6 +243,15 @@ def holds_numbers(array: Array) -> bool:
     return True
 
 
+def writes_through(xp: Any, view: Array, array: Array) -> bool:
+    """Whether what is written into ``view``, which was made of ``array``, is in ``array``; False if nobody can tell."""
+    if view is array:
+        return True
+    if is_numpy(xp) or is_cupy(xp):
+        return bool(xp.may_share_memory(view, array))
+    return is_torch(xp) and bool(view.untyped_storage().data_ptr() == array.untyped_storage().data_ptr())
+
+
 def has_float64(xp: Any) -> bool:
     """Whether there are float64 arrays: not in jax, unless its option ``jax_enable_x64`` is on."""
     return not is_jax(xp) or bool(sys.modules["jax"].config.jax_enable_x64)

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
-from tpnumba.backends import cpu, generic, gpu
+from tpnumba.backends import batching, cpu, generic, gpu
 from tpnumba.backends.call import Array, Call, with_shared_rows
-from tpnumba.backends.generic import harmonics
-from tpnumba.backends.namespaces import is_cupy, short_name
+from tpnumba.backends.namespaces import is_cupy, is_eager, short_name
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
 BACKENDS = ("auto", "generic", "cpu", "gpu")
 
-_EVALUATE: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run, "gpu": gpu.run}
-_EVALUATE_HARMONICS: dict[str, Callable[..., tuple[Array, ...]]] = {
-    "generic": harmonics.run,
-    "cpu": cpu.run_harmonics,
-    "gpu": gpu.run_harmonics,
-}
+_BACKENDS: dict[str, Any] = {"generic": generic, "cpu": cpu, "gpu": gpu}
 
 
 def check_backend(backend: str) -> None:
@@ -120,9 +113,18 @@ def evaluate_on(
     backend: str, plan: Plan | Harmonics, call: Call, *arrays: Array, out: Array | None = None
 ) -> tuple[Array, ...]:
     """Evaluate a plan by a backend."""
+    if backend in ("cpu", "gpu"):
+        return _legacy(backend, plan, call, *arrays, out=out)
+    if backend == "generic" and not is_eager(call.context.xp, arrays):
+        return generic.evaluate_functional(plan, call, arrays)
+    return batching.evaluate(_BACKENDS[backend], plan, call, arrays, out)
+
+
+def _legacy(backend: str, plan: Any, call: Call, *arrays: Array, out: Array | None = None) -> tuple[Array, ...]:
+    module: Any = _BACKENDS[backend]
     if isinstance(plan, Harmonics):
-        return _EVALUATE_HARMONICS[backend](plan, arrays, call.context, out, call.num_threads)
+        return module.run_harmonics(plan, arrays, call.context, out, call.num_threads)
     plan, rows, batch = with_shared_rows(plan, call, arrays)
     operands = dict(zip(call.operands, rows, strict=True))
-    result = _EVALUATE[backend](plan, operands, call.samples, batch, call.context, out, call.num_threads)
+    result = module.run(plan, operands, call.samples, batch, call.context, out, call.num_threads)
     return (result if batch == call.batch else call.context.xp.reshape(result, (*call.batch, result.shape[-1])),)

@@ -20,7 +20,7 @@ LAYOUTS = ("mul_ir", "ir_mul")
 
 #: Temporaries of the reference backend, in bytes, for as many samples as fit (at least one). Far below the 64 MB that
 #: are promised: pieces that stay in cache are faster.
-PIECE_BYTES = 2**22
+CHUNK_BYTES = 2**22
 
 
 def cached_on_instance(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
@@ -138,6 +138,16 @@ class Plan:
         """The places of the operands that are given."""
         return tuple(i for i in range(len(self.operands)) if i != self.output)
 
+    @cached_property
+    def result_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The last axes of each result; there is one."""
+        return ((self.sizes[self.output],),)
+
+    @cached_property
+    def sums_samples(self) -> bool:
+        """Whether the result is one row, the sum over all samples."""
+        return self.operands[self.output].access is Access.SHARED
+
     def adjoint(self, i: int) -> Self:
         """The same form with operand ``i`` as the output."""
         plan: Self = _with_output(self, i)
@@ -172,7 +182,7 @@ class Plan:
         return Cost(
             flops=a_sample * batch + once,
             bytes=itemsize * numbers,
-            workspace=min(workspace * batch, max(workspace, PIECE_BYTES)),
+            workspace=min(workspace * batch, max(workspace, CHUNK_BYTES)),
         )
 
 

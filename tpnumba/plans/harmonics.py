@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tpnumba.plans.base import Operand, Segment
+
 #: What is computed: the values; these and the Jacobian; the gradient of ``<cotangent, values>``; the values' derivative
 #: along a tangent.
 KINDS = ("values", "value_and_jacobian", "vjp", "jvp")
@@ -43,6 +45,17 @@ class Harmonics:
     def input_sizes(self) -> tuple[int, ...]:
         """The length of the last axis of each array that is given: points; then a cotangent or a tangent."""
         return {"vjp": (3, self.size), "jvp": (3, 3)}.get(self.kind, (3,))
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """What is given, as operands."""
+        names = ("points", "tangent" if self.kind == "jvp" else "cotangent")
+        return tuple(Operand(name, (Segment(0, 1, size),)) for name, size in zip(names, self.input_sizes, strict=False))
+
+    @property
+    def sums_samples(self) -> bool:
+        """Whether the result is one row for all samples: it never is."""
+        return False
 
     @property
     def result_shapes(self) -> tuple[tuple[int, ...], ...]:

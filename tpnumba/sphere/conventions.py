@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tpnumba.backends.adapters.dask import map_samples
-from tpnumba.backends.generic.pieces import map_rows
+from tpnumba.backends.batching import map_rows
 from tpnumba.backends.namespaces import (
     COMPLEXES,
     FLOATS,

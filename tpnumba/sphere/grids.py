@@ -8,8 +8,8 @@ from typing import Any
 
 from tpnumba.backends import evaluate
 from tpnumba.backends.adapters.dask import map_samples
+from tpnumba.backends.batching import map_rows
 from tpnumba.backends.call import Call
-from tpnumba.backends.generic.pieces import map_rows
 from tpnumba.backends.namespaces import Context, common_context, is_lazy
 from tpnumba.backends.registry import check_backend, resolve_threads
 from tpnumba.irreps import check_degree

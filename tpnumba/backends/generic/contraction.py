@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.generic.pairwise import Letters, arrange, multiply
+from tpnumba.backends.generic.tensordot import Letters, arrange, multiply
 from tpnumba.backends.namespaces import Context, constant
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Operand

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from tpnumba.backends.fusion import evaluate_fused
 from tpnumba.backends.generic.powers import complex_powers
-from tpnumba.backends.namespaces import Context, constant, has_float64, is_eager
+from tpnumba.backends.namespaces import Context, constant, has_float64
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
 from tpnumba.tables.couplings import harmonic_scale
 from tpnumba.tables.spherical_harmonics import gradient_ladder, recursion, sectoral
@@ -17,58 +16,10 @@ from tpnumba.tables.spherical_harmonics import gradient_ladder, recursion, secto
 Array = Any
 
 #: Numbers of the points' harmonics worked at once (float64: 4 MB).
-_PIECE = 2**19
+BLOCK_NUMBERS = 2**19
 
 
-def run(
-    plan: Harmonics,
-    arrays: tuple[Array, ...],
-    context: Context,
-    out: Array | None,
-    num_threads: int | None = None,  # noqa: ARG001
-) -> tuple[Array, ...]:
-    """Evaluate ``plan``.
-
-    Args:
-        plan: what is computed.
-        arrays: one for each of its inputs, with the same leading axes.
-        context: namespace, device and dtype of the results.
-        out: an array of the (only) result's shape and dtype to write into, or None.
-        num_threads: not used here: threads are those of the array library.
-
-    Returns:
-        One array for each of its outputs.
-    """
-    xp, device, dtype = context
-    leading = tuple(arrays[0].shape[:-1])
-    count = prod(leading)
-    rows = tuple(
-        xp.reshape(xp.astype(array, dtype, copy=False), (count, size))
-        for array, size in zip(arrays, plan.input_sizes, strict=True)
-    )
-    if is_eager(xp, arrays):
-        results = tuple(xp.empty((count, *core), dtype=dtype, device=device) for core in plan.result_shapes)
-        for cut in _cuts(count, plan):
-            parts = _evaluate(context, plan, *(array[cut, :] for array in rows))
-            for result, part in zip(results, parts, strict=True):
-                result[cut, ...] = part
-    else:
-        results = evaluate_fused(_evaluate, context, (plan,), *rows)
-    results = tuple(
-        xp.reshape(result, (*leading, *core)) for result, core in zip(results, plan.result_shapes, strict=True)
-    )
-    if out is None:
-        return results
-    out[...] = results[0]
-    return (out,)
-
-
-def _cuts(count: int, plan: Harmonics) -> list[slice]:
-    width = max(1, _PIECE // (3 * max(plan.size, sum(prod(core) for core in plan.result_shapes))))
-    return [slice(start, min(start + width, count)) for start in range(0, count, width)]
-
-
-def _evaluate(context: Context, plan: Harmonics, xyz: Array, *second: Array) -> tuple[Array, ...]:
+def evaluate(context: Context, plan: Harmonics, xyz: Array, *second: Array) -> tuple[Array, ...]:
     """Rows of the results, of rows of the points and perhaps of a cotangent or tangent."""
     work = context
     if plan.lmax > HIGHEST_SINGLE and has_float64(context.xp):

@@ -1,4 +1,4 @@
-"""The reference backend works large batches in pieces, with little memory, and the same numbers."""
+"""The reference backend works large batches in blocks, with little memory, and the same numbers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from strategies import leading_pairs, products, random_arguments, tolerance
 
 import tpnumba as tp
+from tpnumba.backends import generic, registry
 from tpnumba.backends.blocks import blocks
-from tpnumba.backends.generic import pieces
+from tpnumba.backends.generic import evaluation
 
 LIMIT = 64 * 2**20
 
@@ -50,14 +51,15 @@ def test_temporaries_stay_below_64_mb(p, batch):
 
 
 @given(p=products(), leading=leading_pairs, most=st.integers(1, 3), seed=st.integers(0, 1000))
-def test_pieces_of_any_size_give_the_same(xp, p, leading, most, seed):
+def test_blocks_of_any_size_give_the_same(xp, p, leading, most, seed):
     arguments = [xp.asarray(x) for x in random_arguments(p, *leading, seed=seed)]
     whole = p(*arguments)
     cotangent = xp.asarray(np.random.default_rng(seed).standard_normal(tuple(whole.shape)))
     named = {"weights": arguments[2]} if len(arguments) == 3 else {}
     gradients = p.vjp(*arguments[:2], cotangent, **named)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "_samples_a_piece", lambda plan, context: most)
+        patch.setattr(evaluation, "block_samples", lambda plan, context: most)
+        patch.setattr(generic, "block_samples", lambda plan, context: most)
         cut = p(*arguments)
         cut_gradients = p.vjp(*arguments[:2], cotangent, **named)
     for one, other in zip((whole, *gradients), (cut, *cut_gradients), strict=True):
@@ -73,7 +75,7 @@ def test_namespaces_that_cannot_be_written_into_get_the_same(xp, p, leading, see
     named = {"weights": arguments[2]} if len(arguments) == 3 else {}
     gradients = p.vjp(*arguments[:2], cotangent, **named)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "is_eager", lambda *_: False)
+        patch.setattr(registry, "is_eager", lambda *_: False)
         found = p(*arguments)
         found_gradients = p.vjp(*arguments[:2], cotangent, **named)
     for one, other in zip((expected, *gradients), (found, *found_gradients), strict=True):

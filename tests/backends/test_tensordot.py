@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import tolerance
 
-from tpnumba.backends.generic.pairwise import arrange, multiply
+from tpnumba.backends.generic.tensordot import arrange, multiply
 
 LETTERS = "abcde"
 letters = st.lists(st.sampled_from(LETTERS), unique=True, max_size=4).map(tuple)

@@ -1,0 +1,135 @@
+"""The one driver of all backends: results are allocated, samples cut into blocks, rows copied, results folded.
+
+What can be evaluated where it stands goes to the backend as it is. Otherwise operands are copied together as rows,
+block by block, so that memory beyond operands and results stays small; and results of samples that fall on the same
+place, as gradients of broadcast operands do, are summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+from tpnumba.backends.base import Backend
+from tpnumba.backends.blocks import Block, Shape, blocks, clip, fold, rows_of
+from tpnumba.backends.call import Call, with_shared_rows
+from tpnumba.backends.namespaces import Context, is_eager, writes_through
+from tpnumba.plans.access import Access
+from tpnumba.plans.base import CHUNK_BYTES, Plan
+from tpnumba.plans.harmonics import Harmonics
+
+Array = Any
+
+
+def evaluate(
+    backend: Backend, plan: Plan | Harmonics, call: Call, arrays: Sequence[Array], out: Array | None
+) -> tuple[Array, ...]:
+    """Evaluate a plan by a backend; see :func:`tpnumba.backends.evaluate`."""
+    batch = call.batch
+    if isinstance(plan, Plan):
+        plan, arrays, batch = with_shared_rows(plan, call, arrays)
+    samples, xp = call.samples, call.context.xp
+    inputs = dict(zip(call.operands, arrays, strict=True))
+    results = (
+        [
+            xp.empty((*batch, prod(core)), dtype=call.context.dtype, device=call.context.device)
+            for core in plan.result_shapes
+        ]
+        if out is None
+        else [out]
+    )
+    padded = () if plan.sums_samples else (1,) * (len(samples) - len(batch)) + batch
+    whole = plan.sums_samples or padded == samples
+    if 0 in samples or not any(result.shape[-1] for result in results):
+        for result in results:
+            result[...] = 0.0
+    elif not (whole and backend.evaluate_rows(plan, inputs, samples, results, call)):
+        _evaluate_blocks(backend, plan, call, inputs, results, padded)
+    if out is not None:
+        return (out,)
+    if isinstance(plan, Harmonics):
+        return tuple(
+            xp.reshape(result, (*batch, *core)) for result, core in zip(results, plan.result_shapes, strict=True)
+        )
+    return tuple(results) if batch == call.batch else (xp.reshape(results[0], (*call.batch, results[0].shape[-1])),)
+
+
+def _evaluate_blocks(
+    backend: Backend,
+    plan: Plan | Harmonics,
+    call: Call,
+    inputs: Mapping[int, Array],
+    results: Sequence[Array],
+    padded: Shape,
+) -> None:
+    """With operands copied together as rows, block by block."""
+    samples, context, shared = call.samples, call.context, plan.sums_samples
+    xp = context.xp
+    adds = shared or padded != samples
+    wholes = [_with_leading(xp, result, padded) for result in results]
+    if adds:
+        for whole in wholes:
+            whole[...] = 0.0
+
+    def inputs_of(block: Block) -> dict[int, Array]:
+        found = {}
+        for i, array in inputs.items():
+            is_shared = plan.operands[i].access is Access.SHARED
+            found[i] = backend.rows(array if is_shared else rows_of(xp, array, block, samples), context)
+        return found
+
+    for block in blocks(samples, max(1, backend.block_samples(plan, context))):
+        count = prod(cut.stop - cut.start for cut in block)
+        targets = [None if adds else _rows_in_place(xp, whole, block, count) for whole in wholes]
+        leading = () if shared else (count,)
+        parts = [
+            xp.empty((*leading, whole.shape[-1]), dtype=context.dtype, device=context.device) if rows is None else rows
+            for rows, whole in zip(targets, wholes, strict=True)
+        ]
+        evaluated = backend.evaluate_rows(plan, inputs_of(block), (count,), parts, call)
+        assert evaluated  # rows that were copied for it
+        for whole, part, target in zip(wholes, parts, targets, strict=True):
+            value = fold(xp, part, block, padded, shared)
+            where = (...,) if shared else (*clip(block, padded), slice(None))
+            if adds:
+                whole[where] += value
+            elif target is None:
+                whole[where] = value
+    for whole, result in zip(wholes, results, strict=True):
+        if whole is not result and not writes_through(xp, whole, result):
+            result[...] = xp.reshape(whole, tuple(result.shape))
+
+
+def _with_leading(xp: Any, result: Array, padded: Shape) -> Array:
+    """A result with leading axes that samples broadcast to; another array where its memory does not allow it."""
+    shape = (*padded, result.shape[-1])
+    return result if tuple(result.shape) == shape else xp.reshape(result, shape)
+
+
+def _rows_in_place(xp: Any, whole: Array, block: Block, count: int) -> Array | None:
+    """The rows of a block where they stand in a result; None where its memory does not allow to write there."""
+    part = whole[(*block, slice(None))]
+    rows = part if part.ndim == 2 else xp.reshape(part, (count, whole.shape[-1]))
+    return rows if writes_through(xp, rows, whole) else None
+
+
+def map_rows(function: Callable[[Array], Array], array: Array, core: Shape, result: Shape, context: Context) -> Array:
+    """Apply ``function`` to every sample of an array ``(..., *core)``; a sample of the outcome has shape ``result``.
+
+    ``function`` gets ``(n, prod(core))`` and gives ``(n, prod(result))`` in the dtype of ``context``. In blocks, so
+    that an array of any strides is not copied as a whole.
+    """
+    xp, device, dtype = context
+    leading = tuple(array.shape[: array.ndim - len(core)])
+    if not is_eager(xp, (array,)):
+        rows = xp.reshape(array, (prod(leading), prod(core)))
+        return xp.reshape(function(rows), (*leading, *result))
+    filled = xp.empty((*leading, *result), dtype=dtype, device=device)
+    for block in blocks(leading, max(1, CHUNK_BYTES // (16 * max(prod(core), prod(result))))):
+        where = (*block, ...)
+        part = array[where]
+        shape = tuple(part.shape[: len(leading)])
+        value = function(xp.reshape(part, (prod(shape), prod(core))))
+        filled[where] = xp.reshape(value, (*shape, *result))
+    return filled
