@@ -143,7 +143,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Of the tests for one library only, keep those that were asked for."""
     if collection_path.parent.name != "namespaces" or collection_path.is_dir():
         return None
-    return collection_path.stem.removeprefix("test_") not in _chosen(config) or None
+    return collection_path.stem.removeprefix("test_").split("_")[0] not in _chosen(config) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

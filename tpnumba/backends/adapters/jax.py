@@ -63,12 +63,10 @@ _evaluation.multiple_results = True
 
 @_evaluation.def_impl
 def _evaluate_now(*arrays: Array, call: Call) -> Any:
-    """Outside of a trace: at once, if the arrays are in one place."""
-    devices = {device for array in arrays for device in array.devices()}
-    if len(devices) > 1:
-        return _compiled(call)(*arrays)
-    (device,) = devices
-    if device.platform != "cpu":
+    """Outside of a trace: at once, if the arrays are in one place. (Constants of jax are in none.)"""
+    devices = {device for array in arrays if isinstance(array, jax.Array) for device in array.devices()}
+    device = devices.pop() if devices else _default()
+    if devices or device.platform != "cpu":
         return _compiled(call)(*arrays)
     results = None
     shapes = result_shapes(call)

@@ -1,0 +1,192 @@
+"""jax arrays on the kernels of the processor: which calls get there, and what jax does with them on the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from namespaces.kinds import KINDS
+from strategies import random_arguments, tolerance
+
+import tpnumba as tp
+from tpnumba.backends.generic import contraction, harmonics, synthesis, transform
+
+jax = pytest.importorskip("jax", reason="needs jax (session namespaces)")
+jnp = jax.numpy
+
+GRID = tp.Grid.exact(4)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def arrays(p, leading=(3,), dtype="float64", seed=0):
+    return [jnp.asarray(x) for x in random_arguments(p, leading, leading, dtype, seed)]
+
+
+def close(found, expected, dtype="float64"):
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.dtype == expected.dtype == dtype
+    size = 1 + float(np.max(np.abs(expected), initial=0.0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance(dtype, 4, 1000))
+
+
+@pytest.fixture
+def only_kernels(monkeypatch):
+    """The generic backend fails, so that whatever works has not used it."""
+
+    def refuse(*_):
+        raise AssertionError("the generic backend was asked")
+
+    for module in (contraction, transform, synthesis, harmonics):
+        monkeypatch.setattr(module, "evaluate", refuse)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_products_and_derivatives_of_any_order_run_on_kernels(name, only_kernels):
+    p = KINDS[name]
+    x = arrays(p, (4,), seed=3)
+    expected = p(*(np.asarray(array) for array in x))
+    close(p(*x), expected)
+    close(jax.jit(p)(*x), expected)
+    close(jax.vmap(p)(*x), expected)
+    gradient = jax.grad(lambda *x: jnp.sum(jnp.sin(p(*x))), argnums=tuple(range(len(x))))
+    for one, other in zip(jax.jit(gradient)(*x), gradient(*x), strict=True):
+        close(one, other)
+    jax.jit(jax.grad(lambda *x: sum(jnp.sum(g * g) for g in gradient(*x))))(*x)
+    jax.jvp(jax.jit(gradient), tuple(x), tuple(x))
+
+
+def test_harmonics_and_grids_run_on_kernels(only_kernels):
+    points = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3)))
+    Y = tp.SphericalHarmonics(2)
+    jax.jit(jax.grad(lambda r: jnp.sum(Y(r) ** 2)))(points)
+    jax.jvp(jax.jit(Y), (points,), (points,))
+    jax.jit(Y.value_and_jacobian)(points)
+    jax.jit(Y.vjp)(points, Y(points))
+    jax.jit(jax.grad(lambda r: jnp.sum(tp.from_grid(tp.to_grid(Y(r), 2, GRID) ** 2, 2, GRID))))(points)
+
+
+def test_second_derivatives_of_harmonics():
+    from jax.test_util import check_grads
+
+    points = jnp.asarray(np.random.default_rng(0).standard_normal((2, 3)))
+    cotangent = jnp.asarray(np.random.default_rng(1).standard_normal((2, 9)))
+    Y = tp.SphericalHarmonics(2)
+    check_grads(Y, (points,), order=2, eps=1e-5)
+    check_grads(lambda r: Y.value_and_jacobian(r)[1], (points,), order=2, eps=1e-5)
+    check_grads(Y.vjp, (points, cotangent), order=2, eps=1e-5)
+    check_grads(Y.jvp, (points, points[::-1]), order=2, eps=1e-5)
+
+
+def test_vmap_of_any_depth_and_axis():
+    p = KINDS["weighted"]
+    x, y, w = arrays(p, (2, 3, 4))
+    expected = p(x, y, w)
+    close(jax.vmap(jax.vmap(p))(x, y, w), expected)
+    close(jax.jit(jax.vmap(jax.vmap(p, in_axes=(1, 1, 1), out_axes=1)))(x, y, w), expected)
+    shared = jax.vmap(jax.vmap(p, in_axes=(0, 0, None)), in_axes=(0, None, None))(x, y[0], w[0, 0])
+    close(shared, p(x, y[0], w[0, 0]))
+
+    def loss(w, x, y):
+        return jnp.sum(jnp.cos(p(x, y, w)))
+
+    each = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(w[0, 0, 0], x[0, 0], y[0, 0])
+    for i in range(4):
+        close(each[i], jax.grad(loss)(w[0, 0, 0], x[0, 0, i], y[0, 0, i]))
+
+
+def test_transposes():
+    p = KINDS["full"]
+    x, y = arrays(p)
+    cotangent = p(x, y)
+    (found,) = jax.linear_transpose(lambda x: p(x, y), x)(cotangent)
+    close(found, p.vjp(x, y, cotangent)[0])
+    close(jax.jacfwd(p)(x[0], y[0]), jax.jacrev(p)(x[0], y[0]))
+
+
+def test_sharded_arrays():
+    p = KINDS["full"]
+    x, y = arrays(p, (4,))
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:2]), ("samples",))
+    spec = jax.sharding.PartitionSpec("samples")
+    mapped = jax.jit(jax.shard_map(p, mesh=mesh, in_specs=spec, out_specs=spec))
+    close(mapped(x, y), p(x, y))
+
+
+def test_threads_that_call_at_once():
+    p = KINDS["gaunt-fourier"]
+    x, y = arrays(p, (2000,))
+    compiled = jax.jit(p)
+    expected = np.asarray(compiled(x, y))
+    found = [None] * 8
+
+    def work(i):
+        found[i] = np.asarray(compiled(x, y))
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for result in found:
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_what_goes_wrong_in_a_compiled_function_is_raised(monkeypatch):
+    from tpnumba.backends.adapters import foreign
+
+    p = tp.FullTensorProduct("2x0e + 1o", "1o")
+    x = jnp.ones((3, 5)), jnp.ones((3, 3))
+    compiled = jax.jit(p)
+    compiled(*x)
+    known = dict(foreign._calls)
+    foreign._calls.clear()
+    try:
+        with pytest.raises(Exception, match="KeyError"):
+            jax.block_until_ready(compiled(*x))
+    finally:
+        foreign._calls.update(known)
+    close(compiled(*x), p(*(np.asarray(array) for array in x)))
+
+
+CACHED = """
+import sys
+import jax, jax.numpy as jnp, numpy as np, tpnumba as tp
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+products = [tp.FullTensorProduct("1o", "1o"), tp.GauntTensorProduct(1, 1), tp.MatrixTensorProduct(1, 1)]
+for p in products[:: int(sys.argv[2])]:
+    x, y = (np.random.default_rng(i).standard_normal((3, q.dim)).astype("float32")
+            for i, q in enumerate((p.irreps_in1, p.irreps_in2)))
+    found = np.asarray(jax.jit(p)(x, y) if sys.argv[2] else 0)
+    assert np.allclose(found, p(x, y), atol=1e-5), p
+"""
+
+
+def test_compiled_functions_that_another_process_wrote(tmp_path):
+    """They name what they compute in a way that is the same in every process, whatever comes first there."""
+    environment = {**os.environ, "JAX_ENABLE_X64": "false"}
+    for order in ("1", "-1"):
+        subprocess.run([sys.executable, "-c", CACHED, str(tmp_path), order], check=True, env=environment)
+    assert list(tmp_path.iterdir())
+
+
+def test_backend_and_dtypes():
+    p = KINDS["full"]
+    x, y = arrays(p)
+    close(p(x, y, backend="cpu"), p(x, y, backend="generic"))
+    mixed = p(x.astype(jnp.float32), y)
+    assert mixed.dtype == jnp.float64
+    gradient = jax.grad(lambda x: jnp.sum(p(x, y)))(x.astype(jnp.float32))
+    assert gradient.dtype == jnp.float32
+    there = [jax.device_put(array, jax.devices()[1]) for array in (x, y)]
+    assert p(*there).devices() == {jax.devices()[1]}

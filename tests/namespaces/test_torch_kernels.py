@@ -1,0 +1,210 @@
+"""Torch tensors on the kernels of the processor: which calls get there, and what torch does with them on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from namespaces.kinds import KINDS
+from strategies import random_arguments, tolerance
+
+import tpnumba as tp
+from tpnumba.backends import registry
+from tpnumba.backends.generic import contraction, harmonics, synthesis, transform
+
+torch = pytest.importorskip("torch", reason="needs torch==2.13.0 (session namespaces)")
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+
+GRID = tp.Grid.exact(4)
+
+
+def tensors(p, leading=(3,), dtype="float64", seed=0):
+    return [torch.tensor(x, requires_grad=True) for x in random_arguments(p, leading, leading, dtype, seed)]
+
+
+def close(found, expected, dtype="float64"):
+    found, expected = (x.detach().numpy() if hasattr(x, "detach") else np.asarray(x) for x in (found, expected))
+    assert found.dtype == expected.dtype == dtype
+    size = 1 + float(np.max(np.abs(expected), initial=0.0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance(dtype, 4, 1000))
+
+
+@pytest.fixture
+def only_kernels(monkeypatch):
+    """The generic backend fails, so that whatever works has not used it."""
+
+    def refuse(*_):
+        raise AssertionError("the generic backend was asked")
+
+    for module in (contraction, transform, synthesis, harmonics):
+        monkeypatch.setattr(module, "evaluate", refuse)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_products_and_derivatives_of_any_order_run_on_kernels(name, only_kernels):
+    p = KINDS[name]
+    arguments = tensors(p)
+    plain = [x.detach() for x in arguments]
+    values = p(*plain)
+    close(p(*arguments), values)
+    first = torch.autograd.grad(torch.sum(torch.sin(p(*arguments))), arguments, create_graph=True)
+    torch.autograd.grad(sum(torch.sum(g * g) for g in first), arguments)
+    torch.vmap(p)(*plain)
+    torch.func.jvp(p, tuple(plain), tuple(plain))
+    torch.func.jvp(torch.func.grad(lambda *x: torch.sum(torch.sin(p(*x)))), tuple(plain), tuple(plain))
+
+
+def test_harmonics_and_grids_run_on_kernels(only_kernels):
+    points = torch.tensor(np.random.default_rng(0).standard_normal((5, 3)), requires_grad=True)
+    Y = tp.SphericalHarmonics(2)
+    values = Y(points)
+    torch.autograd.grad(torch.sum(values**2), points)
+    torch.vmap(Y)(points.detach())
+    torch.func.jvp(Y, (points.detach(),), (points.detach(),))
+    for result in (*Y.value_and_jacobian(points.detach()), Y.vjp(points.detach(), values.detach())):
+        assert type(result) is torch.Tensor
+    f = tp.to_grid(Y(points), 2, GRID)
+    torch.autograd.grad(torch.sum(tp.from_grid(f * f, 2, GRID)), points)
+
+
+def test_compiled_graphs_run_on_kernels(only_kernels):
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    torch.compiler.reset()
+    p, Y = tp.ChannelwiseTensorProduct("2x1o", "0e + 1o", "1o"), tp.SphericalHarmonics(1)
+    x, _, weights = tensors(p, (4,))
+    points = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    graphs = []
+
+    def keep(graph, _):
+        graphs.append([str(node.target) for node in graph.graph.nodes])
+        return make_boxed_func(graph)
+
+    def value(x, points, weights):
+        return torch.sum(torch.sin(p(x, Y(points), weights=weights)))
+
+    found = torch.compile(value, backend=aot_autograd(fw_compiler=keep, bw_compiler=keep), fullgraph=True)(
+        x, points, weights
+    )
+    close(found, value(x, points, weights))
+    gradients = torch.autograd.grad(found, (x, points, weights))
+    for one, other in zip(gradients, torch.autograd.grad(value(x, points, weights), (x, points, weights)), strict=True):
+        close(one, other)
+    assert len(graphs) == 2  # forward and backward
+    for nodes in graphs:
+        assert "tpnumba.evaluate.default" in nodes
+
+
+@pytest.mark.parametrize("kind", ["values", "jacobian", "vjp", "jvp"])
+def test_second_derivatives_of_harmonics(kind):
+    rng = np.random.default_rng(0)
+    points, tangent, cotangent = (torch.tensor(rng.standard_normal((2, n)), requires_grad=True) for n in (3, 3, 9))
+    Y = tp.SphericalHarmonics(2)
+    function = {
+        "values": lambda r, *_: Y(r),
+        "jacobian": lambda r, *_: Y.value_and_jacobian(r)[1],
+        "vjp": lambda r, _, g: Y.vjp(r, g),
+        "jvp": lambda r, t, _: Y.jvp(r, t),
+    }[kind]
+    arguments = (points, tangent, cotangent)[: 1 if kind in ("values", "jacobian") else 3]
+    fast = {"fast_mode": True, "check_undefined_grad": False}
+    assert torch.autograd.gradcheck(lambda *x: function(*x, *(None,) * (3 - len(x))), arguments, **fast)
+    assert torch.autograd.gradgradcheck(lambda *x: function(*x, *(None,) * (3 - len(x))), arguments, **fast)
+
+
+def test_vmap_of_any_depth_and_axis():
+    p = KINDS["weighted"]
+    x, y, w = (x.detach() for x in tensors(p, (2, 3, 4)))
+    expected = p(x, y, w)
+    close(torch.vmap(torch.vmap(p))(x, y, w), expected)
+    close(torch.vmap(torch.vmap(p, in_dims=(1, 1, 1), out_dims=1))(x, y, w), expected)
+    shared = torch.vmap(torch.vmap(p, in_dims=(0, 0, None)), in_dims=(0, None, None))(x, y[0], w[0, 0])
+    close(shared, p(x, y[0], w[0, 0]))
+
+    def loss(w, x, y):
+        return torch.sum(torch.cos(p(x, y, w)))
+
+    each = torch.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(w[0, 0, 0], x[0, 0], y[0, 0])
+    for i in range(4):
+        close(each[i], torch.func.grad(loss)(w[0, 0, 0], x[0, 0, i], y[0, 0, i]))
+    close(torch.vmap(lambda x: p(x, y[0, 0], w[0, 0]))(x[0]), p(x[0], y[0, 0], w[0, 0]))
+
+
+def test_gradients_of_broadcast_operands_and_other_dtypes():
+    p = KINDS["full"]
+    x, y = tensors(p, (3,))
+    x32, one = x.detach().to(torch.float32).requires_grad_(), y.detach()[:1].requires_grad_()
+    result = p(x32, one)
+    assert result.dtype == torch.float64
+    gradients = torch.autograd.grad(torch.sum(torch.sin(result)), (x32, one))
+    assert [g.dtype for g in gradients] == [torch.float32, torch.float64]
+    assert [g.shape for g in gradients] == [x32.shape, one.shape]
+    expected = p.vjp(x32.detach().numpy(), one.detach().numpy(), torch.cos(result).detach().numpy())
+    close(gradients[1], expected[1])
+
+
+def test_results_are_written_into_the_memory_of_tensors():
+    p = KINDS["gaunt-fourier"]
+    x, y = (x.detach() for x in tensors(p))
+    out = torch.empty((3, p.irreps_out.dim), dtype=torch.float64)
+    place, version = out.data_ptr(), out._version
+    assert p(x, y, out=out) is out
+    assert (out.data_ptr(), out._version) == (place, version + 1)
+    close(out, p(x.numpy(), y.numpy()))
+    with torch.inference_mode():
+        close(p(x, y), out)
+    with torch.no_grad():
+        assert not p(x.requires_grad_(), y).requires_grad
+
+
+def test_threads_are_those_of_torch_unless_said_otherwise(monkeypatch):
+    p = KINDS["full"]
+    x, y = (x.detach() for x in tensors(p))
+    seen = []
+    evaluate_on = registry.evaluate_on
+
+    def note(backend, plan, call, *arrays, out=None):
+        seen.append(call.num_threads)
+        return evaluate_on(backend, plan, call, *arrays, out=out)
+
+    import tpnumba.backends.adapters.torch as adapter
+
+    monkeypatch.delenv("TPNUMBA_NUM_THREADS", raising=False)
+    monkeypatch.setattr(adapter, "evaluate_on", note)
+    p(x, y)
+    p(x, y, num_threads=7)
+    monkeypatch.setenv("TPNUMBA_NUM_THREADS", "5")
+    p(x, y)
+    assert seen == [torch.get_num_threads(), 7, 5]
+
+
+class Products(torch.utils.data.Dataset):
+    """A product in each item, made where the items are."""
+
+    p = tp.GauntTensorProduct(2, 2)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        x = torch.full((2000, 9), float(i + 1))
+        return self.p(x, x)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_workers_of_a_loader():
+    data = Products()
+    expected = [data[i] for i in range(4)]  # the pool of this process is there before the fork
+    loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=2, multiprocessing_context="fork")
+    for found, one in zip(loader, expected, strict=True):
+        assert torch.equal(found, one)
+
+
+def test_backend_cpu_takes_tensors_and_says_what_it_does_not_take():
+    p = KINDS["full"]
+    x, y = (x.detach() for x in tensors(p))
+    close(p(x, y, backend="cpu"), p(x.numpy(), y.numpy()))
+    close(p(x, y, backend="generic"), p(x.numpy(), y.numpy()))
+    with pytest.raises(TypeError, match="got arrays of torch on meta"):
+        p(x.to("meta"), y.to("meta"), backend="cpu")
