@@ -117,6 +117,16 @@ class Operator:
         )
 
     @property
+    def argument_operands(self) -> tuple[int, ...]:
+        """The operand of ``form`` that each argument (x1, x2 and the weights, if there are any) stands for."""
+        return self._slots
+
+    @property
+    def operand_irreps(self) -> tuple[Irreps, ...]:
+        """The irreps of every operand of ``form``."""
+        return self._irreps
+
+    @property
     def paths(self) -> tuple[PathInfo, ...]:
         """The paths of the form, in its order."""
         infos = []

@@ -117,10 +117,9 @@ def _read_choice(name: str, degrees: Iterable[int] | None) -> tuple[int, ...] | 
 
 
 def _field(scalars: Irreps, vector: Irrep, chosen: tuple[int, ...] | None) -> _Field:
-    """All blocks ``Y_l x vector``, sorted by irrep, then by l."""
-    found = sorted(
-        (ir, block.ir.l) for block in scalars for ir in block.ir * vector if chosen is None or ir.l in chosen
-    )
+    """The blocks ``Y_l x vector`` with the degrees j chosen (None: all), sorted by irrep, then by l."""
+    every = ((ir, block.ir.l) for block in scalars for ir in block.ir * vector)
+    found = sorted((ir, degree) for ir, degree in every if chosen is None or ir.l in chosen)
     return _Field(tuple((ir.l, degree) for ir, degree in found), Irreps([(1, ir) for ir, _ in found]))
 
 
