@@ -152,10 +152,10 @@ def require_writable(xp: Any) -> None:
         pytest.skip("arrays of this namespace cannot be written into")
 
 
-def require_pieces(xp: Any) -> None:
-    """Skip the test where batches are not worked in pieces, as there is nothing to write the pieces into."""
+def require_chunks(xp: Any) -> None:
+    """Skip the test where batches are not worked in chunks, as there is nothing to write the chunks into."""
     if not xp.writable:
-        pytest.skip("large batches are not cut into pieces here")
+        pytest.skip("large batches are not cut into chunks here")
 
 
 def has_weights(p: Any) -> bool:

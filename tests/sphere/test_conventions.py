@@ -10,7 +10,7 @@ import pytest
 from harmonics_of_libraries import directions, random_sample, shtools_complex_harmonic, values_at
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import require_pieces, tolerance
+from strategies import require_chunks, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -316,8 +316,8 @@ def test_shapes(xp, shape, source, target):
             np.testing.assert_allclose(found[index], alone, rtol=0, atol=4 * tolerance("float64", lmax))
 
 
-def test_batches_beyond_one_piece(xp, monkeypatch):
-    require_pieces(xp)
+def test_batches_beyond_one_chunk(xp, monkeypatch):
+    require_chunks(xp)
     x = random_sample("e3nn", (3, 60))
     expected = tp.convert(x, LMAX, source="e3nn", target="scipy")
     monkeypatch.setattr(pieces, "PIECE_BYTES", 2**14)

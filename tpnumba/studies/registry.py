@@ -1,4 +1,4 @@
-"""The project's one registry of cases: every product and method, in the settings of *The Price of Freedom*."""
+"""The project's one registry of cases: every product and method, in the configurations of *The Price of Freedom*."""
 
 from __future__ import annotations
 
@@ -92,16 +92,16 @@ CONTENDERS = tuple(product.contender(method) for product in PRODUCTS for method 
 
 @dataclass(frozen=True)
 class Case:
-    """One contender in one setting at one L."""
+    """One contender in one configuration at one L."""
 
-    setting: Configuration
+    configuration: Configuration
     contender: Contender
     lmax: int
 
     @property
     def degrees(self) -> tuple[Degrees, Degrees, Degrees]:
         """The degrees of in1, in2 and out."""
-        return self.setting.degrees(self.lmax)
+        return self.configuration.degrees(self.lmax)
 
     @property
     def triples(self) -> frozenset[tuple[int, int, int]]:
@@ -123,10 +123,10 @@ class Case:
 
 
 def cases(lmax: int) -> list[Case]:
-    """All cases for L = 1..lmax (L = 0 alone if ``lmax`` is 0), setting by setting."""
+    """All cases for L = 1..lmax (L = 0 alone if ``lmax`` is 0), configuration by configuration."""
     return [
-        Case(setting, contender, L)
-        for setting in CONFIGURATIONS
+        Case(configuration, contender, L)
+        for configuration in CONFIGURATIONS
         for L in range(min(1, lmax), lmax + 1)
         for contender in CONTENDERS
     ]
