@@ -26,9 +26,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Agreement with e3nn and sphericart, to float64 rounding."""
+    """Agreement with e3nn, sphericart and pyshtools, to float64 rounding."""
     session.install("torch==2.13.0")  # first and exactly: a looser requirement brings gigabytes of CUDA
-    session.install(".[test]", "e3nn==0.6.*", "sphericart==2.*", "astropy", "pint", "xarray")
+    libraries = "e3nn==0.6.*", "sphericart==2.*", "pyshtools==4.*", "astropy", "pint", "xarray"
+    session.install(".[test]", *libraries)
     session.run("python", "-m", "pytest", "tests/peers", *session.posargs)
 
 

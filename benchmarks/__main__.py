@@ -15,11 +15,11 @@ from typing import Any
 
 from benchmarks.figures import figure, methods_figure
 from benchmarks.growth import choices, exponents, growth_verdicts
-from benchmarks.methods import MethodSettings
+from benchmarks.methods import MethodOptions
 from benchmarks.peers import PEERS
 from benchmarks.report import markdown
 from benchmarks.verdicts import roofline_verdicts, verdicts
-from benchmarks.worker import Settings
+from benchmarks.worker import PeerOptions
 from tpnumba.studies.machine import describe_machine
 from tpnumba.studies.outputs import write_whole
 
@@ -106,19 +106,19 @@ def _read_options() -> argparse.Namespace:
 
 def _run_peer(name: str, options: argparse.Namespace, threads: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What a worker says of the peer and of each work; where it ended early, that."""
-    settings = Settings(
+    asked = PeerOptions(
         peer=name,
         quick=options.quick,
         patterns=tuple(options.cases),
         threads=threads,
         repeats=options.repeats,
         prepare_seconds=options.prepare_seconds,
-        peer_seconds=60 * options.minutes * PEERS[name].share,
+        seconds=60 * options.minutes * PEERS[name].share,
     )
     about = {"label": PEERS[name].label, "missing": None, "versions": {}, "roofline": None}
-    if not settings.works:
+    if not asked.works:
         return about, []
-    lines, ended = _run_process("benchmarks.worker", settings.write(), settings.peer_seconds, threads)
+    lines, ended = _run_process("benchmarks.worker", asked.write(), asked.seconds, threads)
     works = []
     for line in lines:
         if line.pop("line") == "peer":
@@ -126,34 +126,34 @@ def _run_peer(name: str, options: argparse.Namespace, threads: int) -> tuple[dic
         else:
             works.append(line)
     if about["missing"] is None and ended is not None:
-        for work in settings.works[len(works) :]:
+        for work in asked.works[len(works) :]:
             works.append({"peer": name, **work.describe(), "status": "failed", "reason": ended, "times": {}})
     return about, works
 
 
 def _run_methods(options: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
     """The study of methods, case by case; it has the time of a peer."""
-    settings = MethodSettings(
+    asked = MethodOptions(
         quick=options.quick,
         patterns=tuple(options.cases),
         threads=threads,
         repeats=options.repeats // 2 + 1,
         seconds=60 * options.minutes,
     )
-    cases = settings.cases
+    cases = asked.cases
     if not cases:
         return []
-    lines, ended = _run_process("benchmarks.methods", settings.write(), settings.seconds, threads)
+    lines, ended = _run_process("benchmarks.methods", asked.write(), asked.seconds, threads)
     missing = [{**asdict(case), "name": case.name, "status": "failed", "reason": ended} for case in cases[len(lines) :]]
     return lines + missing
 
 
-def _run_process(module: str, settings: str, seconds: float, threads: int) -> tuple[list[dict[str, Any]], str | None]:
+def _run_process(module: str, asked: str, seconds: float, threads: int) -> tuple[list[dict[str, Any]], str | None]:
     """The lines that a process wrote, and how it ended if not well."""
     ended = None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lines"
-        command = [sys.executable, "-m", module, settings, str(path)]
+        command = [sys.executable, "-m", module, asked, str(path)]
         try:
             code = subprocess.run(command, env=_environment(threads), timeout=seconds + _GRACE, check=False).returncode
             if code != 0:

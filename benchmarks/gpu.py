@@ -190,7 +190,7 @@ def run_tests(seconds: float) -> dict[str, str]:
 
 def describe(work: GpuWork, p: Any) -> dict[str, Any]:
     """What tables say of a work."""
-    plans = [p.plan] if work.task is Task.FORWARD else [p.plan.adjoint(slot) for slot in p._slots]
+    plans = [p.plan] if work.task is Task.FORWARD else [p.plan.adjoint(i) for i in p.argument_operands]
     costs = [plan.cost(work.batch, work.dtype) for plan in plans]
     setting = common_context({"x": np.empty(0, work.dtype)})
     return {

@@ -20,22 +20,22 @@ from typing import Any, TextIO
 import numpy as np
 
 from benchmarks.kinds import ON_SPHERE
-from benchmarks.listing import QUICK, Extent
+from benchmarks.listing import Extent
+from benchmarks.options import ProcessOptions
 from benchmarks.product_works import build, registered
-from benchmarks.worker import ROUNDINGS, settle
+from benchmarks.worker import ROUNDINGS
 from benchmarks.works import Array
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.products.base import Operator
 from tpnumba.studies.registry import CONFIGURATIONS
-from tpnumba.studies.timing import interleaved
 
 #: Operations of one call, at most; so the batch gets smaller as L grows.
 _FLOPS = 1e9
-#: Samples: at least so many, which is work for two threads with tiles of 128 and more.
+#: The fewest and the most samples; the fewest are work for two threads with tiles of 128 and more.
 _FEWEST, _MOST = 512, 10_000
 #: Samples whose error is measured.
 _COMPARED = 8
-#: Above these the coefficients of a product of fields have no kernel, and take seconds to list.
+#: Above these degrees the coefficients of a product of fields have no kernel, and take seconds to list.
 _HIGHEST = {"vector-cross": 10, "vector-dot": 10}
 #: Degrees at which the sparse coefficients would be too many for a reference.
 _HIGHEST_DIRECT = 16
@@ -64,31 +64,14 @@ class MethodCase:
         return f"{self.study}-{self.kind}-{self.setting.lower()}-{what}-{self.dtype}"
 
 
-@dataclass(frozen=True)
-class MethodSettings:
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions(ProcessOptions):
     """What the driver asks for."""
-
-    quick: bool
-    patterns: tuple[str, ...]
-    threads: int
-    repeats: int
-    seconds: float
-
-    @classmethod
-    def read(cls, text: str) -> MethodSettings:
-        """From what :meth:`write` gave."""
-        given = json.loads(text)
-        return cls(**{**given, "patterns": tuple(given["patterns"])})
-
-    def write(self) -> str:
-        """As JSON."""
-        return json.dumps(asdict(self))
 
     @property
     def cases(self) -> list[MethodCase]:
         """Those that match, in their order."""
-        extent = QUICK if self.quick else Extent()
-        return [case for case in _all(extent) if any(fnmatchcase(case.name, pattern) for pattern in self.patterns)]
+        return [case for case in _all(self.extent) if any(fnmatchcase(case.name, pattern) for pattern in self.patterns)]
 
 
 def _all(extent: Extent) -> Iterator[MethodCase]:
@@ -112,24 +95,24 @@ def _product(kind: str, setting: str, method: str, lmax: int) -> Operator:
 def main() -> None:
     """Run the cases, and write a line of JSON for each."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("settings", type=MethodSettings.read)
+    parser.add_argument("options", type=MethodOptions.read)
     parser.add_argument("output", type=Path)
-    options = parser.parse_args()
-    with options.output.open("w", encoding="utf-8") as stream:
-        _run(options.settings, stream)
+    given = parser.parse_args()
+    with given.output.open("w", encoding="utf-8") as stream:
+        _run(given.options, stream)
 
 
-def _run(settings: MethodSettings, stream: TextIO) -> None:
+def _run(options: MethodOptions, stream: TextIO) -> None:
     started = time.perf_counter()
-    listed = settings.cases
+    listed = options.cases
     for number, case in enumerate(listed, start=1):
         status, reason, found = "timed", "", {}
-        if time.perf_counter() - started > settings.seconds:
-            status, reason = "not run", f"the {settings.seconds / 60:g} minutes of the methods were over"
+        if time.perf_counter() - started > options.seconds:
+            status, reason = "not run", f"the {options.seconds / 60:g} minutes of the methods were over"
         elif not _product(case.kind, case.setting, "auto", case.lmaxes[0]).paths:
             status, reason = "empty", "nothing is coupled"
         else:
-            found = _measure(case, settings)
+            found = _measure(case, options)
             greatest = max(run["error"] for run in found["runs"])
             if not greatest <= ROUNDINGS * np.finfo(case.dtype).eps:
                 status, reason = "wrong", f"a deviation of {greatest:.1e} of the greatest number"
@@ -140,29 +123,22 @@ def _run(settings: MethodSettings, stream: TextIO) -> None:
         print(f"[methods {number}/{len(listed)}] {case.name}: {status}, {shown}", file=sys.stderr, flush=True)
 
 
-def _measure(case: MethodCase, settings: MethodSettings) -> dict[str, Any]:
+def _measure(case: MethodCase, options: MethodOptions) -> dict[str, Any]:
     """The method that ``auto`` takes, and for each method and L its seconds a sample, its error, and its extent."""
     calls, products, batches = {}, {}, {}
     samples: dict[int, tuple[Array, Array]] = {}
     for L in case.lmaxes:
         made = {(method, L): _product(case.kind, case.setting, method, L) for method in case.methods}
-        batch = _batch(max(p.cost().flops for p in made.values()), settings)
+        batch = _batch(max(p.cost().flops for p in made.values()), options)
         samples[L] = _samples(next(iter(made.values())), batch, case.dtype)
         products |= made
         batches |= dict.fromkeys(made, batch)
     for key, p in products.items():
         x1, x2 = samples[key[1]]
-        calls[key] = lambda p=p, x1=x1, x2=x2: p(x1, x2, num_threads=settings.threads)
+        calls[key] = lambda p=p, x1=x1, x2=x2: p(x1, x2, num_threads=options.threads)
     errors = {key: _error(case, products[key], key[1], samples[key[1]], calls[key]()) for key in calls}
     size = max(batches[key] * p.irreps_out.dim for key, p in products.items()) * np.dtype(case.dtype).itemsize
-    timings = interleaved(
-        calls,
-        repeats=settings.repeats,
-        repeat_seconds=0.002 if settings.quick else 0.01,
-        before=lambda: settle(2 * size),
-        fewest=min(settings.repeats, 3),
-        limit_seconds=1.5,
-    )
+    timings = options.timings(calls, size, repeat_seconds=0.01, limit_seconds=1.5)
     auto = _product(case.kind, case.setting, "auto", case.lmaxes[0])
     runs = [
         {
@@ -181,8 +157,8 @@ def _measure(case: MethodCase, settings: MethodSettings) -> dict[str, Any]:
     return {"auto": auto.methods.choose("cpu", case.dtype)[0], "runs": runs}
 
 
-def _batch(flops: int, settings: MethodSettings) -> int:
-    if settings.quick:
+def _batch(flops: int, options: MethodOptions) -> int:
+    if options.quick:
         return _FEWEST
     fitting = 2 ** int(math.log2(max(_FLOPS / flops, 1)))
     return _MOST if fitting >= _MOST else max(fitting, _FEWEST)

@@ -68,7 +68,7 @@ class ProductWork(Work):
     Attributes:
         kind: ``full``, ``channelwise``, ``connected``, or a key of :data:`ON_SPHERE`: that one MIMO, up to ``lmax``.
         in1, in2: irreps.
-        out: the irreps of the output if ``connected`` or on the sphere, else those that are kept.
+        out: the irreps of the output if ``connected`` or on the sphere, else those that the filter lets through.
         weights: ``none``, ``each`` (sample) or ``shared``.
     """
 
@@ -112,10 +112,10 @@ class ProductWork(Work):
 
         if self.task is Task.BACKWARD:
             return Run(backward)
-        kept = np.empty((self.batch, p.irreps_out.dim), self.dtype)
+        out = np.empty((self.batch, p.irreps_out.dim), self.dtype)
         if self.task is Task.FORWARD:
-            return Run(forward, into=lambda: forward(kept))
-        return Run(lambda: forward() + backward(), into=lambda: forward(kept) + backward())
+            return Run(forward, into=lambda: forward(out))
+        return Run(lambda: forward() + backward(), into=lambda: forward(out) + backward())
 
     def reference(self, given: Operands) -> tuple[Array, ...]:
         """By the reference backend, on float64; on the sphere by the sparse coefficients, whatever the method is."""
@@ -162,9 +162,9 @@ def registered(name: str) -> Product:
     return found
 
 
-def build(product: str, setting: str, method: str, lmax: int) -> Operator:
-    """A product of the registry, by its name, in the setting of that name."""
-    (place,) = (entry for entry in CONFIGURATIONS if entry.name == setting)
+def build(product: str, configuration: str, method: str, lmax: int) -> Operator:
+    """A product of the registry, by its name, in the configuration of that name."""
+    (place,) = (entry for entry in CONFIGURATIONS if entry.name == configuration)
     return Case(place, registered(product).contender(method), lmax).build()
 
 
@@ -173,16 +173,16 @@ def full(groups: tuple[str, ...], lmax: int, batch: int, task: Task, dtype: str,
     for group in groups:
         for L in range(1, lmax + 1):
             p = build("Clebsch-Gordan", group.partition("-")[0].upper(), "direct", L)
-            kept = sorted({block.ir for block in p.irreps_out})
+            out = sorted({block.ir for block in p.irreps_out})
             if group == "mimo-natural":
-                kept = [ir for ir in kept if ir.p == (-1) ** ir.l]
+                out = [ir for ir in out if ir.p == (-1) ** ir.l]
             yield ProductWork(
                 group=group,
                 size=str(L),
                 kind="full",
                 in1=str(p.irreps_in1),
                 in2=str(p.irreps_in2),
-                out=" + ".join(str(ir) for ir in kept),
+                out=" + ".join(str(ir) for ir in out),
                 batch=batch,
                 task=task,
                 dtype=dtype,
@@ -193,7 +193,7 @@ def full(groups: tuple[str, ...], lmax: int, batch: int, task: Task, dtype: str,
 
 def channelwise(share: float) -> Iterator[ProductWork]:
     """As message passing has them; ``share``: of the edges."""
-    kept = " + ".join(f"{degree}{parity}" for degree in range(4) for parity in "eo")  # every path of degree <= 3
+    every = " + ".join(f"{degree}{parity}" for degree in range(4) for parity in "eo")  # every path of degree <= 3
     shapes = ((32, "0e 1o", 5_000), (64, "0e 1o 2e", 2_000), (128, "0e 1o 2e", 1_000))
     for task, bar in ((Task.FORWARD, CHANNELWISE), (Task.BOTH, CHANNELWISE_GRADIENT)):
         for channels, irreps, edges in shapes:
@@ -203,7 +203,7 @@ def channelwise(share: float) -> Iterator[ProductWork]:
                 kind="channelwise",
                 in1=" + ".join(f"{channels}x{ir}" for ir in irreps.split()),
                 in2="0e + 1o + 2e + 3o",
-                out=kept,
+                out=every,
                 weights="each",
                 batch=round(edges * share),
                 task=task,

@@ -18,53 +18,34 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from benchmarks.listing import QUICK, Extent, works
+from benchmarks.listing import works
+from benchmarks.options import ProcessOptions
 from benchmarks.peers import PEERS, NotOfferedError, Run, hand_written
 from benchmarks.roofline import measure_roofline
 from benchmarks.works import Array, Work
-from tpnumba.studies.timing import interleaved
 
 #: Samples that are compared with the float64 reference, spread over the batch.
 COMPARED = 64
 #: Sums of up to some thousand terms, whose rounding grows as the root of their number; a wrong order, factor or sign
 #: is off by the size of the numbers themselves.
 ROUNDINGS = 200
-#: A rest between two functions, in seconds, in which threads that still spin for work fall asleep.
-_REST = 0.005
-_PAGE = 4096
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class PeerOptions(ProcessOptions):
     """What the driver asks of a worker.
 
     Attributes:
         prepare_seconds: what a peer may take to build and compile a work; larger ones of the family are then left out.
-        peer_seconds: after this a worker begins no further work.
     """
 
     peer: str
-    quick: bool
-    patterns: tuple[str, ...]
-    threads: int
-    repeats: int
     prepare_seconds: float
-    peer_seconds: float
-
-    @classmethod
-    def read(cls, text: str) -> Settings:
-        """From what :meth:`write` gave."""
-        given = json.loads(text)
-        return cls(**{**given, "patterns": tuple(given["patterns"])})
-
-    def write(self) -> str:
-        """As JSON."""
-        return json.dumps(asdict(self))
 
     @property
     def works(self) -> list[Work]:
         """The works, in their order."""
-        return works(QUICK if self.quick else Extent(), self.patterns, self.peer)
+        return works(self.extent, self.patterns, self.peer)
 
 
 class _TooLong(BaseException):
@@ -77,7 +58,7 @@ class _WrongError(Exception):
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise ``_TooLong`` after so long, or as soon after as the interpreter gets to run; where there are signals."""
+    """Raise ``_TooLong`` after ``seconds``, or as soon after as the interpreter gets to run; where there are signals."""
     if not hasattr(signal, "SIGALRM"):
         yield
         return
@@ -97,21 +78,21 @@ def _time_limit(seconds: float) -> Iterator[None]:
 def main() -> None:
     """Run the works of one peer, and write a line of JSON for each."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("settings", type=Settings.read)
+    parser.add_argument("options", type=PeerOptions.read)
     parser.add_argument("lines", type=Path)
     given = parser.parse_args()
     with given.lines.open("w", encoding="utf-8") as lines:
-        _run(given.settings, lines)
+        _run(given.options, lines)
 
 
-def _run(settings: Settings, lines: TextIO) -> None:
+def _run(options: PeerOptions, lines: TextIO) -> None:
     started = time.perf_counter()
-    peer = PEERS[settings.peer]
+    peer = PEERS[options.peer]
 
     def write(line: str, **values: Any) -> None:
-        print(json.dumps({"line": line, "peer": settings.peer, **values}), file=lines, flush=True)
+        print(json.dumps({"line": line, "peer": options.peer, **values}), file=lines, flush=True)
 
-    roofline = measure_roofline(settings.threads, scale=0.05 if settings.quick else 1.0)
+    roofline = measure_roofline(options.threads, scale=0.05 if options.quick else 1.0)
     try:
         module = import_module(f"benchmarks.peers.{peer.module}")
     except ImportError as error:
@@ -119,21 +100,21 @@ def _run(settings: Settings, lines: TextIO) -> None:
         return
     write("peer", missing=None, versions=_versions(peer.packages), roofline=asdict(roofline))
     too_long: dict[tuple[str, ...], str] = {}
-    listed = settings.works
+    listed = options.works
     for number, work in enumerate(listed, start=1):
         status, reason, times = "timed", "", {}
-        if time.perf_counter() - started > settings.peer_seconds:
-            status, reason = "not run", f"the {settings.peer_seconds / 60:g} minutes of this peer were over"
+        if time.perf_counter() - started > options.seconds:
+            status, reason = "not run", f"the {options.seconds / 60:g} minutes of this peer were over"
         elif work.family in too_long:
             status, reason = "not run", too_long[work.family]
         else:
             try:
-                times = _measure(work, module, settings)
+                times = _measure(work, module, options)
             except NotOfferedError as error:
                 status, reason = "not offered", str(error)
             except _TooLong:
                 status = "not run"
-                reason = f"preparing {work.size} took more than {settings.prepare_seconds:.0f} s"
+                reason = f"preparing {work.size} took more than {options.prepare_seconds:.0f} s"
                 too_long[work.family] = reason
             except _WrongError as error:
                 status, reason = "wrong", str(error)
@@ -141,7 +122,7 @@ def _run(settings: Settings, lines: TextIO) -> None:
                 status, reason = "failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         write("work", **work.describe(), status=status, reason=reason, times=times)
         shown = ", ".join(f"{name} {entry['seconds'] * 1e3:.3g} ms" for name, entry in times.items()) or reason
-        print(f"[{settings.peer} {number}/{len(listed)}] {work.name}: {status}, {shown}", file=sys.stderr, flush=True)
+        print(f"[{options.peer} {number}/{len(listed)}] {work.name}: {status}, {shown}", file=sys.stderr, flush=True)
         gc.collect()
 
 
@@ -155,46 +136,29 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _measure(work: Work, module: Any, settings: Settings) -> dict[str, Any]:
+def _measure(work: Work, module: Any, options: PeerOptions) -> dict[str, Any]:
     """Times and errors of the peer, tpnumba and NumPy, by name."""
     operands = work.operands()
     chosen = np.unique(np.linspace(0, work.batch - 1, COMPARED).astype(np.intp))
     wanted = work.reference(operands.rows(chosen))
-    with _time_limit(settings.prepare_seconds):
+    with _time_limit(options.prepare_seconds):
         theirs = module.prepare(work, operands)
         theirs.call()
-    runs = {"tpnumba": work.ours(operands, settings.threads)}
-    if settings.peer != "numpy" and work.kind in PEERS["numpy"].kinds:
+    runs = {"tpnumba": work.ours(operands, options.threads)}
+    if options.peer != "numpy" and work.kind in PEERS["numpy"].kinds:
         runs["numpy"] = hand_written.prepare(work, operands)
-    runs[settings.peer] = theirs
+    runs[options.peer] = theirs
     functions, errors = {}, {}
     for name, run in runs.items():
         # NumPy stands beside the other peers as a yardstick only; all it can do is measured where it is the peer.
-        into = run.into if name in {"tpnumba", settings.peer} else None
+        into = run.into if name in {"tpnumba", options.peer} else None
         ways = {name: run.call} | ({f"{name} out=": into} if into else {})
         for way, function in ways.items():
             errors[way] = _check(way, function(), run, wanted, chosen, work)
             functions[way] = function
     result_bytes = work.batch * sum(array.shape[-1] for array in wanted) * np.dtype(work.dtype).itemsize
-    timings = interleaved(
-        functions,
-        repeats=settings.repeats,
-        repeat_seconds=0.002 if settings.quick else 0.015,
-        before=lambda: settle(2 * result_bytes),
-        fewest=min(settings.repeats, 3),
-        limit_seconds=3.0,
-    )
+    timings = options.timings(functions, result_bytes, repeat_seconds=0.015, limit_seconds=3.0)
     return {way: {**timing._asdict(), "error": errors[way]} for way, timing in timings.items()}
-
-
-def settle(size: int) -> None:
-    """Let threads fall asleep, and bring memory for results into place.
-
-    A virtual machine may have given back to its host what the function before left free; the one that comes next
-    would pay for fetching it, and the others not.
-    """
-    time.sleep(_REST)
-    np.empty(size, np.uint8)[::_PAGE] = 0
 
 
 def _check(name: str, found: tuple[Any, ...], run: Run, wanted: tuple[Array, ...], chosen: Array, work: Work) -> float:

@@ -35,6 +35,16 @@ def shtools_harmonic(degree, order, points, normalization):
     return sqrt(factor * ratio) * legendre(degree, m, np.cos(theta)) * trigonometric
 
 
+def shtools_complex_harmonic(degree, order, points, normalization):
+    """As the manual of SHTools writes it: ``Y_l,-m = (-1)^m conj(Y_lm)``, no Condon-Shortley sign at m > 0."""
+    theta, phi = angles(points)
+    m = abs(order)
+    ratio = factorial(degree - m) / factorial(degree + m)
+    factor = {"4pi": 2 * degree + 1, "ortho": (2 * degree + 1) / (4 * pi), "schmidt": 1}[normalization]
+    positive = sqrt(factor * ratio) * legendre(degree, m, np.cos(theta)) * np.exp(1j * m * phi)
+    return positive if order >= 0 else (-1) ** m * np.conj(positive)
+
+
 def ambisonic_harmonic(degree, order, points, normalization):
     """As AmbiX defines it: azimuth from the front (x) to the left (y), elevation upwards (z)."""
     azimuth, elevation = np.arctan2(points[..., 1], points[..., 0]), np.arcsin(points[..., 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 from hypothesis import strategies as st
 
 import tpnumba as tp
+from tpnumba.products import SPHERE_PRODUCTS
+from tpnumba.products.degrees import irreps_of
+from tpnumba.products.sphere import SphereProduct
 
 
 def tolerance(dtype: str, degree: int = 4, terms: int = 100) -> float:
@@ -75,37 +79,40 @@ def tensor_products(draw: Any, modes: tuple[str, ...] = MODES, max_degree: int =
 
 
 #: The products on the sphere, and the methods of each.
-SPHERE = {
-    tp.GauntTensorProduct: ("direct", "grid", "fourier"),
-    tp.BracketTensorProduct: ("direct", "grid"),
-    tp.GauntBracketTensorProduct: ("direct", "grid"),
-    tp.MatrixTensorProduct: ("direct", "matrix"),
-    tp.VectorSphericalTensorProduct: ("direct", "grid"),
+SPHERE = {product: product.METHODS for product in SPHERE_PRODUCTS}
+
+#: What the options of these products may be; a product with another option needs an entry here.
+OPTIONS = {
+    "normalization": st.sampled_from(["integral", "component", "norm"]),
+    "degree": st.sampled_from([None, 4]),
+    "split": st.booleans(),
+    "kind": st.sampled_from(["cross", "dot"]),
+    **dict.fromkeys(("j1", "j2", "j_out"), st.sampled_from([None, (1,), (0, 2)])),
 }
+
+
+def options_of(product: type[SphereProduct]) -> dict[str, st.SearchStrategy[Any]]:
+    """A strategy for each keyword of a product's constructor, read from its signature."""
+    parameters = inspect.signature(product).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    methods = st.sampled_from(["auto", *product.METHODS])
+    return {name: methods if name == "method" else OPTIONS[name] for name in names}
 
 
 @st.composite
 def sphere_products(draw: Any, max_degree: int = 4) -> Any:
     """A product on the sphere between any degrees, also with degrees left out, by any method."""
-    kind = draw(st.sampled_from(list(SPHERE)))
-    split = draw(st.booleans())
-    even = kind is tp.MatrixTensorProduct and not split
-    top = 2 if kind is tp.VectorSphericalTensorProduct else max_degree
+    product = draw(st.sampled_from(list(SPHERE)))
+    options = {name: draw(values) for name, values in options_of(product).items()}
+    parity, _ = product.parities(**options)
+    top = min(2, max_degree) if product is tp.VectorSphericalTensorProduct else max_degree
 
     def degrees() -> Any:
         if draw(st.booleans()):
             return draw(st.integers(0, top))
-        chosen = draw(st.sets(st.integers(0, top), min_size=1, max_size=3))
-        return tp.Irreps([(1, tp.Irrep(degree, 1 if even else (-1) ** degree)) for degree in sorted(chosen)])
+        return irreps_of(sorted(draw(st.sets(st.integers(0, top), min_size=1, max_size=3))), parity)
 
-    options: dict[str, Any] = {"method": draw(st.sampled_from(["auto", *SPHERE[kind]]))}
-    if kind is tp.MatrixTensorProduct:
-        options |= {"split": split, "degree": draw(st.sampled_from([None, 4]))}
-    elif kind is tp.VectorSphericalTensorProduct:
-        options |= {"kind": draw(st.sampled_from(["cross", "dot"])), "j1": draw(st.sampled_from([None, (1,), (0, 2)]))}
-    else:
-        options["normalization"] = draw(st.sampled_from(["integral", "component", "norm"]))
-    return kind(degrees(), degrees(), draw(st.sampled_from([None, 0, 2, 5])), **options)
+    return product(degrees(), degrees(), draw(st.sampled_from([None, 0, 2, 5])), **options)
 
 
 @st.composite
@@ -145,10 +152,10 @@ def require_writable(xp: Any) -> None:
         pytest.skip("arrays of this namespace cannot be written into")
 
 
-def require_pieces(xp: Any) -> None:
-    """Skip the test where batches are not worked in pieces, as there is nothing to write the pieces into."""
+def require_chunks(xp: Any) -> None:
+    """Skip the test where batches are not worked in chunks, as there is nothing to write the chunks into."""
     if not xp.writable:
-        pytest.skip("large batches are not cut into pieces here")
+        pytest.skip("large batches are not cut into chunks here")
 
 
 def has_weights(p: Any) -> bool:

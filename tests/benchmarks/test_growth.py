@@ -10,7 +10,7 @@ import pytest
 from benchmarks import methods
 from benchmarks.growth import choices, exponents, growth_verdicts
 from benchmarks.kinds import ON_SPHERE
-from benchmarks.methods import MethodSettings
+from benchmarks.methods import MethodOptions
 from tpnumba.studies.registry import CONTENDERS, PRODUCTS
 
 
@@ -67,10 +67,10 @@ def test_misses_of_auto_are_those_more_than_a_fifth_slower() -> None:
 
 
 def test_every_method_of_every_product_on_the_sphere_is_a_case() -> None:
-    settings = MethodSettings(False, ("methods-*",), threads=1, repeats=1, seconds=1.0)
+    options = MethodOptions(quick=False, patterns=("methods-*",), threads=1, repeats=1, seconds=1.0)
     found = {
         (ON_SPHERE[entry.kind], method, entry.setting, entry.dtype, L)
-        for entry in settings.cases
+        for entry in options.cases
         for method in entry.methods
         for L in entry.lmaxes
     }
@@ -108,17 +108,19 @@ def test_a_method_that_computes_something_else_is_noticed(
         return Spoiled(found) if method == "grid" else found
 
     monkeypatch.setattr(methods, "_product", spoil)
-    settings = MethodSettings(True, ("methods-gaunt-mimo-2-float64",), threads=1, repeats=1, seconds=60.0)
+    options = MethodOptions(quick=True, patterns=("methods-gaunt-mimo-2-float64",), threads=1, repeats=1, seconds=60.0)
     stream = io.StringIO()
-    methods._run(settings, stream)
+    methods._run(options, stream)
     assert json.loads(stream.getvalue())["status"] == status
 
 
 def test_cases_are_chosen_by_patterns() -> None:
-    settings = MethodSettings(True, ("methods-gaunt-siso-2-*", "growth-*"), threads=1, repeats=1, seconds=1.0)
-    assert [entry.name for entry in settings.cases] == [
+    options = MethodOptions(
+        quick=True, patterns=("methods-gaunt-siso-2-*", "growth-*"), threads=1, repeats=1, seconds=1.0
+    )
+    assert [entry.name for entry in options.cases] == [
         "growth-gaunt-mimo-2-3-4-float32",
         "methods-gaunt-siso-2-float32",
         "methods-gaunt-siso-2-float64",
     ]
-    assert MethodSettings.read(settings.write()) == settings
+    assert MethodOptions.read(options.write()) == options

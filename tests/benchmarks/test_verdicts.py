@@ -65,7 +65,9 @@ def test_share_of_the_roofline_is_that_of_the_lower_limit() -> None:
     assert entry["met_aim"]
 
 
-CONFIGURATIONS = worker.Settings("e3nn", True, ("*",), threads=1, repeats=1, prepare_seconds=60.0, peer_seconds=60.0)
+OPTIONS = worker.PeerOptions(
+    peer="e3nn", quick=True, patterns=("*",), threads=1, repeats=1, prepare_seconds=60.0, seconds=60.0
+)
 
 
 def test_works_are_asked_of_the_peers_that_do_them() -> None:
@@ -114,7 +116,7 @@ def test_a_peer_that_computes_something_else_is_noticed(pattern: str, fault: str
         }[fault]
         return Run(lambda: spoil(run.call()))
 
-    measure = lambda: worker._measure(replace(work, batch=40), SimpleNamespace(prepare=prepare), CONFIGURATIONS)  # noqa: E731
+    measure = lambda: worker._measure(replace(work, batch=40), SimpleNamespace(prepare=prepare), OPTIONS)  # noqa: E731
     if fault == "none":
         beside = {"numpy"} if work.kind in PEERS["numpy"].kinds else set()
         assert set(measure()) - {"tpnumba out="} == {"tpnumba", "e3nn"} | beside

@@ -76,6 +76,20 @@ def test_measures_take_every_product_and_its_adjoints(p):
     assert tp.equivariance_error(p.adjoint(0), rotations=1) < 1e-12
 
 
+@given(products())
+def test_gradients_couple_the_same_blocks_in_their_own_order(p):
+    triples = tp.interactability(p)
+    assert tp.interactability(p.adjoint(0)) == {(l3, l2, l1) for l1, l2, l3 in triples}
+    assert tp.interactability(p.adjoint(1)) == {(l1, l3, l2) for l1, l2, l3 in triples}
+
+
+def test_gradient_has_the_irreps_of_its_own_arguments():
+    """More blocks in the first feature than in the result, so that their numbers cannot be confused."""
+    p = tp.TensorProduct("0e + 1o + 2e", "2e", "0e", [(2, 0, 0, "uuu", False)])
+    assert tp.interactability(p.adjoint(0)) == {(0, 2, 2)}
+    assert tp.expressivity(p.adjoint(0)) == 1
+
+
 class Mislabelled(Operator):
     """A product that claims irreps which it does not have."""
 
@@ -116,11 +130,20 @@ def test_equivariance_error_is_repeatable_and_takes_a_generator():
     assert tp.equivariance_error(p, rng=5) == tp.equivariance_error(p, rng=np.random.default_rng(5))
 
 
+WEIGHTED = tp.FullyConnectedTensorProduct("1o", "1o", "0e + 1e")
+
+
 @pytest.mark.parametrize(
     ("error", "call", "message"),
     [
         (TypeError, lambda p: tp.expressivity("1o"), "p must be a tensor product of tpnumba, got str"),
         (TypeError, lambda p: tp.interactability(None), "p must be a tensor product of tpnumba, got NoneType"),
+        (
+            ValueError,
+            lambda p: tp.interactability(WEIGHTED.adjoint(2)),
+            "p must map two features .* gradient of weights",
+        ),
+        (ValueError, lambda p: tp.expressivity(WEIGHTED.adjoint(2)), "p must map two features .* gradient of weights"),
         (TypeError, lambda p: tp.equivariance_error(max), "p must be a tensor product"),
         (TypeError, lambda p: tp.equivariance_error(p, dtype="int64"), "dtype must be float32 or float64, got 'int64'"),
         (ValueError, lambda p: tp.equivariance_error(p, rotations=0), "rotations must be a positive integer, got 0"),
@@ -163,7 +186,7 @@ def test_expressivity_of_all_products_in_the_papers_table(L):
 
 @pytest.mark.parametrize("L", [1, 2, 3, 4])
 def test_expressivity_of_gaunt_and_bracket_with_weights_of_their_own(L):
-    """Two slots a degree in each input, one for each half: 8 L - 2."""
+    """Two copies of a degree in each input, one for each half: 8 L - 2."""
     assert single(TwoSlots(L)) == 8 * L - 2
 
 

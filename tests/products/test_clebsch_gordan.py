@@ -160,7 +160,7 @@ def test_every_mode_with_different_multiplicities(mode):
 
 @pytest.mark.parametrize("path_normalization", ["element", "path", "none"])
 def test_component_normalization_gives_unit_variance(path_normalization):
-    """With unit-variance inputs and weights each output component has variance 1 (element); path weighs paths alike."""
+    """With inputs and weights of variance 1 so is each component (element); path gives each path an equal share."""
     p = tp.FullyConnectedTensorProduct(
         "4x0e + 3x1o", "2x0e + 5x1o", "1o", path_normalization=path_normalization, irrep_normalization="component"
     )

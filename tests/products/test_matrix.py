@@ -56,11 +56,11 @@ def test_associative_with_orthonormal_conversions_one_degree_and_nothing_cut_off
         p = tp.MatrixTensorProduct(l1, l2, out, degree=a, method=method)
         return p(u * scale(l1), v * scale(l2)) * scale(out)
 
-    kept = 2 * L
-    left, right = product(product(x, y, kept), z, 6), product(x, product(y, z, kept), 6)
+    top = 2 * L
+    left, right = product(product(x, y, top), z, 6), product(x, product(y, z, top), 6)
     limit = np.max(np.abs(left)) * tolerance("float64", 6, 100)
     np.testing.assert_allclose(left, right, rtol=0, atol=limit)
-    cut = product(product(x, y, kept - 1), z, 6) - product(x, product(y, z, kept - 1), 6)
+    cut = product(product(x, y, top - 1), z, 6) - product(x, product(y, z, top - 1), 6)
     assert np.max(np.abs(cut)) > 1e-3
 
 

@@ -114,8 +114,8 @@ def test_blocks_may_be_left_out():
             for irreps, js in ((whole.irreps_in1, (1, 2)), (whole.irreps_in2, (0, 3)))
         ]
         # the output keeps l <= 3 as well: of the three blocks of j = 2 in an output up to l = 4 that is all
-        kept = np.concatenate([np.full(block.dim, block.ir.l == 2) for block in whole.irreps_out])
-        expected = whole(x * masks[0], y * masks[1])[:, kept]
+        chosen = np.concatenate([np.full(block.dim, block.ir.l == 2) for block in whole.irreps_out])
+        expected = whole(x * masks[0], y * masks[1])[:, chosen]
         found = part(x[:, masks[0]], y[:, masks[1]])
         np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance("float64", 4, 1000) * 10)
 

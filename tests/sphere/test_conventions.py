@@ -7,10 +7,10 @@ from math import pi, sqrt
 import array_api_strict
 import numpy as np
 import pytest
-from harmonics_of_libraries import directions, random_sample, values_at
+from harmonics_of_libraries import directions, random_sample, shtools_complex_harmonic, values_at
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import require_pieces, tolerance
+from strategies import require_chunks, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -28,6 +28,30 @@ PRECISIONS = [("float32", "complex64"), ("float64", "complex128")]
 
 def flat(x, name):
     return x.reshape(*x.shape[:-3], -1) if name.startswith("shtools") else x
+
+
+#: The lengths of SHTools' harmonics of a degree, in units of scipy's.
+SHTOOLS = {
+    "shtools": lambda degree: sqrt(4 * pi),
+    "shtools-ortho": lambda degree: 1.0,
+    "shtools-schmidt": lambda degree: sqrt(4 * pi / (2 * degree + 1)),
+}
+
+
+def complex_sample(leading, dtype="complex128", shape=((LMAX + 1) ** 2,)):
+    rng = np.random.default_rng(2)
+    real, imaginary = rng.standard_normal((2, *leading, *shape))
+    return (real + 1j * imaginary).astype(dtype)
+
+
+def complex_harmonics(name, points):
+    """The complex harmonics of a convention of SHTools, in its layout."""
+    values = np.zeros((len(points), 2, LMAX + 1, LMAX + 1), dtype=complex)
+    normalization = {"shtools": "4pi"}.get(name, name.removeprefix("shtools-"))
+    for degree in range(LMAX + 1):
+        for m in range(-degree, degree + 1):
+            values[:, int(m < 0), degree, abs(m)] = shtools_complex_harmonic(degree, m, points, normalization)
+    return values
 
 
 def complex_of(dtype):
@@ -161,7 +185,7 @@ def test_complex_functions(xp, real_dtype, complex_dtype):
     rng = np.random.default_rng(2)
     x = (rng.standard_normal((3, 49)) + 1j * rng.standard_normal((3, 49))).astype(complex_dtype)
     for source in REAL_NAMES:
-        if source.startswith("shtools"):
+        if source in SHTOOLS:  # which read complex arrays otherwise: see below
             continue
         there = tp.convert(xp.asarray(x), LMAX, source="scipy", target=source, real=False)
         back = xp.to_numpy(tp.convert(there, LMAX, source=source, target="scipy", real=False))
@@ -174,6 +198,59 @@ def test_complex_functions(xp, real_dtype, complex_dtype):
         whole = xp.to_numpy(tp.convert(xp.asarray(x), LMAX, source="e3nn", target=source, real=False))
         limit = SPREAD * 4 * tolerance(real_dtype, LMAX, 2 * LMAX + 1)
         np.testing.assert_allclose(whole, parts[0] + 1j * parts[1], rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize(("real_dtype", "complex_dtype"), PRECISIONS)
+@pytest.mark.parametrize("target", SHTOOLS)
+def test_complex_arrays_of_shtools_belong_to_complex_harmonics(xp, target, real_dtype, complex_dtype):
+    c = complex_sample((3,), complex_dtype)
+    found = xp.to_numpy(tp.convert(xp.asarray(c), LMAX, source="scipy", target=target, real=False))
+    expected = np.zeros((3, 2, LMAX + 1, LMAX + 1), dtype=complex)
+    for degree in range(LMAX + 1):
+        length = SHTOOLS[target](degree)
+        for m in range(degree + 1):
+            centre = degree**2 + degree
+            expected[:, 0, degree, m] = (-1) ** m * c[:, centre + m] / length
+            if m:
+                expected[:, 1, degree, m] = (-1) ** m * c[:, centre - m] / length
+    assert found.dtype == complex_dtype
+    limit = np.max(np.abs(expected)) * tolerance(real_dtype, 1, 1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=limit)
+    spoilt = found.copy()
+    spoilt[:, 1, :, 0] = np.nan
+    back = xp.to_numpy(tp.convert(xp.asarray(spoilt, core=3), LMAX, source=target, target="scipy", real=False))
+    assert back.dtype == complex_dtype
+    np.testing.assert_allclose(back, c, rtol=0, atol=np.max(np.abs(c)) * tolerance(real_dtype, 1, 1))
+
+
+@pytest.mark.parametrize("kind", conventions.KINDS)
+@pytest.mark.parametrize("target", SHTOOLS)
+@pytest.mark.parametrize("source", ["e3nn", "sn3d", "scipy", *SHTOOLS])
+def test_complex_functions_keep_their_values_in_shtools(source, target, kind):
+    """The function at a point is the sum of coefficients times values, whichever of the two was converted."""
+    points = directions(7)
+    x = complex_sample((), shape=CONVENTIONS[source].shape(LMAX))
+    other = complex_harmonics(target, points)
+    own = complex_harmonics(source, points) if source in SHTOOLS else values_at(source, points)
+    if kind == "coefficients":
+        converted = tp.convert(x, LMAX, source=source, target=target, real=False)
+        found = flat(other, target) @ flat(converted, target)
+        back = tp.convert(converted, LMAX, source=target, target=source, real=False)
+        unread = np.abs(flat(own, source)).max(axis=0) == 0
+        np.testing.assert_array_equal(flat(back, source)[unread], 0)
+    else:
+        converted = tp.convert(other, LMAX, source=target, target=source, kind="values", real=False)
+        found = flat(converted, source) @ flat(x, source)
+    expected = flat(own, source) @ flat(x, source)
+    limit = SPREAD * np.max(np.abs(expected)) * tolerance("float64", LMAX**2, (LMAX + 1) ** 2)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=limit)
+
+
+def test_real_arrays_of_shtools_belong_to_real_harmonics_also_where_functions_may_be_complex():
+    x = random_sample("shtools")
+    for target in NAMES:
+        found = tp.convert(x, LMAX, source="shtools", target=target, real=False)
+        np.testing.assert_array_equal(found, tp.convert(x, LMAX, source="shtools", target=target))
 
 
 def test_real_arrays_stay_real_where_functions_may_be_complex():
@@ -239,8 +316,8 @@ def test_shapes(xp, shape, source, target):
             np.testing.assert_allclose(found[index], alone, rtol=0, atol=4 * tolerance("float64", lmax))
 
 
-def test_batches_beyond_one_piece(xp, monkeypatch):
-    require_pieces(xp)
+def test_batches_beyond_one_chunk(xp, monkeypatch):
+    require_chunks(xp)
     x = random_sample("e3nn", (3, 60))
     expected = tp.convert(x, LMAX, source="e3nn", target="scipy")
     monkeypatch.setattr(batching, "CHUNK_BYTES", 2**14)

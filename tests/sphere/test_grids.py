@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import require_pieces, tolerance
+from strategies import require_chunks, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -149,8 +149,8 @@ def test_nan_stays_in_its_sample(xp):
         assert np.any(np.isnan(found[bad]))
 
 
-def test_batches_beyond_one_piece(xp, monkeypatch):
-    require_pieces(xp)
+def test_batches_beyond_one_chunk(xp, monkeypatch):
+    require_chunks(xp)
     lmax, grid = 6, tp.Grid.exact(12)
     x = coefficients((3, 50), lmax)
     f = tp.to_grid(x, lmax, grid)
@@ -195,7 +195,7 @@ def test_temporaries_stay_small(order):
         (lambda: tp.to_grid(x, lmax, grid), result_bytes),
         (lambda: tp.from_grid(f, lmax, grid), x.nbytes),
     ):
-        run()  # makes the tables, which are kept
+        run()  # makes the tables, which stay in memory
         tracemalloc.start()
         run()
         peak = tracemalloc.get_traced_memory()[1]

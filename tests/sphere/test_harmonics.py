@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import eval_legendre
-from strategies import require_pieces, require_writable, tolerance
+from strategies import require_chunks, require_writable, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -285,8 +285,8 @@ def test_shapes(xp, shape, lmax):
         np.testing.assert_allclose(gradient[index], one, rtol=tolerance("float64", lmax**2, 16))
 
 
-def test_batches_beyond_one_piece(xp):
-    require_pieces(xp)
+def test_batches_beyond_one_chunk(xp):
+    require_chunks(xp)
     harmonics = tp.SphericalHarmonics(20)
     points = np.random.default_rng(15).standard_normal((1000, 3))
     cotangent = np.random.default_rng(16).standard_normal((1000, 441))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sphere.test_harmonics import DTYPES, block, bound, central_difference, directions
-from strategies import dtypes, require_pieces, tolerance
+from strategies import dtypes, require_chunks, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -169,8 +169,8 @@ def test_shapes(xp, shape, lmax):
         np.testing.assert_allclose(jacobian[index], alone, rtol=0, atol=limit_of("float64", lmax, alone))
 
 
-def test_batches_beyond_one_piece(xp):
-    require_pieces(xp)
+def test_batches_beyond_one_chunk(xp):
+    require_chunks(xp)
     harmonics = tp.SphericalHarmonics(20)
     points, tangent = np.random.default_rng(5).standard_normal((2, 600, 3))
     jacobian = xp.to_numpy(harmonics.value_and_jacobian(xp.asarray(points))[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from strategies import require_pieces, tolerance
+from strategies import require_chunks, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -114,7 +114,7 @@ def test_very_high_degrees_are_finite_and_orthogonal(degree):
 @pytest.mark.parametrize("irreps", ["1o", "3x0e + 2x1o + 0x4e + 2x2o + 1e", "2x3o + 3e", ""])
 def test_rotate_multiplies_by_the_matrices(xp, monkeypatch, eager, irreps, leading, layout, dtype):
     if eager:
-        require_pieces(xp)
+        require_chunks(xp)
     # as for namespaces whose arrays cannot be written into
     monkeypatch.setattr(rotations, "is_eager", lambda *_: eager)
     irreps = tp.Irreps(irreps)
@@ -138,9 +138,9 @@ def test_rotate_multiplies_by_the_matrices(xp, monkeypatch, eager, irreps, leadi
 
 
 @pytest.mark.parametrize("leading", [((300,), (300,)), ((2, 1, 100), (3, 1)), ((3,), (200, 1)), ((), (500,))])
-def test_batches_beyond_one_piece(xp, monkeypatch, leading):
-    require_pieces(xp)
-    monkeypatch.setattr(rotations, "_PIECE", 2**10)
+def test_batches_beyond_one_chunk(xp, monkeypatch, leading):
+    require_chunks(xp)
+    monkeypatch.setattr(rotations, "_CHUNK", 2**10)
     irreps = tp.Irreps("2x5o + 3e + 4x1o")
     matrices = random_rotations(int(np.prod(leading[0])), 7).reshape(*leading[0], 3, 3)
     x = np.random.default_rng(8).standard_normal((*leading[1], irreps.dim))

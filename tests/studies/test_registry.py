@@ -1,4 +1,4 @@
-"""The registry: settings as the paper has them, and contenders that are what they say."""
+"""The registry: configurations as the paper has them, and contenders that are what they say."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LISTED = cases(3)
 
 
 def name_of(case) -> str:
-    return f"{case.setting.name}-{case.contender.product}-{case.contender.method}-{case.lmax}"
+    return f"{case.configuration.name}-{case.contender.product}-{case.contender.method}-{case.lmax}"
 
 
-def test_every_setting_product_and_degree_appears() -> None:
+def test_every_configuration_product_and_degree_appears() -> None:
     assert len(LISTED) == len(CONFIGURATIONS) * 3 * len(CONTENDERS)
     assert {case.lmax for case in LISTED} == {1, 2, 3}
     assert {case.lmax for case in cases(0)} == {0}
 
 
 @pytest.mark.parametrize("case", LISTED, ids=name_of)
-def test_case_has_the_degrees_of_its_setting(case) -> None:
+def test_case_has_the_degrees_of_its_configuration(case) -> None:
     product = case.build()
     first, second, out = case.degrees
     assert set(product.irreps_in1.ls) == set(first)
@@ -62,6 +62,6 @@ def test_every_product_couples_what_its_rule_says(case) -> None:
 
 def test_triples_of_mimo_are_counted_by_the_law() -> None:
     for case in cases(6):
-        if case.setting.name == "MIMO":
+        if case.configuration.name == "MIMO":
             L = case.lmax
             assert len(case.triples) == (L + 1) * (2 * L**2 + 4 * L + 3) // 3

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tpnumba.irreps import Irreps, check_degree
+from tpnumba.irreps import check_degree
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.products.base import Operator
 from tpnumba.sphere.rotations import rotate
@@ -50,16 +50,16 @@ def equivariance_error(
     if improper:
         matrices = np.concatenate([matrices, -matrices])
     layouts = [operand.layout for operand in p.form.operands]
-    slots = (*p.argument_operands, p.form.output)
+    irreps, arguments = p.operand_irreps, p.argument_operands
 
-    def turn(x: Any, i: int) -> Any:
-        irreps: Irreps = p._irreps[slots[i]]
-        return rotate(irreps, matrices, x.astype(np.float64), layout=layouts[slots[i]])
+    def turn(x: Any, operand: int) -> Any:
+        return rotate(irreps[operand], matrices, x.astype(np.float64), layout=layouts[operand])
 
     n = len(matrices)
-    inputs = [generator.standard_normal((n, p._irreps[slot].dim)).astype(dtype) for slot in p.argument_operands]
-    turned = p(*(turn(x, i).astype(dtype) for i, x in enumerate(inputs)), backend=backend)
-    expected = turn(p(*inputs, backend=backend), len(inputs))
+    inputs = [generator.standard_normal((n, irreps[operand].dim)).astype(dtype) for operand in arguments]
+    turned_inputs = (turn(x, operand).astype(dtype) for x, operand in zip(inputs, arguments, strict=True))
+    turned = p(*turned_inputs, backend=backend)
+    expected = turn(p(*inputs, backend=backend), p.form.output)
     largest = float(np.max(np.abs(expected), initial=0.0))
     deviation = float(np.max(np.abs(turned - expected), initial=0.0))
     return deviation / largest if largest > 0 else deviation

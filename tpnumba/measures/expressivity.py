@@ -9,14 +9,19 @@ import numpy.typing as npt
 
 from tpnumba.irreps import Irrep, Irreps
 from tpnumba.limits import require_memory
-from tpnumba.plans.contraction import PAIR, channel_extents
+from tpnumba.plans.contraction import Path
 from tpnumba.products.base import Operator
+from tpnumba.products.entries import channels_of
 
 Array = npt.NDArray[np.float64]
 
 
 def interactability(p: Operator) -> frozenset[tuple[int, int, int]]:
-    """The triples of degrees ``(l1, l2, l3)`` that the product can couple.
+    """The triples of degrees ``(l1, l2, l3)`` of x1, x2 and the result that the product can couple.
+
+    Raises:
+        TypeError: ``p`` is no product.
+        ValueError: ``p`` is the gradient of weights, which couples three features.
 
     Example:
         >>> import tpnumba as tp
@@ -24,11 +29,12 @@ def interactability(p: Operator) -> frozenset[tuple[int, int, int]]:
         [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 2)]
     """
     _require_product(p)
-    return frozenset(
-        (path.ir1.l, path.ir2.l, path.ir_out.l)
-        for path in p.paths
-        if path.scale != 0 and p.irreps_in1[path.i1].mul * p.irreps_in2[path.i2].mul * p.irreps_out[path.i_out].mul > 0
-    )
+    triples = set()
+    for path in p.form.paths:
+        first, second, out = (p.operand_irreps[i][place] for i, place in _blocks(p, path))
+        if path.scale != 0 and first.mul * second.mul * out.mul > 0:
+            triples.add((first.ir.l, second.ir.l, out.ir.l))
+    return frozenset(triples)
 
 
 def expressivity(p: Operator, *, single_copies: bool = False) -> int:
@@ -45,6 +51,7 @@ def expressivity(p: Operator, *, single_copies: bool = False) -> int:
             weight of its own, each degree of the result is a weighted sum of its blocks.
 
     Raises:
+        TypeError, ValueError: as :func:`interactability`.
         MemoryError: the derivative would not fit; its size is named.
 
     Example:
@@ -65,6 +72,16 @@ def expressivity(p: Operator, *, single_copies: bool = False) -> int:
 def _require_product(p: object) -> None:
     if not isinstance(p, Operator):
         raise TypeError(f"p must be a tensor product of tpnumba, got {type(p).__name__}")
+    if p.form.operands[p.form.output].name == "weights":
+        raise ValueError("p must map two features to a third one, got the gradient of weights, which takes three")
+
+
+def _blocks(p: Operator, path: Path) -> Iterator[tuple[int, int]]:
+    """The operands of x1, x2 and the result, and the block of each that a path joins."""
+    for i in (*p.argument_operands[:2], p.form.output):
+        place = path.segments[i]
+        assert place is not None  # only weights may be missing
+        yield i, place
 
 
 def _rank(jacobian: Array) -> int:
@@ -106,9 +123,9 @@ class _ReducedTable:
         mixers2 = [rng.standard_normal(shape) for shape in self.mixers2]
         readouts = [rng.standard_normal(n) for n in self.copies_out]
         weights = np.concatenate([rng.standard_normal(self.weight_numel), [1.0]])
-        ir1, slot1 = self.places1[self.s1].T
-        ir2, slot2 = self.places2[self.s2].T
-        ir3, slot3 = self.places_out[self.s3].T
+        ir1, copy1 = self.places1[self.s1].T
+        ir2, copy2 = self.places2[self.s2].T
+        ir3, copy3 = self.places_out[self.s3].T
         columns = []
         start1 = np.cumsum([0, *(m.size for m in mixers1)])
         start2 = start1[-1] + np.cumsum([0, *(m.size for m in mixers2)])
@@ -116,7 +133,7 @@ class _ReducedTable:
         total = start3[-1] + self.weight_numel
         for a, b, c in self.triples:
             chosen = (ir1 == a) & (ir2 == b) & (ir3 == c)
-            u, v, w, k = slot1[chosen], slot2[chosen], slot3[chosen], self.weight[chosen]
+            u, v, w, k = copy1[chosen], copy2[chosen], copy3[chosen], self.weight[chosen]
             value, n1, n2 = self.kappa[chosen], mixers1[a].shape[1], mixers2[b].shape[1]
             left, right, read, weight = mixers1[a][u], mixers2[b][v], readouts[c][w], weights[k]
             block = np.zeros((total, n1, n2))
@@ -151,37 +168,16 @@ def _copies(irreps: Irreps, *, by_degree: bool) -> tuple[npt.NDArray[np.int64], 
 
 
 def _terms(p: Operator) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
-    """For each path: the copies of in1, in2 and out that meet, the weight (``weight_numel``: none), and the factor."""
+    """For each path: the copies of in1, in2 and out that it joins, the weight (``weight_numel``: none), the factor."""
     form = p.form
-    slots = (*p.argument_operands, form.output)
-    firsts = {i: np.cumsum([0, *(mul for mul, _ in p._irreps[i])]) for i in slots}
-    weighted = len(slots) == 4
+    weights = p.argument_operands[2:]
+    firsts = [np.cumsum([0, *(mul for mul, _ in irreps)]) for irreps in p.operand_irreps]
     for path in form.paths:
-        extents = channel_extents(path, form.operands)
-        letters = {letter for i in slots for letter in path.letters(i)}
-        if PAIR in letters:
-            letters -= {"u", "v"}
-        ranges = sorted(letters)
-        grids = np.meshgrid(*(np.arange(extents[letter]) for letter in ranges), indexing="ij")
-        index = {letter: grid.ravel() for letter, grid in zip(ranges, grids, strict=True)}
-        count = int(np.prod([extents[letter] for letter in ranges]))
-        if PAIR in index:
-            index["u"], index["v"] = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
-        copies = []
-        for i in slots:
+        channels = channels_of(path, form)
+        copies = [firsts[i][place] + channels[i] for i, place in _blocks(p, path)]
+        weight = np.full(channels[0].size, p.weight_numel)
+        for i in weights:
             place = path.segments[i]
-            if place is None:
-                copies.append(np.full(count, p.weight_numel))
-                continue
-            channel = np.zeros(count, dtype=np.int64)
-            for letter in path.letters(i):
-                channel = channel * extents[letter] + index[letter]
-            copies.append(firsts[i][place] + channel if i != slots[2] or not weighted else channel)
-        if weighted:
-            place = path.segments[slots[2]]
-            s1, s2, weight, s3 = copies
-            weight = weight + (0 if place is None else form.operands[slots[2]].segments[place].offset)
-        else:
-            s1, s2, s3 = copies
-            weight = np.full(count, p.weight_numel)
-        yield s1, s2, s3, weight, np.full(count, path.scale)
+            if place is not None:
+                weight = form.operands[i].segments[place].offset + channels[i]
+        yield *copies, weight, np.full(weight.size, path.scale)

@@ -119,6 +119,11 @@ class Operator:
         )
 
     @property
+    def operand_irreps(self) -> tuple[Irreps, ...]:
+        """The irreps of every operand of ``form``."""
+        return self._irreps
+
+    @property
     def paths(self) -> tuple[PathInfo, ...]:
         """The paths of the form, in its order."""
         infos = []

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from tpnumba.irreps import Irrep, Irreps, IrrepsLike
-from tpnumba.plans.methods import Methods
+from typing import Any
+
 from tpnumba.plans.stages import LinearMap, Selection, synthesis
 from tpnumba.plans.transform import Transform
-from tpnumba.products.base import Operator
 from tpnumba.products.degrees import (
+    NATURAL,
     UNNATURAL,
     degrees_of,
-    make_form,
+    highest_degrees,
     make_operands,
-    normalised,
     product_grid,
-    read_degrees,
 )
-from tpnumba.products.gaunt import highest_degrees
-from tpnumba.products.instructions import check_choice
-from tpnumba.tables.couplings import NORMALIZATIONS, bracket_coupling, gaunt_coupling
+from tpnumba.products.sphere import FunctionProduct, IrrepsTriple, Plans, Variant
+from tpnumba.tables.couplings import bracket_coupling, gaunt_coupling
 from tpnumba.tables.quadrature import Grid
-
-METHODS = ("auto", "direct", "grid")
 
 #: ``{F, G} = F_beta G_alpha - F_alpha G_beta``, components numbered (beta, alpha).
 _TERMS = (((0, 1, 0), 1.0), ((1, 0, 0), -1.0))
 
 
-class BracketTensorProduct(Operator):
+class BracketTensorProduct(FunctionProduct):
     """Poisson bracket of functions on the sphere: ``{F, G}(r) = r . (grad F x grad G)``, expanded to ``lmax_out``.
 
     Couples exactly the degrees with odd ``l1 + l2 + l3``, which the Gaunt product cannot; every such path has a number
@@ -54,30 +49,22 @@ class BracketTensorProduct(Operator):
         array([0., 0., 0., 1.])
     """
 
-    def __init__(
-        self,
-        lmax1: int | IrrepsLike,
-        lmax2: int | IrrepsLike,
-        lmax_out: int | IrrepsLike | None = None,
-        *,
-        method: str = "auto",
-        normalization: str = "integral",
-    ) -> None:
-        in1, in2 = read_degrees("lmax1", lmax1), read_degrees("lmax2", lmax2)
-        if lmax_out is None:
-            both = len(in1) > 0 and len(in2) > 0
-            out = read_degrees("lmax_out", max(in1.lmax + in2.lmax - 1, 0), UNNATURAL) if both else Irreps()
-        else:
-            out = read_degrees("lmax_out", lmax_out, UNNATURAL)
-        check_choice("method", method, METHODS)
-        check_choice("normalization", normalization, NORMALIZATIONS)
-        irreps = in1, in2, out
-        degrees1, degrees2, degrees_out = (degrees_of(block) for block in irreps)
-        coupling = normalised(bracket_coupling, normalization)
-        form = make_form(irreps, lambda i, j, k: coupling(degrees1[i], degrees2[j], degrees_out[k]))
-        methods = Methods.of(method, form, {"grid": lambda: _grid_plan(irreps, normalization)})
-        arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": out, "method": method, "normalization": normalization}
-        self._initialize(arguments, form, methods, irreps, (0, 1))
+    METHODS = ("direct", "grid")
+    VARIANTS = (Variant("bracket", "bracket"),)
+    COUPLINGS = (bracket_coupling,)
+
+    @classmethod
+    def parities(cls, **_: Any) -> tuple[str, str]:
+        """Of functions, and of pseudo-functions."""
+        return NATURAL, UNNATURAL
+
+    @classmethod
+    def _default_lmax_out(cls, lmax1: int, lmax2: int) -> int:
+        return max(lmax1 + lmax2 - 1, 0)
+
+    @classmethod
+    def _plans(cls, irreps: IrrepsTriple, normalization: str) -> Plans:
+        return {"grid": lambda: _grid_plan(irreps, normalization)}
 
 
 def _gradient(degrees: tuple[int, ...], highest: int, grid: Grid, normalization: str) -> tuple[LinearMap, LinearMap]:
@@ -88,7 +75,7 @@ def _gradient(degrees: tuple[int, ...], highest: int, grid: Grid, normalization:
     )
 
 
-def _grid_plan(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Transform:
+def _grid_plan(irreps: IrrepsTriple, normalization: str) -> Transform:
     """Gradients on the smallest grid that integrates the bracket with the output's harmonics without error."""
     highest = highest_degrees(irreps, slack=1)
     total = sum(highest)
@@ -102,7 +89,7 @@ def _grid_plan(irreps: tuple[Irreps, Irreps, Irreps], normalization: str) -> Tra
     return Transform(make_operands(irreps), 2, maps, _TERMS, grid)
 
 
-class GauntBracketTensorProduct(Operator):
+class GauntBracketTensorProduct(FunctionProduct):
     """The Gaunt product and the bracket of the same two functions, side by side: complete, at O(L^3).
 
     The output holds the Gaunt product (degrees 0 to ``lmax_out``, parity ``(-1)^l``), then the bracket (the same
@@ -123,36 +110,18 @@ class GauntBracketTensorProduct(Operator):
         (1x0e+1x1o+1x2e+1x0o+1x1e+1x2o, 6)
     """
 
-    def __init__(
-        self,
-        lmax1: int | IrrepsLike,
-        lmax2: int | IrrepsLike,
-        lmax_out: int | IrrepsLike | None = None,
-        *,
-        method: str = "auto",
-        normalization: str = "integral",
-    ) -> None:
-        in1, in2 = read_degrees("lmax1", lmax1), read_degrees("lmax2", lmax2)
-        if lmax_out is None:
-            both = len(in1) > 0 and len(in2) > 0
-            natural = Irreps.spherical_harmonics(in1.lmax + in2.lmax) if both else Irreps()
-        else:
-            natural = read_degrees("lmax_out", lmax_out)
-        unnatural = Irreps([(1, Irrep(block.ir.l, -block.ir.p)) for block in natural])
-        check_choice("method", method, METHODS)
-        check_choice("normalization", normalization, NORMALIZATIONS)
-        irreps = in1, in2, natural + unnatural
-        degrees1, degrees2, degrees_out = (degrees_of(block) for block in irreps)
-        halves = normalised(gaunt_coupling, normalization), normalised(bracket_coupling, normalization)
-        form = make_form(irreps, lambda i, j, k: halves[k >= len(natural)](degrees1[i], degrees2[j], degrees_out[k]))
-        others = {"grid": lambda: _both_on_grid(irreps, natural, normalization)}
-        methods = Methods.of(method, form, others)
-        arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": natural, "method": method, "normalization": normalization}
-        self._initialize(arguments, form, methods, irreps, (0, 1))
+    METHODS = ("direct", "grid")
+    VARIANTS = (Variant("Gaunt + bracket", "gaunt-bracket"),)
+    COUPLINGS = (gaunt_coupling, bracket_coupling)
+
+    @classmethod
+    def _plans(cls, irreps: IrrepsTriple, normalization: str) -> Plans:
+        return {"grid": lambda: _both_on_grid(irreps, normalization)}
 
 
-def _both_on_grid(irreps: tuple[Irreps, Irreps, Irreps], natural: Irreps, normalization: str) -> Transform:
+def _both_on_grid(irreps: IrrepsTriple, normalization: str) -> Transform:
     """Values and gradients on the grid of the Gaunt product, which is exact for the bracket too."""
+    natural = irreps[2][: len(irreps[2]) // 2]
     highest = highest_degrees((irreps[0], irreps[1], natural))
     grid = product_grid(sum(highest))
     in1, in2, out = degrees_of(irreps[0]), degrees_of(irreps[1]), degrees_of(natural)

@@ -21,6 +21,9 @@ from tpnumba.products.instructions import (
     read_variances,
 )
 
+Unread = tuple[int, int, int, str, bool]
+Chosen = tuple[Irreps, Irreps, Irreps, list[Unread]]
+
 
 class TensorProduct(Operator):
     """Tensor product with weights, path by path as the instructions say: e3nn's ``TensorProduct`` without torch.
@@ -107,7 +110,40 @@ def _restore(cls: type[TensorProduct], arguments: dict[str, Any]) -> TensorProdu
     return product
 
 
-class FullTensorProduct(TensorProduct):
+class UnweightedTensorProduct(TensorProduct):
+    """Paths without weights between two features; :meth:`_choose` says which.
+
+    Args:
+        irreps_in1, irreps_in2: irreps; in the layout ``mul_ir``, where this moves nothing, neighbouring blocks of the
+            same irrep are merged, as in e3nn.
+        filter_ir_out: keep only these irreps in the output.
+        irrep_normalization, layout: see :class:`TensorProduct`.
+    """
+
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: IrrepsLike | None = None,
+        *,
+        irrep_normalization: str = "component",
+        layout: str = "mul_ir",
+    ) -> None:
+        in1, in2 = _merged(irreps_in1, layout), _merged(irreps_in2, layout)
+        cut1, cut2, out, instructions = self._choose(in1, in2, filter_ir_out)
+        if layout == "ir_mul" and (cut1, cut2) != (in1, in2):
+            raise ValueError(
+                f"in the layout ir_mul the blocks of irreps_in1 and irreps_in2 must line up, got {in1} and {in2}"
+            )
+        super().__init__(cut1, cut2, out, instructions, irrep_normalization=irrep_normalization, layout=layout)
+
+    @staticmethod
+    def _choose(in1: Irreps, in2: Irreps, filter_ir_out: IrrepsLike | None) -> Chosen:
+        """The inputs, with their blocks cut if the paths ask for it, the output, and the instructions."""
+        raise NotImplementedError
+
+
+class FullTensorProduct(UnweightedTensorProduct):
     """Every path of two features, each an output of its own: the complete product, without weights.
 
     Args:
@@ -126,18 +162,10 @@ class FullTensorProduct(TensorProduct):
         1x0e+2x1o+1x1e+1x2e
     """
 
-    def __init__(
-        self,
-        irreps_in1: IrrepsLike,
-        irreps_in2: IrrepsLike,
-        filter_ir_out: IrrepsLike | None = None,
-        *,
-        irrep_normalization: str = "component",
-        layout: str = "mul_ir",
-    ) -> None:
-        in1, in2 = _merged(irreps_in1, layout), _merged(irreps_in2, layout)
+    @staticmethod
+    def _choose(in1: Irreps, in2: Irreps, filter_ir_out: IrrepsLike | None) -> Chosen:
         paths = _all_paths(in1, in2, filter_ir_out, "uvuv", has_weight=False, mul_out=lambda u, v: u * v)
-        super().__init__(in1, in2, *paths, irrep_normalization=irrep_normalization, layout=layout)
+        return in1, in2, *paths
 
 
 class FullyConnectedTensorProduct(TensorProduct):
@@ -233,7 +261,7 @@ class ChannelwiseTensorProduct(TensorProduct):
         )
 
 
-class ElementwiseTensorProduct(TensorProduct):
+class ElementwiseTensorProduct(UnweightedTensorProduct):
     """The copies of two features paired one to one (uuu), without weights.
 
     Args:
@@ -250,37 +278,23 @@ class ElementwiseTensorProduct(TensorProduct):
         5x0o+5x0e
     """
 
-    def __init__(
-        self,
-        irreps_in1: IrrepsLike,
-        irreps_in2: IrrepsLike,
-        filter_ir_out: IrrepsLike | None = None,
-        *,
-        irrep_normalization: str = "component",
-        layout: str = "mul_ir",
-    ) -> None:
-        in1, in2 = _merged(irreps_in1, layout), _merged(irreps_in2, layout)
+    @staticmethod
+    def _choose(in1: Irreps, in2: Irreps, filter_ir_out: IrrepsLike | None) -> Chosen:
         if in1.num_irreps != in2.num_irreps:
             raise ValueError(
                 f"irreps_in1 and irreps_in2 must have as many copies, got {in1.num_irreps} in {in1} and "
                 f"{in2.num_irreps} in {in2}"
             )
-        cut1, cut2 = _cut_alike(in1, in2)
-        if layout == "ir_mul" and (cut1, cut2) != (in1, in2):
-            raise ValueError(
-                f"in the layout ir_mul the blocks of irreps_in1 and irreps_in2 must line up, got {in1} and {in2}"
-            )
+        cut1, cut2 = _cut_to_pairs(in1, in2)
         keep = _reader_of_filter(filter_ir_out)
         blocks: list[tuple[int, Irrep]] = []
-        instructions: list[tuple[int, int, int, str, bool]] = []
+        instructions: list[Unread] = []
         for i, (block1, block2) in enumerate(zip(cut1, cut2, strict=True)):
             for ir in block1.ir * block2.ir:
                 if keep(ir):
                     instructions.append((i, i, len(blocks), "uuu", False))
                     blocks.append((block1.mul, ir))
-        super().__init__(
-            cut1, cut2, Irreps(blocks), instructions, irrep_normalization=irrep_normalization, layout=layout
-        )
+        return cut1, cut2, Irreps(blocks), instructions
 
 
 def _merged(irreps: IrrepsLike, layout: str) -> Irreps:
@@ -304,7 +318,7 @@ def _all_paths(
     *,
     has_weight: bool,
     mul_out: Callable[[int, int], int],
-) -> tuple[Irreps, list[tuple[int, int, int, str, bool]]]:
+) -> tuple[Irreps, list[Unread]]:
     """Every path that the filter keeps, with the output sorted."""
     keep = _reader_of_filter(filter_ir_out)
     found = [
@@ -318,12 +332,12 @@ def _all_paths(
     return out, [(i1, i2, places[k], mode, has_weight) for k, (i1, i2, _) in enumerate(found)]
 
 
-def _cut_alike(in1: Irreps, in2: Irreps) -> tuple[Irreps, Irreps]:
+def _cut_to_pairs(in1: Irreps, in2: Irreps) -> tuple[Irreps, Irreps]:
     """Cut both so that their blocks have the same multiplicities."""
     copies1 = [ir for mul, ir in in1 for _ in range(mul)]
     copies2 = [ir for mul, ir in in2 for _ in range(mul)]
-    pieces: list[tuple[Irrep, Irrep, int]] = []
+    parts: list[tuple[Irrep, Irrep, int]] = []
     ends = {end for irreps in (in1, in2) for end in itertools.accumulate(mul for mul, _ in irreps)}
     for start, end in itertools.pairwise(sorted({0, *ends})):
-        pieces.append((copies1[start], copies2[start], end - start))
-    return Irreps([(n, ir) for ir, _, n in pieces]), Irreps([(n, ir) for _, ir, n in pieces])
+        parts.append((copies1[start], copies2[start], end - start))
+    return Irreps([(n, ir) for ir, _, n in parts]), Irreps([(n, ir) for _, ir, n in parts])

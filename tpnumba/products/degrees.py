@@ -1,8 +1,8 @@
-"""What the products on the sphere share: reading ``lmax`` arguments, forms of one number a path, and grids."""
+"""Degrees of the products on the sphere: reading them, forms of one number a path, and grids exact for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tpnumba.irreps import Irrep, Irreps, check_degree
@@ -26,10 +26,10 @@ def read_degrees(name: str, value: Any, parity: str = NATURAL) -> Irreps:
     Raises:
         TypeError, ValueError: anything else, with the argument's name.
     """
-    parity_of = PARITIES[parity]
     if not isinstance(value, str | tuple | list):
-        return Irreps([(1, Irrep(degree, parity_of(degree))) for degree in range(check_degree(name, value) + 1)])
+        return irreps_of(range(check_degree(name, value) + 1), parity)
     irreps = Irreps(value)
+    parity_of = PARITIES[parity]
     for i, block in enumerate(irreps):
         if block.mul != 1:
             raise ValueError(f"{name} must have multiplicity 1 (channels go on leading axes), got {block} in {irreps}")
@@ -43,6 +43,28 @@ def read_degrees(name: str, value: Any, parity: str = NATURAL) -> Irreps:
 def degrees_of(irreps: Irreps) -> tuple[int, ...]:
     """The degree of each block."""
     return tuple(block.ir.l for block in irreps)
+
+
+def irreps_of(degrees: Iterable[int], parity: str = NATURAL) -> Irreps:
+    """One copy of each degree, of the parity said: what :func:`degrees_of` inverts."""
+    parity_of = PARITIES[parity]
+    return Irreps([(1, Irrep(degree, parity_of(degree))) for degree in degrees])
+
+
+def with_opposite_parity(irreps: Irreps) -> Irreps:
+    """The irreps, then the same degrees with the opposite parity."""
+    return irreps + Irreps([(block.mul, Irrep(block.ir.l, -block.ir.p)) for block in irreps])
+
+
+def highest_degrees(irreps: tuple[Irreps, Irreps, Irreps], slack: int = 0) -> list[int]:
+    """The largest degree of each operand that couples: at most the sum of the other two's, less ``slack``.
+
+    Dropping what lies above leaves the product as it is, and then no order aliases on the smallest exact grid.
+    """
+    highest = [block.lmax for block in irreps]
+    for _ in range(3):
+        highest = [min(highest[i], sum(highest) - highest[i] - slack) for i in range(3)]
+    return highest
 
 
 def make_form(irreps: tuple[Irreps, Irreps, Irreps], coupling: Callable[[int, int, int], float]) -> Contraction:

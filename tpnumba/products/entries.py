@@ -170,7 +170,7 @@ def entries(form: Contraction, axes: tuple[int, ...]) -> Coefficients:
     Raises:
         MemoryError: the table would not fit.
     """
-    numbers = [_channels(path, form)[1] * path.coupling.sparse.values.size for path in form.paths]
+    numbers = [prod(_ranges(path, form).values()) * path.coupling.sparse.values.size for path in form.paths]
     # coordinates and values, and as much again twice while they are sorted
     require_memory(3 * 8 * (len(axes) + 1) * sum(numbers), "the table of coefficients")
     free = {i for path in form.paths for i, segment in enumerate(path.segments) if segment is None}
@@ -181,42 +181,54 @@ def entries(form: Contraction, axes: tuple[int, ...]) -> Coefficients:
     return _in_order(shape, coords, values)
 
 
-def _channels(path: Path, form: Contraction) -> tuple[dict[str, int], int]:
-    """The ranges of the independent channel indices, and how many combinations there are."""
+def channels_of(path: Path, form: Contraction) -> list[npt.NDArray[np.int64]]:
+    """The channel of each operand's block in every combination of channels that a path multiplies.
+
+    Returns:
+        For each operand shape ``(combinations,)``, row-major in its letters; zeros for one that has none.
+    """
+    ranges = _ranges(path, form)
+    extents = channel_extents(path, form.operands)
+    grids = np.meshgrid(*(np.arange(n) for n in ranges.values()), indexing="ij")
+    index = {letter: grid.ravel() for letter, grid in zip(ranges, grids, strict=True)}
+    if PAIR in ranges:
+        index["u"], index["v"] = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
+    channels = []
+    for i in range(len(form.operands)):
+        channel = np.zeros(prod(ranges.values()), dtype=np.int64)
+        for letter in path.letters(i):
+            channel = channel * extents[letter] + index[letter]
+        channels.append(channel)
+    return channels
+
+
+def _ranges(path: Path, form: Contraction) -> dict[str, int]:
+    """The ranges of the independent channel indices."""
     extents = channel_extents(path, form.operands)
     used = {letter for i in range(len(form.operands)) for letter in path.letters(i)}
     if PAIR in used:
         used -= {"u", "v"}
-    return {letter: extents[letter] for letter in sorted(used)}, prod(extents[letter] for letter in used)
+    return {letter: extents[letter] for letter in sorted(used)}
 
 
 def _entries_of(
     path: Path, form: Contraction, axes: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    ranges, _ = _channels(path, form)
     table = path.coupling.sparse
-    grids = np.meshgrid(*(np.arange(n) for n in ranges.values()), indexing="ij")
-    index = {letter: grid.ravel()[:, None] for letter, grid in zip(ranges, grids, strict=True)}
-    extents = channel_extents(path, form.operands)
-    if PAIR in ranges:
-        pairs = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
-        index["u"], index["v"] = pairs
+    channels = channels_of(path, form)
     rows = []
-    combinations = prod(ranges.values())
+    shape = channels[0].size, table.values.size
     for i in axes:
         place = path.segments[i]
         operand = form.operands[i]
         if place is None:
-            rows.append(np.full((combinations, table.values.size), operand.size))
+            rows.append(np.full(shape, operand.size))
             continue
         segment = operand.segments[place]
-        channel = np.zeros((1, 1), dtype=np.int64)
-        for letter in path.letters(i):
-            channel = channel * extents[letter] + index[letter]
         leg = path.legs[i]
         component = np.zeros(table.values.size, dtype=np.int64) if leg is None else table.coords[leg]
         stride_u, stride_m = (segment.dim, 1) if operand.layout == "mul_ir" else (1, segment.mul)
-        places = segment.offset + channel * stride_u + component * stride_m
-        rows.append(np.broadcast_to(places, (combinations, table.values.size)))
-    values = np.broadcast_to(table.values * path.scale, (combinations, table.values.size))
+        places = segment.offset + channels[i][:, None] * stride_u + component * stride_m
+        rows.append(np.broadcast_to(places, shape))
+    values = np.broadcast_to(table.values * path.scale, shape)
     return np.stack([row.ravel() for row in rows]).astype(np.int64), values.ravel()

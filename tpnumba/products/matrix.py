@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from tpnumba.irreps import Irrep, Irreps, IrrepsLike, check_degree
-from tpnumba.plans.methods import Methods
+from typing import Any
+
+from tpnumba.irreps import Irreps, IrrepsLike, check_degree
 from tpnumba.plans.stages import LinearMap, SparseStage
 from tpnumba.plans.transform import Matrices, Transform
-from tpnumba.products.base import Operator
-from tpnumba.products.degrees import EVEN, NATURAL, degrees_of, make_form, make_operands, read_degrees
-from tpnumba.products.instructions import check_choice
+from tpnumba.products.degrees import EVEN, NATURAL, degrees_of, make_operands, with_opposite_parity
+from tpnumba.products.sphere import IrrepsTriple, SphereProduct, Variant
 from tpnumba.tables.couplings import matrix_coupling
 
-METHODS = ("auto", "direct", "matrix")
 
-
-class MatrixTensorProduct(Operator):
+class MatrixTensorProduct(SphereProduct):
     """Product of operators on one irrep: ``X = sum x_lm C(a, a, l)[., ., m]``, likewise Y, and ``Z = X Y``.
 
     The result is ``z_lm = sum Z[i, k] C(a, a, l)[i, k, m]``. So degrees are coupled through ``(-1)^l3 6j{l1 l2 l3; a a
@@ -46,6 +44,9 @@ class MatrixTensorProduct(Operator):
         1x0e+1x1o+1x2e+1x0o+1x1e+1x2o
     """
 
+    METHODS = ("direct", "matrix")
+    VARIANTS = (Variant("matrix", "matrix"),)
+
     degree: int
     split: bool
     lost: tuple[tuple[int, int, int], ...]
@@ -62,47 +63,50 @@ class MatrixTensorProduct(Operator):
     ) -> None:
         if not isinstance(split, bool):
             raise TypeError(f"split must be True or False, got {split!r}")
-        parity = NATURAL if split else EVEN
-        in1, in2 = read_degrees("lmax1", lmax1, parity), read_degrees("lmax2", lmax2, parity)
+        in1, in2 = self._read_inputs(lmax1, lmax2, split=split)
         largest = [max(degrees_of(block), default=0) for block in (in1, in2)]
         a = -(-sum(largest) // 2) if degree is None else check_degree("degree", degree)
-        kept = read_degrees("lmax_out", min(sum(largest), 2 * a) if lmax_out is None else lmax_out, parity)
+        out = self._read_output(min(sum(largest), 2 * a) if lmax_out is None else lmax_out, split=split)
         if degree is None:
-            a = max(a, -(-max(degrees_of(kept), default=0) // 2))
-        for name, block in (("lmax1", in1), ("lmax2", in2), ("lmax_out", kept)):
+            a = max(a, -(-max(degrees_of(out), default=0) // 2))
+        for name, block in (("lmax1", in1), ("lmax2", in2), ("lmax_out", out)):
             if max(degrees_of(block), default=0) > 2 * a:
                 raise ValueError(
                     f"degree must be at least half of every degree, as operators on an irrep of degree a hold degrees "
                     f"up to 2 a; got {a} with {name} = {block.lmax}"
                 )
-        check_choice("method", method, METHODS)
-        out = kept + Irreps([(1, Irrep(block.ir.l, -block.ir.p)) for block in kept]) if split else kept
-        irreps = in1, in2, out
+        self._check_method(method)
+        irreps = in1, in2, with_opposite_parity(out) if split else out
         degrees1, degrees2, degrees_out = (degrees_of(block) for block in irreps)
         lost = []
 
         def coupling(i: int, j: int, k: int) -> float:
             triple = degrees1[i], degrees2[j], degrees_out[k]
             odd = sum(triple) % 2 == 1
-            if split and odd != (k >= len(kept)):
+            if split and odd != (k >= len(out)):
                 return 0.0
             value = matrix_coupling(*triple, a)
             if value == 0:
                 lost.append(triple)
             return value
 
-        form = make_form(irreps, coupling)
-        methods = Methods.of(method, form, {"matrix": lambda: _matrix_plan(irreps, a, split=split)})
-        arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": kept, "degree": a, "split": split, "method": method}
-        self._initialize(arguments, form, methods, irreps, (0, 1))
+        arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": out, "degree": a, "split": split, "method": method}
+        self._initialize_by_coupling(
+            arguments, irreps, coupling, {"matrix": lambda: _matrix_plan(irreps, a, split=split)}
+        )
         self.__dict__.update(degree=a, split=split, lost=tuple(sorted(set(lost))))
+
+    @classmethod
+    def parities(cls, *, split: bool = False, **_: Any) -> tuple[str, str]:
+        """Even irreps, as both parities of ``l1 + l2 + l3`` are added; with ``split`` those of functions."""
+        return (NATURAL, NATURAL) if split else (EVEN, EVEN)
 
     def __repr__(self) -> str:
         lost = f"\n  lost to a zero 6j symbol: {', '.join(str(triple) for triple in self.lost)}" if self.lost else ""
         return f"{super().__repr__()}\n  operators on an irrep of degree {self.degree}{lost}"
 
 
-def _matrix_plan(irreps: tuple[Irreps, Irreps, Irreps], a: int, *, split: bool) -> Transform:
+def _matrix_plan(irreps: IrrepsTriple, a: int, *, split: bool) -> Transform:
     """``Tr(X Y Z^T)``; with ``split`` half of ``Tr(X Y (E + O)^T) + Tr(Y X (E - O)^T)``.
 
     ``Tr(Y X Z^T)`` is ``Tr(X' Y' Z'^T)`` with transposed matrices, and transposing ``C(a, a, l)`` multiplies it by

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
 from tpnumba.irreps import Irrep, Irreps, IrrepsLike, check_degree
-from tpnumba.plans.methods import Methods
 from tpnumba.plans.stages import LinearMap, SparseStage, synthesis
 from tpnumba.plans.transform import Transform
-from tpnumba.products.base import Operator
-from tpnumba.products.degrees import (
-    degrees_of,
-    make_form,
-    make_operands,
-    product_grid,
-    read_degrees,
-)
-from tpnumba.products.gaunt import highest_degrees
+from tpnumba.products.degrees import degrees_of, highest_degrees, make_operands, product_grid
 from tpnumba.products.instructions import check_choice
+from tpnumba.products.sphere import IrrepsTriple, SphereProduct, Variant
 from tpnumba.tables.couplings import cross_coupling, dot_coupling
 
 KINDS = ("cross", "dot")
-METHODS = ("auto", "direct", "grid")
 
 
 class _Field(NamedTuple):
@@ -33,7 +24,7 @@ class _Field(NamedTuple):
     irreps: Irreps
 
 
-class VectorSphericalTensorProduct(Operator):
+class VectorSphericalTensorProduct(SphereProduct):
     """Pointwise cross or dot product of two vector fields on the sphere, in vector spherical harmonics ``Y_jlm``.
 
     ``Y_jlm = sqrt(2 j + 1) sum C(l, 1, j)[a, b, m] Y_la e_b`` with l = j - 1, j, j + 1, orthonormal. An input has the
@@ -60,6 +51,9 @@ class VectorSphericalTensorProduct(Operator):
         (1x1o, 1x1e, array([0., 0., 1.]))
     """
 
+    METHODS = ("direct", "grid")
+    VARIANTS = tuple(Variant(f"vector spherical ({kind})", f"vector-{kind}", {"kind": kind}) for kind in KINDS)
+
     kind: str
 
     def __init__(
@@ -74,17 +68,11 @@ class VectorSphericalTensorProduct(Operator):
         j2: Iterable[int] | None = None,
         j_out: Iterable[int] | None = None,
     ) -> None:
-        scalars1, scalars2 = read_degrees("lmax1", lmax1), read_degrees("lmax2", lmax2)
-        if lmax_out is None:
-            both = len(scalars1) > 0 and len(scalars2) > 0
-            scalars_out = Irreps.spherical_harmonics(scalars1.lmax + scalars2.lmax) if both else Irreps()
-        else:
-            scalars_out = read_degrees("lmax_out", lmax_out)
+        scalars = self._read_degrees(lmax1, lmax2, lmax_out)
         check_choice("kind", kind, KINDS)
-        check_choice("method", method, METHODS)
+        self._check_method(method)
         chosen = _read_choice("j1", j1), _read_choice("j2", j2), _read_choice("j_out", j_out)
         vectors = Irrep("1o"), Irrep("1o"), Irrep("1e") if kind == "cross" else Irrep("0e")
-        scalars = scalars1, scalars2, scalars_out
         fields = tuple(_field(s, v, js) for s, v, js in zip(scalars, vectors, chosen, strict=True))
         irreps = fields[0].irreps, fields[1].irreps, fields[2].irreps
 
@@ -94,20 +82,30 @@ class VectorSphericalTensorProduct(Operator):
                 return dot_coupling(l1, j1, l2, j2, j3)
             return cross_coupling(l1, j1, l2, j2, l3, j3)
 
-        form = make_form(irreps, coupling)
-        methods = Methods.of(method, form, {"grid": lambda: _grid_plan(scalars, fields, kind)})
         arguments: dict[str, Any] = {
-            "lmax1": scalars1,
-            "lmax2": scalars2,
-            "lmax_out": scalars_out,
+            **dict(zip(("lmax1", "lmax2", "lmax_out"), scalars, strict=True)),
             "kind": kind,
             "method": method,
-            "j1": chosen[0],
-            "j2": chosen[1],
-            "j_out": chosen[2],
+            **dict(zip(("j1", "j2", "j_out"), chosen, strict=True)),
         }
-        self._initialize(arguments, form, methods, irreps, (0, 1))
+        self._initialize_by_coupling(arguments, irreps, coupling, {"grid": lambda: _grid_plan(scalars, fields, kind)})
         self.__dict__["kind"] = kind
+
+    @classmethod
+    def of_degrees(
+        cls, degrees1: Sequence[int], degrees2: Sequence[int], degrees_out: Sequence[int], **options: Any
+    ) -> SphereProduct:
+        """Fields whose blocks have the degrees j given, each with all its l: up to one above (functions: j itself)."""
+        above = 0 if options.get("kind") == "dot" else 1
+        return cls(
+            max(degrees1) + 1,
+            max(degrees2) + 1,
+            max(degrees_out) + above,
+            j1=degrees1,
+            j2=degrees2,
+            j_out=degrees_out,
+            **options,
+        )
 
 
 def _read_choice(name: str, degrees: Iterable[int] | None) -> tuple[int, ...] | None:
@@ -118,13 +116,14 @@ def _read_choice(name: str, degrees: Iterable[int] | None) -> tuple[int, ...] | 
     return tuple(sorted({check_degree(f"an item of {name}", degree) for degree in degrees}))
 
 
-def _field(scalars: Irreps, vector: Irrep, kept: tuple[int, ...] | None) -> _Field:
-    """All blocks ``Y_l x vector``, sorted by irrep, then by l."""
-    found = sorted((ir, block.ir.l) for block in scalars for ir in block.ir * vector if kept is None or ir.l in kept)
+def _field(scalars: Irreps, vector: Irrep, chosen: tuple[int, ...] | None) -> _Field:
+    """The blocks ``Y_l x vector`` with the degrees j chosen (None: all), sorted by irrep, then by l."""
+    every = ((ir, block.ir.l) for block in scalars for ir in block.ir * vector)
+    found = sorted((ir, degree) for ir, degree in every if chosen is None or ir.l in chosen)
     return _Field(tuple((ir.l, degree) for ir, degree in found), Irreps([(1, ir) for ir, _ in found]))
 
 
-def _grid_plan(scalars: tuple[Irreps, Irreps, Irreps], fields: tuple[_Field, ...], kind: str) -> Transform:
+def _grid_plan(scalars: IrrepsTriple, fields: tuple[_Field, ...], kind: str) -> Transform:
     """Cartesian components, each a function of degree l, on the grid of the Gaunt product of the three."""
     highest = highest_degrees(scalars)
     grid = product_grid(sum(highest))

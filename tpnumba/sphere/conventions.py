@@ -66,19 +66,23 @@ def convert(
     ``e3nn-norm``       y     real      4 pi / (2l + 1); the same                   this package, ``norm``
     ``sphericart``      z     real      1; the same                                 sphericart
     ``scipy``           z     complex   1; the same                                 ``scipy.special.sph_harm_y``
-    ``shtools``         z     real      4 pi; ``[0 if m >= 0 else 1, l, |m|]``      ``pyshtools.SHCoeffs``
-    ``shtools-ortho``   z     real      1; as ``shtools``                           its ``normalization='ortho'``
-    ``shtools-schmidt`` z     real      4 pi / (2l + 1); as ``shtools``             its ``normalization='schmidt'``
+    ``shtools``         z     by dtype  4 pi; ``[0 if m >= 0 else 1, l, |m|]``      ``pyshtools.SHCoeffs``
+    ``shtools-ortho``   z     by dtype  1; as ``shtools``                           its ``normalization='ortho'``
+    ``shtools-schmidt`` z     by dtype  4 pi / (2l + 1); as ``shtools``             its ``normalization='schmidt'``
     ``n3d``             z     real      4 pi; ``l^2 + l + m`` (ACN)                 ambisonics
     ``sn3d``            z     real      4 pi / (2l + 1); the same                   ambisonics (AmbiX)
     =================== ===== ========= =========================================== ================================
 
-    Real harmonics bear no Condon-Shortley sign, with cosines at m > 0 and sines at m < 0; complex ones bear it. The
-    axes of ambisonics are x to the front, y to the left, z up.
+    Real harmonics bear no Condon-Shortley sign, with cosines at m > 0 and sines at m < 0; those of ``scipy`` bear it.
+    As pyshtools does, complex arrays in the three conventions of SHTools are read as coefficients of complex harmonics,
+    without that sign and of the same normalisation: order m at ``[0, l, m]``, -m at ``[1, l, m]``. So ``shtools`` has
+    ``[0, l, m] = (-1)^m c_lm / sqrt(4 pi)`` and ``[1, l, m] = (-1)^m c_l,-m / sqrt(4 pi)`` for the ``c_lm`` of scipy.
+    In the other conventions with real harmonics, complex arrays are complex coefficients of these. The axes of
+    ambisonics are x to the front, y to the left, z up.
 
     Args:
         x: shape ``(..., (lmax + 1)**2)``, or ``(..., 2, lmax + 1, lmax + 1)`` for shtools (places with ``|m| > l``, and
-            sines of order 0, are not read). float32 or float64 for real harmonics, complex64 or complex128 for complex
+            ``[1, l, 0]``, are not read). float32 or float64 for real harmonics, complex64 or complex128 for complex
             ones.
         lmax: the largest degree.
         source, target: names in the table.
@@ -90,7 +94,8 @@ def convert(
             ``(l, m)`` stays ``(l, m)``, and the axes z, x, y of e3nn get the names x, y, z.
         real: whether the function is real. If True, real harmonics have real coefficients; complex ``x`` must then obey
             ``x_l,-m = (-1)^m conj(x_lm)`` to a thousand roundings wherever it is converted to real harmonics. If False,
-            ``x`` may be complex in any convention, and complex ``x`` gives a complex result.
+            ``x`` may be complex in any convention, and complex ``x`` gives a complex result (for SHTools: coefficients
+            of complex harmonics, see above).
 
     Returns:
         A new array of the shape of the target's convention, in the namespace, on the device and in the precision of
@@ -172,6 +177,8 @@ def _check(
             f"x must have dtype float32 or float64 for source {source!r}, got {dtype_name(x)}; a complex function needs"
             " real=False"
         )
+    if is_complex and not real:
+        old, new = old.of_complex_arrays(), new.of_complex_arrays()
     core = old.shape(lmax)
     if tuple(x.shape[-len(core) :]) != core:
         expected = ", ".join(str(n) for n in core)
@@ -212,12 +219,19 @@ def _table(values: Any, like: Array, context: Context) -> Array:
 
 def _unpack(rows: Array, convention: Convention, lmax: int, context: Context) -> Array:
     places = convention.places(lmax)
-    if places is None:
-        return rows
-    return context.xp.take(rows, constant(context, places), axis=1)
+    if places is not None:
+        rows = context.xp.take(rows, constant(context, places), axis=1)
+    return _sign(rows, convention, lmax, context)
+
+
+def _sign(rows: Array, convention: Convention, lmax: int, context: Context) -> Array:
+    """From complex harmonics with the Condon-Shortley sign to those of the convention, or back."""
+    signs = convention.signs(lmax)
+    return rows if signs is None else rows * _table(signs, rows, context)
 
 
 def _pack(rows: Array, convention: Convention, lmax: int, context: Context) -> Array:
+    rows = _sign(rows, convention, lmax, context)
     places = convention.places(lmax)
     if places is None:
         return rows

@@ -45,6 +45,9 @@ def to_grid(
         normalization: of the harmonics: ``integral``, ``component`` or ``norm``.
         backend, num_threads: as for products.
 
+    The result is a plain array, which does not say on which grid it lives: two grids of the same shape, this one's and
+    another library's, cannot be told apart afterwards. Keep the grid beside it.
+
     Returns:
         Shape ``(..., n_beta, n_alpha)``, in the namespace, on the device and in the dtype of ``x``; the value at
         ``grid.points()[b, a]`` stands at ``[..., b, a]``.
@@ -94,8 +97,13 @@ def from_grid(
     :func:`to_grid`. Without error if ``grid.exactness >= lmax + (degree of f)``; of a function of higher degree, what
     lies above that leaks into the result.
 
+    Warning:
+        Only the shape of ``f`` can be checked. Values on other points of the same shape (equiangular rings, as of a
+        map of latitudes and longitudes; another polar axis; rings in falling order; HEALPix) are not noticed, and give
+        wrong coefficients. Compare with ``grid.points()``, or interpolate to these first.
+
     Args:
-        f: values, shape ``(..., n_beta, n_alpha)``, float32 or float64.
+        f: values at ``grid.points()``, shape ``(..., n_beta, n_alpha)``, float32 or float64.
         lmax: the largest degree of the result.
         grid: the grid, with ``grid.exactness >= 2 * lmax``, such as ``Grid.exact(2 * lmax)``.
         normalization, backend, num_threads: as for :func:`to_grid`.

@@ -43,7 +43,7 @@ _EPS = {"float32": 1.2e-7, "float64": 2.3e-16}
 _TABULATED = 16
 
 #: Numbers of one temporary (float64: 4 MB).
-_PIECE = 2**19
+_CHUNK = 2**19
 
 
 def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
@@ -90,7 +90,7 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
     places = _places(irreps)
     highest = max(places, default=0)
     result = xp.zeros((n, irreps.dim, irreps.dim), dtype=context.dtype, device=context.device)
-    for (cut,) in blocks((n,), max(1, _PIECE // (2 * highest + 1) ** 2)):
+    for (cut,) in blocks((n,), max(1, _CHUNK // (2 * highest + 1) ** 2)):
         turns = _split(context, proper[cut, :, :], highest)
         for degree, found in places.items():
             matrix = _matrix(context, turns, degree)
@@ -139,7 +139,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         return map_samples(partial(rotate, irreps, layout=layout), [(matrices, 2), (x, 1)], len(samples), (irreps.dim,))
     if 0 in samples or irreps.dim == 0:
         return xp.zeros((*samples, irreps.dim), dtype=context.dtype, device=context.device)
-    # Both with as many axes as the samples have, so that one block of samples cuts them alike.
+    # Both with as many axes as the samples have, so that one block of samples cuts both in the same way.
     axes = len(samples)
     padded_r, padded_x = ((1,) * (axes - len(shape)) + shape for shape in (leading, tuple(x.shape[:-1])))
     matrices = xp.reshape(xp.astype(matrices, context.dtype, copy=False), (*padded_r, 3, 3))
@@ -149,7 +149,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         return evaluate_fused(_turn_at_once, context, (irreps, layout), proper, signs, features)
     result = xp.empty((*samples, irreps.dim), dtype=context.dtype, device=context.device)
     width = max(mul * ir.dim for mul, ir in irreps) + 6 * max(irreps.ls)
-    for block in blocks(samples, max(1, _PIECE // width)):
+    for block in blocks(samples, max(1, _CHUNK // width)):
         in_r, in_x = clip(block, padded_r), clip(block, padded_x)
         cut = proper[(*in_r, ...)], signs[(*in_r, ...)], features[(*in_x, ...)]
         for where, turned in _turn_blocks(context, irreps, *cut, layout):
@@ -238,7 +238,7 @@ def _read_rotations(rotations: Array) -> tuple[Array, Context]:
     if matrices.shape[0] and has_values(xp, (matrices,)):
         identity = xp.eye(3, dtype=context.dtype, device=context.device)
         error = xp.max(xp.abs(xp.matmul(matrices, xp.matrix_transpose(matrices)) - identity))
-        # A matrix typed or read with as many digits as the dtype holds, times a thousand for chains of products
+        # A matrix typed or read with as many digits as the dtype holds, times a thousand for sequences of products
         bound = 1000 * _EPS[FLOATS[dtype_name(matrices) == "float64"]]
         if not bool(error <= bound):
             raise ValueError(f"R must be orthogonal: R R^T differs from the identity by {float(error):.1e}")

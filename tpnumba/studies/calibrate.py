@@ -64,10 +64,10 @@ def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, float]]:
     listed = [case for case in cases(lmax) if case.contender.product != "Clebsch-Gordan"]
     too_long: set[tuple[str, str, str]] = set()
     seen: set[Plan] = set()
-    for _, group in groupby(listed, key=lambda case: (case.setting.name, case.lmax)):
+    for _, group in groupby(listed, key=lambda case: (case.configuration.name, case.lmax)):
         runs = {}
         for case in group:
-            family = case.setting.name, case.contender.product, case.contender.method
+            family = case.configuration.name, case.contender.product, case.contender.method
             product = case.build()
             if family in too_long or not product.form.paths:
                 continue

@@ -92,7 +92,7 @@ def compare(
     cases(0)[0].build()(small, small, backend=backend)
 
     rows: list[Row] = []
-    for (setting, degree), group in groupby(listed, key=lambda case: (case.setting.name, case.lmax)):
+    for (setting, degree), group in groupby(listed, key=lambda case: (case.configuration.name, case.lmax)):
         if on_progress is not None:
             on_progress(f"{setting}, L = {degree}", len(rows), len(listed))
         together = list(group)
@@ -106,7 +106,7 @@ def compare(
             cost = product.cost()
             rows.append(
                 Row(
-                    setting=case.setting.name,
+                    setting=case.configuration.name,
                     product=case.contender.product,
                     method=case.contender.method,
                     lmax=case.lmax,

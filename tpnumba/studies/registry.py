@@ -1,19 +1,18 @@
-"""The project's one registry of cases: every product and method, in the settings of *The Price of Freedom*."""
+"""The project's one registry of cases: every product and method, in the configurations of *The Price of Freedom*."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-from tpnumba.irreps import Irrep, Irreps
 from tpnumba.measures.expressivity import interactability
+from tpnumba.products import SPHERE_PRODUCTS
 from tpnumba.products.base import Operator
-from tpnumba.products.bracket import BracketTensorProduct, GauntBracketTensorProduct
 from tpnumba.products.clebsch_gordan import FullTensorProduct
-from tpnumba.products.gaunt import GauntTensorProduct
-from tpnumba.products.matrix import MatrixTensorProduct
-from tpnumba.products.vector_spherical import VectorSphericalTensorProduct
+from tpnumba.products.degrees import irreps_of, with_opposite_parity
+from tpnumba.products.sphere import SphereProduct
 
 Degrees = tuple[int, ...]
 Build = Callable[[Degrees, Degrees, Degrees], Operator]
@@ -56,44 +55,16 @@ class Contender:
     reference: Build
 
 
-def _natural(degrees: Degrees, sign: int = 1) -> Irreps:
-    return Irreps([(1, Irrep(degree, sign * (-1) ** degree)) for degree in degrees])
-
-
-def _even(degrees: Degrees) -> Irreps:
-    return Irreps([(1, Irrep(degree, 1)) for degree in degrees])
-
-
 def _clebsch_gordan(_: str) -> Build:
-    return lambda in1, in2, out: FullTensorProduct(_natural(in1), _natural(in2), _natural(out) + _natural(out, -1))
+    def build(degrees1: Degrees, degrees2: Degrees, degrees_out: Degrees) -> Operator:
+        filter_ir_out = with_opposite_parity(irreps_of(degrees_out))
+        return FullTensorProduct(irreps_of(degrees1), irreps_of(degrees2), filter_ir_out)
+
+    return build
 
 
-def _gaunt(method: str) -> Build:
-    return lambda in1, in2, out: GauntTensorProduct(_natural(in1), _natural(in2), _natural(out), method=method)
-
-
-def _bracket(method: str) -> Build:
-    return lambda in1, in2, out: BracketTensorProduct(_natural(in1), _natural(in2), _natural(out, -1), method=method)
-
-
-def _both(method: str) -> Build:
-    return lambda in1, in2, out: GauntBracketTensorProduct(_natural(in1), _natural(in2), _natural(out), method=method)
-
-
-def _matrix(method: str) -> Build:
-    return lambda in1, in2, out: MatrixTensorProduct(_even(in1), _even(in2), _even(out), method=method)
-
-
-def _vector_spherical(kind: str) -> Callable[[str], Build]:
-    """Fields with the degrees j of the setting, each with all its l: up to one above."""
-    above = {"cross": 1, "dot": 0}[kind]
-
-    def of_method(method: str) -> Build:
-        return lambda in1, in2, out: VectorSphericalTensorProduct(
-            max(in1) + 1, max(in2) + 1, max(out) + above, kind=kind, method=method, j1=in1, j2=in2, j_out=out
-        )
-
-    return of_method
+def _on_sphere(product: type[SphereProduct], options: Mapping[str, Any]) -> Callable[[str], Build]:
+    return lambda method: partial(product.of_degrees, method=method, **options)
 
 
 class Product(NamedTuple):
@@ -110,28 +81,27 @@ class Product(NamedTuple):
 
 PRODUCTS = (
     Product("Clebsch-Gordan", _clebsch_gordan, ("direct",)),
-    Product("Gaunt", _gaunt, ("direct", "grid", "fourier")),
-    Product("bracket", _bracket, ("direct", "grid")),
-    Product("Gaunt + bracket", _both, ("direct", "grid")),
-    Product("matrix", _matrix, ("direct", "matrix")),
-    Product("vector spherical (cross)", _vector_spherical("cross"), ("direct", "grid")),
-    Product("vector spherical (dot)", _vector_spherical("dot"), ("direct", "grid")),
+    *(
+        Product(variant.title, _on_sphere(product, variant.options), product.METHODS)
+        for product in SPHERE_PRODUCTS
+        for variant in product.VARIANTS
+    ),
 )
 CONTENDERS = tuple(product.contender(method) for product in PRODUCTS for method in product.methods)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One contender in one setting at one L."""
+    """One contender in one configuration at one L."""
 
-    setting: Configuration
+    configuration: Configuration
     contender: Contender
     lmax: int
 
     @property
     def degrees(self) -> tuple[Degrees, Degrees, Degrees]:
         """The degrees of in1, in2 and out."""
-        return self.setting.degrees(self.lmax)
+        return self.configuration.degrees(self.lmax)
 
     @property
     def triples(self) -> frozenset[tuple[int, int, int]]:
@@ -153,10 +123,10 @@ class Case:
 
 
 def cases(lmax: int) -> list[Case]:
-    """All cases for L = 1..lmax (L = 0 alone if ``lmax`` is 0), setting by setting."""
+    """All cases for L = 1..lmax (L = 0 alone if ``lmax`` is 0), configuration by configuration."""
     return [
-        Case(setting, contender, L)
-        for setting in CONFIGURATIONS
+        Case(configuration, contender, L)
+        for configuration in CONFIGURATIONS
         for L in range(min(1, lmax), lmax + 1)
         for contender in CONTENDERS
     ]

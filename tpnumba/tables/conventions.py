@@ -3,13 +3,14 @@
 Every convention is described by how its harmonics differ from real orthonormal ones in the same polar frame:
 ``sqrt2 P_lm(b) cos(m a)`` for m > 0, ``sqrt2 P_l|m|(b) sin(|m| a)`` for m < 0, ``P_l0(b)`` for m = 0, where ``b`` is
 the angle from the polar axis, ``a`` the angle about it, and ``P`` bears no Condon-Shortley sign. Complex harmonics are
-``Y_lm = (-1)^m P_lm(b) exp(i m a)`` for m >= 0 and ``Y_l,-m = (-1)^m conj(Y_lm)``, that is, with that sign.
+``Y_lm = (-1)^m P_lm(b) exp(i m a)`` for m >= 0 and ``Y_l,-m = (-1)^m conj(Y_lm)``, that is, with that sign; those
+without it are ``(-1)^m`` times these, for m of either sign.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import sqrt
 from types import MappingProxyType
@@ -33,9 +34,12 @@ class Convention:
         polar_axis: ``y`` (then ``a`` runs from z to x) or ``z`` (from x to y).
         normalization: ``integral``: the integral of ``|Y_lm|^2`` over the sphere is 1; ``component``: 4 pi; ``norm``:
             ``4 pi / (2 l + 1)``.
-        is_complex: complex harmonics, with the Condon-Shortley sign; real ones have none.
+        is_complex: complex harmonics.
         layout: ``flat``: one axis, place ``l^2 + l + m``; ``cosine_sine``: three axes ``[0 or 1, l, |m|]``, 0 for
             m >= 0, 1 for m < 0; the places that belong to no harmonic hold zero.
+        condon_shortley: whether complex harmonics bear the Condon-Shortley sign; real ones have none.
+        dtype_decides: complex arrays hold coefficients of complex harmonics, without the Condon-Shortley sign, and real
+            arrays those of the real ones; see :meth:`of_complex_arrays`.
     """
 
     name: str
@@ -43,6 +47,12 @@ class Convention:
     normalization: str
     is_complex: bool = False
     layout: str = "flat"
+    condon_shortley: bool = True
+    dtype_decides: bool = False
+
+    def of_complex_arrays(self) -> Convention:
+        """The convention in which the library reads an array of complex numbers."""
+        return replace(self, is_complex=True, condon_shortley=False) if self.dtype_decides else self
 
     def shape(self, lmax: int) -> tuple[int, ...]:
         """The shape of one sample."""
@@ -58,6 +68,10 @@ class Convention:
             [harmonic_scale(self.normalization, degree) for degree in range(lmax + 1)], 2 * np.arange(lmax + 1) + 1
         )
 
+    def signs(self, lmax: int) -> Array | None:
+        """Each complex harmonic in units of the one with the Condon-Shortley sign, 1 or -1; None: all are 1."""
+        return None if self.condon_shortley or not self.is_complex else mirror(lmax)[1]
+
 
 CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
     {
@@ -68,9 +82,9 @@ CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
             Convention("e3nn-norm", "y", "norm"),
             Convention("sphericart", "z", "integral"),
             Convention("scipy", "z", "integral", is_complex=True),
-            Convention("shtools", "z", "component", layout="cosine_sine"),
-            Convention("shtools-ortho", "z", "integral", layout="cosine_sine"),
-            Convention("shtools-schmidt", "z", "norm", layout="cosine_sine"),
+            Convention("shtools", "z", "component", layout="cosine_sine", dtype_decides=True),
+            Convention("shtools-ortho", "z", "integral", layout="cosine_sine", dtype_decides=True),
+            Convention("shtools-schmidt", "z", "norm", layout="cosine_sine", dtype_decides=True),
             Convention("n3d", "z", "component"),
             Convention("sn3d", "z", "norm"),
         )

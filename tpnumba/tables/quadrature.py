@@ -53,6 +53,10 @@ class Grid:
     degree ``lmax`` in harmonics up to ``lmax`` (:func:`tpnumba.from_grid`), products of two of them are integrated, so
     take ``Grid.exact(2 * lmax)``. Frozen, hashable, comparable and picklable; the arrays are float64 NumPy.
 
+    Warning:
+        Arrays of values do not say which grid they belong to. Other points in the same shape, such as equiangular
+        rings, another polar axis or rings in falling order, cannot be told apart from these: compare :meth:`points`.
+
     Args:
         n_beta: the number of rings (values of beta, the angle from the polar axis).
         n_alpha: the number of points on each ring (longitudes).

@@ -1,0 +1,89 @@
+"""What the driver asks of the processes that time, and how they time functions in turns."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Self, TypeVar
+
+import numpy as np
+
+from benchmarks.listing import QUICK, Extent
+from tpnumba.studies.timing import Timing, interleaved
+
+Key = TypeVar("Key", bound=Hashable)
+
+#: A rest between two functions, in seconds, in which threads that still spin for work fall asleep.
+_REST = 0.005
+_PAGE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessOptions:
+    """What every process is told; it travels to it as JSON.
+
+    Attributes:
+        quick: few degrees and small batches, to see that all runs.
+        patterns: of the names of what is timed.
+        threads: of tpnumba.
+        repeats: of each time.
+        seconds: after this the process begins nothing further.
+    """
+
+    quick: bool
+    patterns: tuple[str, ...]
+    threads: int
+    repeats: int
+    seconds: float
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """From what :meth:`write` gave."""
+        given = json.loads(text)
+        return cls(**{**given, "patterns": tuple(given["patterns"])})
+
+    def write(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+    @property
+    def extent(self) -> Extent:
+        """How far the works go."""
+        return QUICK if self.quick else Extent()
+
+    def timings(
+        self,
+        functions: Mapping[Key, Callable[[], object]],
+        result_bytes: int,
+        *,
+        repeat_seconds: float,
+        limit_seconds: float,
+    ) -> dict[Key, Timing]:
+        """The functions against each other, each after a rest; see :func:`interleaved`.
+
+        Args:
+            functions: by name.
+            result_bytes: of the largest result.
+            repeat_seconds: of one repeat, unless ``quick``.
+            limit_seconds: after which no further repeats begin, once there are three.
+        """
+        return interleaved(
+            functions,
+            repeats=self.repeats,
+            repeat_seconds=0.002 if self.quick else repeat_seconds,
+            before=lambda: _rest(2 * result_bytes),
+            fewest=min(self.repeats, 3),
+            limit_seconds=limit_seconds,
+        )
+
+
+def _rest(size: int) -> None:
+    """Let threads fall asleep, and bring memory for results into place.
+
+    A virtual machine may have given back to its host what the function before left free; the one that comes next
+    would pay for fetching it, and the others not.
+    """
+    time.sleep(_REST)
+    np.empty(size, np.uint8)[::_PAGE] = 0
