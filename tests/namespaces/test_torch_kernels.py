@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from namespaces.kinds import KINDS
@@ -208,3 +213,27 @@ def test_backend_cpu_takes_tensors_and_says_what_it_does_not_take():
     close(p(x, y, backend="generic"), p(x.numpy(), y.numpy()))
     with pytest.raises(TypeError, match="got arrays of torch on meta"):
         p(x.to("meta"), y.to("meta"), backend="cpu")
+
+
+CACHED = """
+import sys
+import numpy as np, torch, tpnumba as tp
+products = [tp.FullTensorProduct("1o", "1o"), tp.FullTensorProduct("1o", "1e")]
+for p in products[:: int(sys.argv[1])]:
+    x, y = (torch.tensor(np.random.default_rng(i).standard_normal((3, 3)), requires_grad=True) for i in range(2))
+    compiled = torch.compile(lambda x, y: torch.sin(p(x, y)), fullgraph=True)
+    found = compiled(x, y)
+    assert torch.allclose(found, torch.sin(p(x, y))), p
+    for one, other in zip(torch.autograd.grad(found.sum(), (x, y)), p.vjp(x, y, torch.cos(p(x, y)))):
+        assert torch.allclose(one, other), p
+    torch.compiler.reset()
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+def test_graphs_that_another_process_wrote(tmp_path):
+    """They name what they compute in a way that is the same in every process, whatever comes first there."""
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    for order in ("1", "-1"):
+        subprocess.run([sys.executable, "-c", CACHED, order], check=True, env=environment)
+    assert list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -99,7 +100,7 @@ def common_context(arrays: Mapping[str, Any], dtypes: tuple[str, ...] = FLOATS, 
         TypeError: an argument is no array, the namespaces or devices differ, or a dtype is not one of ``dtypes``.
         ValueError: a dask array whose samples are cut into chunks, or whose shape is not known.
     """
-    if dtypes is FLOATS and (quick := _numpy_context(arrays)) is not None:
+    if dtypes is FLOATS and (quick := _numpy_context(arrays) or _torch_context(arrays)) is not None:
         return quick
     first: tuple[str, Any, Any] | None = None
     wide = False
@@ -141,6 +142,31 @@ def _numpy_context(arrays: Mapping[str, Any]) -> Context | None:
         if found is None or one is _NUMPY_WIDE:
             found = one
     return found
+
+
+def _torch_context(arrays: Mapping[str, Any]) -> Context | None:
+    """Likewise for plain dense tensors on one device."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    wide, device = False, None
+    for array in arrays.values():
+        if type(array) is not torch.Tensor or array.layout is not torch.strided:
+            return None
+        if array.dtype is torch.float64:
+            wide = True
+        elif array.dtype is not torch.float32:
+            return None
+        if device is None:
+            device = array.device
+        elif array.device != device:
+            return None
+    return None if device is None else Context(_torch_namespace(), device, torch.float64 if wide else torch.float32)
+
+
+@cache
+def _torch_namespace() -> Any:
+    return array_api_compat.array_namespace(sys.modules["torch"].empty(0))
 
 
 def _numpy_contexts() -> dict[Any, Context]:

@@ -90,7 +90,7 @@ class Operator:
             "irreps_in2": irreps[argument_operands[1]],
             "irreps_out": irreps[form.output],
             "weight_numel": irreps[argument_operands[2]].dim if len(argument_operands) > 2 else 0,
-            "_number": register_operator(self),
+            "_number": register_operator(self, tuple(arguments.items())),
         }
         self.__dict__.update(fields)
 

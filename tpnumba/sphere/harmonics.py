@@ -51,11 +51,10 @@ class SphericalHarmonics:
             "lmax": check_degree("lmax", lmax),
             "normalization": check_choice("normalization", normalization, NORMALIZATIONS),
             "normalize": normalize,
-            "_number": register_operator(self),
         }
         if not isinstance(normalize, bool):
             raise TypeError(f"normalize must be True or False, got {normalize!r}")
-        self.__dict__.update(fields)
+        self.__dict__.update(fields, _number=register_operator(self, tuple(fields.values())))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"SphericalHarmonics is frozen; cannot set {name!r}")

@@ -1,15 +1,12 @@
 """The kernels as a foreign function of XLA: compiled functions of jax call them on memory of their own.
 
 XLA calls with a frame, a C structure (``xla/ffi/api/c_api.h``, which jaxlib ships), that has the addresses and shapes
-of all operands and results. A compiled function may be written to a file and be read by another process, so it names a
-call by the hash of what it computes, and never by a number that is given out in turn.
+of all operands and results.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, Structure, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
@@ -17,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from tpnumba.backends.adapters.keys import key_of
 from tpnumba.backends.call import Call
 
 NAME = "tpnumba_evaluate"
@@ -118,14 +116,11 @@ _calls: dict[int, Call] = {}
 _handlers: list[Any] = []
 
 
-def key_of(call: Call) -> np.int64:
-    """The number by which a compiled function knows a call: a hash of what it computes, the same in every process."""
-    text = pickle.dumps(
-        (call.methods, call.operands, call.samples, call.batch, call.context.dtype_name, call.num_threads), protocol=5
-    )
-    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "little", signed=True)
-    _calls[number] = call
-    return np.int64(number)
+def key_for(call: Call) -> np.int64:
+    """The number by which a compiled function knows a call."""
+    key = key_of((*call._replace(context=None, names=()), call.context.dtype_name))  # type: ignore[arg-type]
+    _calls[key] = call
+    return np.int64(key)
 
 
 def register(evaluate: Callable[[Call, Sequence[Any], Sequence[Any]], object]) -> bool:

@@ -7,13 +7,14 @@ that the adapter of torch evaluates calls by, or the operations of the generic b
 
 from __future__ import annotations
 
-import itertools
 import sys
 import weakref
 from typing import Any
 
-_numbers = itertools.count()
-_operators: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+from tpnumba.backends.adapters.keys import key_of
+
+#: Operators by their number; equal ones share it, and those that are gone leave None.
+_operators: dict[int, list[weakref.ref[Any]]] = {}
 
 #: The library that the torch operator lives in as long as it is referenced; empty before torch is there.
 _library: list[Any] = []
@@ -21,10 +22,16 @@ _library: list[Any] = []
 _SCHEMA = "(int operator, str method, Tensor[] arrays, str[] names, str backend) -> Tensor[]"
 
 
-def register_operator(operator: object) -> int:
-    """Give an operator a number, by which a compiled graph knows it, as graphs hold nothing but tensors and numbers."""
-    number = next(_numbers)
-    _operators[number] = operator
+def register_operator(operator: object, arguments: object) -> int:
+    """Give an operator a number, by which a compiled graph knows it, as graphs hold nothing but tensors and numbers.
+
+    Args:
+        operator: the operator; it is not kept alive.
+        arguments: what tells it from operators that compute something else.
+    """
+    number = key_of((type(operator).__qualname__, arguments))
+    alive = [known for known in _operators.get(number, ()) if known() is not None]
+    _operators[number] = [*alive, weakref.ref(operator)]
     if "torch" in sys.modules and not _library:
         _define()
     return number
@@ -80,5 +87,6 @@ _define._torchdynamo_disable_msg = "call an operator of tpnumba once before comp
 def _call(operator: int, method: str, arrays: list[Any], names: list[str], backend: str) -> list[Any]:
     plain = arrays[: len(arrays) - len(names)]
     named = dict(zip(names, arrays[len(plain) :], strict=True))
-    result = getattr(_operators[operator], method)(*plain, **named, backend=backend)
+    found = next(known for known in (reference() for reference in _operators[operator]) if known is not None)
+    result = getattr(found, method)(*plain, **named, backend=backend)
     return list(result) if isinstance(result, tuple) else [result]

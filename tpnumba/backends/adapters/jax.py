@@ -164,7 +164,7 @@ def _register() -> bool:
         return False
 
     def lower(context: Any, *arrays: Any, call: Call) -> Any:
-        return jax.ffi.ffi_lowering(foreign.NAME)(context, *arrays, key=foreign.key_of(call))
+        return jax.ffi.ffi_lowering(foreign.NAME)(context, *arrays, key=foreign.key_for(call))
 
     mlir.register_lowering(_evaluation, lower, platform="cpu")
     return True

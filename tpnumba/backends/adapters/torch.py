@@ -12,13 +12,13 @@ devices, ``backend="generic"``, and plans without a kernel.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, cast
 
 import torch
 from torch.autograd import forward_ad
 
 from tpnumba.backends.adapters import rules
+from tpnumba.backends.adapters.keys import key_of
 from tpnumba.backends.call import Array, Call, result_shapes
 from tpnumba.backends.namespaces import holds_numbers, numpy_context
 from tpnumba.backends.registry import choose, evaluate_on
@@ -29,58 +29,87 @@ def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Ar
     backend, plan = choose(call)
     if backend != "cpu":
         return evaluate_on(backend, plan, call, *arrays, out=out)
-    if _is_recorded(arrays):
-        return tuple(_Evaluation.apply(call, *(array.to(call.context.dtype) for array in arrays)))
+    return _evaluate(call, arrays, out)
+
+
+def _evaluate(call: Call, arrays: Sequence[Array], out: Array | None = None) -> tuple[Array, ...]:
+    """Evaluate in the way that torch has to know of."""
+    if _is_watched(arrays):
+        watched = _Transformed if torch._C._are_functorch_transforms_active() else _Recorded
+        return tuple(watched.apply(call, *(array.to(call.context.dtype) for array in arrays)))
     if all(map(holds_numbers, arrays)):
         return _evaluate_numbers(call, arrays, out)
     return tuple(_evaluate_node(call, arrays))
 
 
-def _is_recorded(arrays: Sequence[Array]) -> bool:
-    """Whether torch is to know how the result depends on the arrays."""
+def _is_watched(arrays: Sequence[Array]) -> bool:
+    """Whether torch is to know how the results depend on the arrays."""
     if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
         return True
-    return forward_ad._current_level >= 0 or any(map(torch._C._functorch.is_functorch_wrapped_tensor, arrays))
+    if torch._C._are_functorch_transforms_active():
+        return any(map(torch._C._functorch.is_functorch_wrapped_tensor, arrays))
+    return bool(forward_ad._current_level >= 0)
 
 
 def _evaluate_numbers(call: Call, arrays: Sequence[Array], out: Array | None = None) -> tuple[Array, ...]:
     """Evaluate on tensors that hold numbers, by the kernels."""
-    threads = torch.get_num_threads() if call.num_threads is None else call.num_threads
-    plain = call._replace(context=numpy_context(call.context.dtype_name), backend="cpu", num_threads=threads)
-    operands = [array.numpy(force=True) for array in arrays]
+    plain, operands = _on_numpy(call), [array.numpy(force=True) for array in arrays]
+    _, plan = choose(plain)
     if out is None:
-        return tuple(torch.from_numpy(result) for result in evaluate_on(*choose(plain), plain, *operands))
-    evaluate_on(*choose(plain), plain, *operands, out=out.numpy())
+        return tuple(map(torch.from_numpy, evaluate_on("cpu", plan, plain, *operands)))
+    evaluate_on("cpu", plan, plain, *operands, out=out.numpy())
     torch.autograd.graph.increment_version(out)
     return (out,)
 
 
-class _Evaluation(torch.autograd.Function):
-    """A call as a node of autograd, with its derivatives."""
+def _on_numpy(call: Call) -> Call:
+    threads = torch.get_num_threads() if call.num_threads is None else call.num_threads
+    return call._replace(context=numpy_context(call.context.dtype_name), num_threads=threads)
 
-    @staticmethod
-    def forward(call: Call, *arrays: Array) -> tuple[Array, ...]:
-        """Evaluate; the arrays are those inside of all transformations."""
-        if all(map(holds_numbers, arrays)):
-            return _evaluate_numbers(call, arrays)
-        return tuple(_evaluate_node(call, arrays))
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG004
-        """Keep what derivatives need."""
-        ctx.call = inputs[0]
-        ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
+def _gradients_of_numbers(
+    call: Call, arrays: Sequence[Array], wanted: Sequence[bool], cotangents: Sequence[Array]
+) -> list[Array | None] | None:
+    """The gradients that are wanted, by the kernels; None where one of them is no call."""
+    if len(cotangents) > 1:
+        return None
+    plain, operands = _on_numpy(call), [array.numpy(force=True) for array in arrays]
+    cotangent = cotangents[0].numpy(force=True)
+    found: list[Array | None] = []
+    for number, is_wanted in enumerate(wanted):
+        if not is_wanted:
+            found.append(None)
+            continue
+        rule = rules.gradient(plain, operands, number, cotangent)
+        if rule is None:
+            return None
+        adjoint, others = rule
+        found.append(torch.from_numpy(evaluate_on(*choose(adjoint), adjoint, *others)[0]))
+    return found
+
+
+def _forward(call: Call, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """The results alone; the arrays are those inside of all transformations."""
+    if all(map(holds_numbers, arrays)):
+        return _evaluate_numbers(call, arrays)
+    return tuple(_evaluate_node(call, arrays))
+
+
+class _Derivatives(torch.autograd.Function):
+    """A call with its derivatives, which are calls again."""
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Array) -> tuple[Array | None, ...]:
         """The gradients of the arrays that need one."""
-        call, arrays = ctx.call, ctx.saved_tensors
-        found: list[Array | None] = [None]
-        for number in range(len(arrays)):
-            wanted = ctx.needs_input_grad[number + 1]
-            found.append(_gradient(call, arrays, number, cotangents) if wanted else None)
-        return tuple(found)
+        call, arrays, wanted = ctx.call, ctx.saved_tensors, ctx.needs_input_grad[1:]
+        if not _is_watched((*arrays, *cotangents)) and all(map(holds_numbers, (*arrays, *cotangents))):
+            found = _gradients_of_numbers(call, arrays, wanted, cotangents)
+            if found is not None:
+                return None, *found
+        return None, *(
+            _gradient(call, arrays, number, cotangents) if is_wanted else None
+            for number, is_wanted in enumerate(wanted)
+        )
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Array | None) -> tuple[Array, ...]:
@@ -93,6 +122,34 @@ class _Evaluation(torch.autograd.Function):
         ]
         return tuple(sum(values[1:], start=values[0]) for values in zip(*parts, strict=True))
 
+
+class _Recorded(_Derivatives):
+    """On the tape of autograd. (Of two parts, as for transformations, a call would take twice as long.)"""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, *arrays: Array) -> tuple[Array, ...]:
+        """Evaluate, and keep what derivatives need."""
+        ctx.call = call
+        ctx.save_for_backward(*arrays)
+        ctx.save_for_forward(*arrays)
+        return _forward(call, arrays)
+
+
+class _Transformed(_Derivatives):
+    """Inside of ``torch.func`` transformations."""
+
+    @staticmethod
+    def forward(call: Call, *arrays: Array) -> tuple[Array, ...]:
+        """Evaluate."""
+        return _forward(call, arrays)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG004
+        """Keep what derivatives need."""
+        ctx.call = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], call: Call, *arrays: Array) -> tuple[Any, Any]:
         """A call for all samples along the axis that is mapped."""
@@ -100,7 +157,7 @@ class _Evaluation(torch.autograd.Function):
         moved = [array if axis is None else array.movedim(axis, 0) for array, axis in zip(arrays, dims, strict=True)]
         mapped = [axis is not None for axis in dims]
         wide, ready, leading = rules.batched(call, moved, info.batch_size, mapped)
-        results = _Evaluation.apply(wide, *ready)
+        results = _evaluate(wide, ready)
         shaped = tuple(result.reshape((*leading, *result.shape[len(wide.batch) :])) for result in results)
         return shaped, (0,) * len(shaped)
 
@@ -109,7 +166,7 @@ def _gradient(call: Call, arrays: Sequence[Array], number: int, cotangents: Sequ
     rule = rules.gradient(call, arrays, number, cotangents[0]) if len(cotangents) == 1 else None
     if rule is not None:
         adjoint, others = rule
-        return _Evaluation.apply(adjoint, *others)[0]
+        return _evaluate(adjoint, others)[0]
     _, pull = torch.func.vjp(lambda array: _evaluate_generic(call, arrays, number, array), arrays[number])
     return pull(tuple(cotangents))[0]
 
@@ -118,7 +175,7 @@ def _along_tangent(call: Call, arrays: Sequence[Array], number: int, tangent: Ar
     rule = rules.along_tangent(call, arrays, number, tangent)
     if rule is not None:
         derivative, others = rule
-        return tuple(_Evaluation.apply(derivative, *others))
+        return _evaluate(derivative, others)
     found = torch.func.jvp(lambda array: _evaluate_generic(call, arrays, number, array), (arrays[number],), (tangent,))
     return tuple(found[1])
 
@@ -129,28 +186,27 @@ def _evaluate_generic(call: Call, arrays: Sequence[Array], number: int, array: A
     return evaluate_on(*choose(generic), generic, *arrays[:number], array, *arrays[number + 1 :])
 
 
-# Graphs hold tensors and numbers, so that what is computed gets a number there: of a call all but its shapes.
-_known: dict[Call, int] = {}
+#: What graphs compute, by the number that stands in them: calls without their shapes.
+_calls: dict[int, Call] = {}
 
 
 def _evaluate_node(call: Call, arrays: Sequence[Array]) -> list[Array]:
     """A call as one node of a graph that torch traces."""
-    number = _known.setdefault(call._replace(samples=(), batch=()), len(_known))
-    return cast(list[Array], torch.ops.tpnumba.evaluate(list(arrays), number, call.samples, call.batch))
+    key = key_of((call.methods, call.operands, call.context.dtype_name, call.num_threads))
+    _calls[key] = call._replace(samples=(), batch=())
+    return cast(list[Array], torch.ops.tpnumba.evaluate(list(arrays), key, call.samples, call.batch))
 
 
-def _call_of(number: int, samples: Sequence[int], batch: Sequence[int]) -> Call:
-    return next(islice(_known, number, None))._replace(samples=tuple(samples), batch=tuple(batch))
+def _call_of(key: int, samples: Sequence[int], batch: Sequence[int]) -> Call:
+    return _calls[key]._replace(samples=tuple(samples), batch=tuple(batch))
 
 
 @torch.library.custom_op("tpnumba::evaluate", mutates_args=())
-def _node(
-    arrays: Sequence[torch.Tensor], number: int, samples: Sequence[int], batch: Sequence[int]
-) -> list[torch.Tensor]:
-    return list(_evaluate_numbers(_call_of(number, samples, batch), arrays))
+def _node(arrays: Sequence[torch.Tensor], key: int, samples: Sequence[int], batch: Sequence[int]) -> list[torch.Tensor]:
+    return list(_evaluate_numbers(_call_of(key, samples, batch), arrays))
 
 
 @_node.register_fake
-def _(arrays: Any, number: int, samples: Any, batch: Any) -> list[Any]:
-    call = _call_of(number, samples, batch)
+def _(arrays: Any, key: int, samples: Any, batch: Any) -> list[Any]:
+    call = _call_of(key, samples, batch)
     return [arrays[0].new_empty(shape, dtype=call.context.dtype) for shape in result_shapes(call)]
