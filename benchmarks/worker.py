@@ -58,7 +58,7 @@ class _WrongError(Exception):
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise ``_TooLong`` after ``seconds``, or as soon after as the interpreter runs; where there are signals."""
+    """Raise ``_TooLong`` after ``seconds``, or as soon as the interpreter runs after that; where there are signals."""
     if not hasattr(signal, "SIGALRM"):
         yield
         return

@@ -192,6 +192,20 @@ MUTANTS = (
         "sphere/test_rotations.py",
     ),
     Mutant(
+        "SHTools' complex harmonics with the Condon-Shortley sign",
+        "tables/conventions.py",
+        "replace(self, is_complex=True, condon_shortley=False)",
+        "replace(self, is_complex=True, condon_shortley=True)",
+        "sphere/test_conventions.py",
+    ),
+    Mutant(
+        "the halves of the Gaunt and bracket products exchanged",
+        "products/sphere.py",
+        "couplings[k // len(out)]",
+        "couplings[-1 - k // len(out)]",
+        "products/test_bracket.py",
+    ),
+    Mutant(
         "points that are their own reflection counted twice",
         "backends/cpu/orbits.py",
         "len(set(orbit)) / len(orbit)",

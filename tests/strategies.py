@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from math import pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ def tolerance(dtype: str, degree: int = 4, terms: int = 100) -> float:
     bring a factor that grows with the degree.
     """
     return float(np.finfo(dtype).eps) * 8 * (degree + 1) * float(np.sqrt(terms))
+
+
+def harmonic_tolerance(dtype: str, degree: int, normalization: str = "component") -> float:
+    """Rounding of harmonics up to ``degree``, which are as large as ``sqrt(2 l + 1)`` in the norm of components."""
+    size = {"integral": sqrt((2 * degree + 1) / (4 * pi)), "component": sqrt(2 * degree + 1), "norm": 1.0}
+    return tolerance(dtype, degree, 2 * degree + 1) * size[normalization]
 
 
 irreps_of_l = st.builds(tp.Irrep, st.integers(0, 3), st.sampled_from([1, -1]))

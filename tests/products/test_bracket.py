@@ -6,6 +6,7 @@ from math import log, pi, sqrt
 
 import numpy as np
 import pytest
+from harmonics_of_libraries import directions
 from strategies import random_arguments, tolerance
 
 import tpnumba as tp
@@ -13,11 +14,6 @@ from tpnumba.tables.couplings import bracket_coupling, gaunt_coupling
 
 METHODS = ["direct", "grid"]
 NORMALIZATIONS = ["integral", "component", "norm"]
-
-
-def directions(n, seed=0):
-    points = np.random.default_rng(seed).standard_normal((n, 3))
-    return points / np.linalg.norm(points, axis=-1, keepdims=True)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,16 +6,12 @@ from math import log, pi, sqrt
 
 import numpy as np
 import pytest
+from harmonics_of_libraries import directions
 from strategies import random_arguments, tolerance
 
 import tpnumba as tp
 
 METHODS = ["direct", "grid"]
-
-
-def directions(n, seed=0):
-    points = np.random.default_rng(seed).standard_normal((n, 3))
-    return points / np.linalg.norm(points, axis=-1, keepdims=True)
 
 
 def field(lmax, points, vector="1o"):

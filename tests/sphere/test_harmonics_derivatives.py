@@ -6,10 +6,11 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from harmonics_of_libraries import directions
 from hypothesis import given
 from hypothesis import strategies as st
-from sphere.test_harmonics import DTYPES, block, bound, central_difference, directions
-from strategies import dtypes, require_chunks, tolerance
+from sphere.test_harmonics import DTYPES, block, central_difference
+from strategies import dtypes, harmonic_tolerance, require_chunks, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -59,7 +60,7 @@ def test_jacobian_is_that_of_polynomials(xp, normalization, normalize):
     _, jacobian = harmonics.value_and_jacobian(xp.asarray(points))
     jacobian = xp.to_numpy(jacobian)
     assert jacobian.shape == (6, (lmax + 1) ** 2, 3)
-    size = bound("float64", lmax, normalization)
+    size = harmonic_tolerance("float64", lmax, normalization)
     if normalize:  # ninth derivative on a circle of radius 0.6 at least
         limit = sqrt(2 * lmax + 1) * step**8 * ((lmax + 1) / 0.6) ** 9 / 630 + size / step
     else:
@@ -107,7 +108,7 @@ def test_at_the_origin(xp, dtype, normalize):
     expected = np.zeros((16, 3))
     if not normalize:
         expected[1:4] = sqrt(3) * np.eye(3)
-    limit = 0 if normalize else 8 * bound(dtype, 1)
+    limit = 0 if normalize else 8 * harmonic_tolerance(dtype, 1)
     np.testing.assert_allclose(jacobian, [expected] * 2, rtol=0, atol=limit)
     np.testing.assert_allclose(pushed, [expected @ tangent] * 2, rtol=0, atol=limit)
 

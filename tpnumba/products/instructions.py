@@ -28,7 +28,7 @@ _ALWAYS_WEIGHTED = ("uvw", "u<vw")
 
 
 class Instruction(NamedTuple):
-    """One path: blocks of the inputs and the output, how channels meet, and whether it has weights.
+    """One path: blocks of the inputs and the output, how channels are combined, and whether it has weights.
 
     ``path_weight`` stands under the square root, as in e3nn.
     """
@@ -155,7 +155,7 @@ def normalization_coefficients(
     """The factor in front of ``C`` for each instruction.
 
     ``sqrt(a * out_var * path_weight / x)`` with ``a = 2 l_out + 1`` (component), ``(2 l1 + 1)(2 l2 + 1)`` (norm) or 1,
-    and ``x`` the number of terms that meet in an output element (weighted by the input variances): over all paths to
+    and ``x`` the number of terms summed in an output element (weighted by the input variances): over all paths to
     the block (element), or in this path times the number of paths (path).
     """
 

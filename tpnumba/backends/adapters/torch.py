@@ -12,6 +12,7 @@ devices, ``backend="generic"``, and plans without a kernel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -192,9 +193,25 @@ _calls: dict[int, Call] = {}
 
 def _evaluate_node(call: Call, arrays: Sequence[Array]) -> list[Array]:
     """A call as one node of a graph that torch traces."""
-    key = key_of((call.methods, call.operands, call.context.dtype_name, call.num_threads))
-    _calls[key] = call._replace(samples=(), batch=())
+    key = _register_call(call)
+    # A graph that another process has written is not traced again, so its other half must be known as well.
+    for number in range(len(arrays)):
+        for rule in (rules.gradient, rules.along_tangent):
+            found = rule(call, arrays, number, arrays[number])
+            if found is not None:
+                _register_call(found[0])
     return cast(list[Array], torch.ops.tpnumba.evaluate(list(arrays), key, call.samples, call.batch))
+
+
+def _register_call(call: Call) -> int:
+    key = _key_of(call.methods, call.operands, call.context.dtype_name, call.num_threads)
+    _calls[key] = call._replace(samples=(), batch=())
+    return key
+
+
+@lru_cache(maxsize=1024)
+def _key_of(*values: object) -> int:
+    return key_of(values)
 
 
 def _call_of(key: int, samples: Sequence[int], batch: Sequence[int]) -> Call:
