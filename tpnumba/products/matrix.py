@@ -15,7 +15,7 @@ METHODS = ("auto", "direct", "matrix")
 
 
 class MatrixTensorProduct(Operator):
-    """Product of operators on one irrep: ``X = sum x_lm C(a, a, l)[:, :, m]``, likewise Y, and ``Z = X Y``.
+    """Product of operators on one irrep: ``X = sum x_lm C(a, a, l)[., ., m]``, likewise Y, and ``Z = X Y``.
 
     The result is ``z_lm = sum Z[i, k] C(a, a, l)[i, k, m]``. So degrees are coupled through ``(-1)^l3 6j{l1 l2 l3; a a
     a}`` (``couplings.matrix_coupling``), for both parities of ``l1 + l2 + l3``, but added into one output block. Known
