@@ -73,12 +73,13 @@ def couplings(path: Path, lmax: int = 3) -> None:
         "VectorSpherical..., cross": tp.VectorSphericalTensorProduct(lmax, lmax, kind="cross", j1=range(lmax + 1)),
         "VectorSpherical..., dot": tp.VectorSphericalTensorProduct(lmax, lmax, kind="dot", j1=range(lmax + 1)),
     }
-    figure, axes = plt.subplots(2, 4, figsize=(12, 6.4), layout="constrained")
+    figure, axes = plt.subplots(3, 3, figsize=(9, 9), layout="constrained")
     for axis, (name, product) in zip(axes.flat, products.items(), strict=False):
         _draw_couplings(axis, product, lmax)
         axis.set_title(name, fontsize=9)
-    legend = axes.flat[-1]
-    legend.axis("off")
+    for rest in axes.flat[len(products) :]:
+        rest.axis("off")
+    legend = axes.flat[len(products)]
     for label, colour, face in (
         ("even $l_1 + l_2 + l_3$", "tab:blue", "tab:blue"),
         ("odd $l_1 + l_2 + l_3$", "tab:orange", "tab:orange"),

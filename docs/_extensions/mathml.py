@@ -5,30 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
-from docutils.utils.math import MathError
-from docutils.utils.math.latex2mathml import tex2mathml
+from latex2mathml.converter import convert
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.writers.html5 import HTML5Translator
 
 
-def _mathml(text: str, *, as_block: bool) -> str:
-    try:
-        return tex2mathml(text, as_block=as_block)
-    except MathError as error:
-        raise ValueError(f"a formula that MathML cannot say: {text!r}: {error}") from error
+def _mathml(text: str, *, display: str) -> str:
+    converted = convert(text, display=display)
+    if "\\" in converted:  # what it does not know, it leaves as it was
+        raise ValueError(f"a formula with a command that is not known: {text!r} became {converted!r}")
+    return converted
 
 
 def visit_math(self: HTML5Translator, node: nodes.math) -> None:
     """A formula in a line."""
-    self.body.append(_mathml(node.astext(), as_block=False))
+    self.body.append(_mathml(node.astext(), display="inline"))
     raise nodes.SkipNode
 
 
 def visit_math_block(self: HTML5Translator, node: nodes.math_block) -> None:
     """A formula by itself."""
-    self.body.append(f'<div class="math-block">{_mathml(node.astext(), as_block=True)}</div>\n')
+    self.body.append(f'<div class="math-block">{_mathml(node.astext(), display="block")}</div>\n')
     raise nodes.SkipNode
 
 

@@ -14,6 +14,7 @@ of the turn. Channels here are AmbiX (ACN order, SN3D, x front, y left, z up).
 # Three sources with a signal each, encoded by formulas that have nothing to do with tpnumba: SciPy's complex
 # harmonics, made real and normalised as AmbiX wants them.
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import sph_harm_y
@@ -77,3 +78,24 @@ steps = Rotation.from_rotvec(np.linspace(0, 1, len(scene))[:, None] * turn.as_ro
 moving = rotate_scene(scene, steps)
 assert np.max(np.abs(moving[-1] - turned[-1])) < 1e-13 * np.max(np.abs(turned))
 print(moving.shape)
+
+# %%
+# The power that arrives from each direction (a beam of order 5), before and after the turn; crosses are the sources.
+
+azimuth, elevation = np.meshgrid(np.linspace(-np.pi, np.pi, 121), np.linspace(-np.pi / 2, np.pi / 2, 61))
+looks = np.stack([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)], axis=-1)
+degree_of = np.repeat(np.arange(ORDER + 1), 2 * np.arange(ORDER + 1) + 1)
+beams = encode(looks) * (2 * degree_of + 1)
+figure, axes = plt.subplots(1, 2, figsize=(9, 2.6), layout="constrained")
+for axis, heard, sources, title in (
+    (axes[0], scene, directions, "the scene"),
+    (axes[1], turned, turn.apply(directions), "turned"),
+):
+    covariance = heard.T @ heard
+    power = np.einsum("...i,ij,...j->...", beams, covariance, beams)
+    axis.pcolormesh(np.degrees(azimuth), np.degrees(elevation), power, cmap="viridis", rasterized=True)
+    where = np.arctan2(sources[:, 1], sources[:, 0]), np.arcsin(sources[:, 2])
+    axis.plot(*np.degrees(where), "rx", markersize=9)
+    axis.set(title=title, xlabel="azimuth", ylabel="elevation", xlim=(180, -180))
+    axis.label_outer()
+plt.show()

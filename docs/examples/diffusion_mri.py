@@ -15,6 +15,7 @@ resampling directions is not.
 # 120 directions. Coefficients are fitted by least squares, as in practice; for this the harmonics of even degrees are
 # taken as columns.
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -71,6 +72,19 @@ expected = signal(others, R.as_matrix() @ tensors @ R.as_matrix().T)
 deviation = np.max(np.abs(harmonics(others)[:, columns] @ turned - expected))
 print(f"greatest deviation from the signal of the turned tensors: {deviation:.1e}")
 assert deviation < 10 * residual < 1e-4
+
+# %%
+# The signal in the plane of the two bundles, and the turned signal in the turned plane: the same curve.
+
+angle = np.linspace(0, 2 * np.pi, 361)
+circle = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=-1)
+figure, axis = plt.subplots(figsize=(3.6, 3.6), subplot_kw={"projection": "polar"}, layout="constrained")
+axis.plot(angle, harmonics(circle)[:, columns] @ coefficients, label="before")
+axis.plot(angle, harmonics(R.apply(circle))[:, columns] @ turned, "--", label="turned, in turned directions")
+axis.plot(angle, harmonics(circle)[:, columns] @ turned, ":", label="turned, in the same directions")
+axis.set(yticklabels=[])
+axis.legend(loc="lower center", fontsize=8, bbox_to_anchor=(0.5, -0.35))
+plt.show()
 
 # %%
 # Features that do not depend on the orientation of the head are power in each degree, as in

@@ -23,6 +23,7 @@ are made for every atom of hydrazine. The power spectrum is checked against `DSc
 # with the modified spherical Bessel functions :math:`i_l`. The radial functions are DScribe's (Gaussians times
 # :math:`r^l`, made orthonormal), so that the numbers can be compared; the integrals are taken by quadrature.
 
+import matplotlib.pyplot as plt
 import numpy as np
 from ase.build import molecule
 from dscribe.descriptors import SOAP
@@ -151,6 +152,14 @@ turned = bispectrum(*(tp.rotate(irreps, R, x) for x in (a, b, d)))
 mirrored = bispectrum(*(tp.rotate(irreps, -R, x) for x in (a, b, d)))
 np.testing.assert_allclose(turned, B, rtol=1e-10)
 np.testing.assert_allclose(mirrored, np.where(odd, -B, B), rtol=1e-10)
+
+figure, axis = plt.subplots(figsize=(7, 2.8), layout="constrained")
+for label, values, marker in (("molecule", B[0], "o"), ("rotated", turned[0], "x"), ("mirrored", mirrored[0], "+")):
+    axis.plot(values / np.abs(B[0]), marker, label=label, fillstyle="none", markersize=8)
+axis.set(yticks=[-1, 1], ylabel="bispectrum / its size")
+axis.set_xticks(range(len(paths)), [f"{p.ir1.l}{p.ir2.l}{p.ir_out.l}" for p in paths], rotation=90, fontsize=7)
+axis.legend(loc="center right")
+plt.show()
 
 # %%
 # Gradients with respect to positions follow from the chain rule: ``vjp`` of the product, the derivative of the radial
