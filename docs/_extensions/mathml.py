@@ -6,28 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.util import logging
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.writers.html5 import HTML5Translator
 
+_LOGGER = logging.getLogger(__name__)
 
-def _mathml(text: str, *, display: str) -> str:
-    converted = convert(text, display=display)
+
+def _mathml(node: nodes.Element, *, display: str) -> str:
+    converted = convert(node.astext(), display=display)
     if "\\" in converted:  # what it does not know, it leaves as it was
-        raise ValueError(f"a formula with a command that is not known: {text!r} became {converted!r}")
+        _LOGGER.warning("a formula has a command that is not known: %s", node.astext(), location=node)
     return converted
 
 
 def visit_math(self: HTML5Translator, node: nodes.math) -> None:
     """A formula in a line."""
-    self.body.append(_mathml(node.astext(), display="inline"))
+    self.body.append(_mathml(node, display="inline"))
     raise nodes.SkipNode
 
 
 def visit_math_block(self: HTML5Translator, node: nodes.math_block) -> None:
     """A formula by itself."""
-    self.body.append(f'<div class="math-block">{_mathml(node.astext(), display="block")}</div>\n')
+    self.body.append(f'<div class="math-block">{_mathml(node, display="block")}</div>\n')
     raise nodes.SkipNode
 
 
