@@ -93,6 +93,18 @@ def bench_peers(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The pages, into ``docs/_build/html``: every example and every docstring is run, and warnings are errors."""
+    session.install("torch==2.13.0")  # as above
+    session.install(".[docs]", "jax", "dask[array]")
+    for folder in ("_api", "_build", "_figures", "howto"):  # an example is only run anew if its output is not there
+        shutil.rmtree(f"docs/{folder}", ignore_errors=True)
+    options = ("-W", "--keep-going", "-q", *session.posargs)
+    for builder in ("html", "doctest"):
+        session.run("python", "-m", "sphinx", *options, "-b", builder, "docs", f"docs/_build/{builder}")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, formatting and types."""
     session.install(".[study]", "ruff==0.17.*", "mypy==2.*", "scipy-stubs", "nox")

@@ -23,7 +23,7 @@ _TERMS = (((0, 1, 0), 1.0), ((1, 0, 0), -1.0))
 
 
 class BracketTensorProduct(FunctionProduct):
-    """Poisson bracket of functions on the sphere: ``{F, G}(r) = r . (grad F x grad G)``, expanded to ``lmax_out``.
+    """Poisson bracket of functions on the sphere: ``{F, G}(r) = <r, grad F x grad G>``, expanded to ``lmax_out``.
 
     Couples exactly the degrees with odd ``l1 + l2 + l3``, which the Gaunt product cannot; every such path has a number
     that is not zero (``couplings.bracket_coupling``). The result has the parity ``-(-1)^l``: it sees handedness.
