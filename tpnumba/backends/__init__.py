@@ -19,11 +19,11 @@ Array = Any
 
 BACKENDS = ("auto", "generic", "cpu", "gpu")
 
-_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run, "gpu": gpu.run}
+_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run, "gpu": gpu.evaluate}
 _RUN_HARMONICS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "generic": harmonics.run,
     "cpu": cpu.run_harmonics,
-    "gpu": gpu.run_harmonics,
+    "gpu": gpu.evaluate_harmonics,
 }
 
 

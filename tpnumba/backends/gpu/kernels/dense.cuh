@@ -1,9 +1,9 @@
 // Products with dense matrices, R results of C columns at a time: out[to[m] + c step] = sum over k of A[m, k] in[from[k] +
 // c step]. A pack of coefficients serves C columns, and a number of the tile R results. What mirrors itself is made as
-// sums and differences, of sums or of what is summed, see dense.py.
+// sums and differences, of sums or of what is summed, see tile/dense.py.
 template <typename T, int R, int C>
-__device__ __forceinline__ void run_dense(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
-    constexpr int QUAD = 4, WIDE = 16 / sizeof(T);  // integers, and coefficients, that are read at once
+__device__ __forceinline__ void evaluate_dense(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+    constexpr int WIDE = 16 / sizeof(T);  // coefficients that are read at once
     constexpr int AHEAD = sizeof(T) == 4 && R * C < 32 ? 4 : 2;  // places of what is summed; there are no registers for more
     using Quad = Pack<int, QUAD>;
     const int tasks = op[N_ITEMS] << tile.shift;
@@ -105,16 +105,19 @@ __device__ __forceinline__ void run_dense(const int* op, const int* table, const
     }
 }
 
-// The shapes are those of dense.py.
+// By the number of the shape; every shape is a case.
 template <typename T>
-__device__ __forceinline__ void run_shape(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+__device__ __forceinline__ void evaluate_shape(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
     switch (op[SHAPE]) {
-        case 0: return run_dense<T, 4, 2>(op, table, coefficients, tile, add);
-        case 1: return run_dense<T, 8, 1>(op, table, coefficients, tile, add);
-        case 2: return run_dense<T, 8, 2>(op, table, coefficients, tile, add);
+#define CASE(NUMBER, R, C) \
+    case NUMBER: return evaluate_dense<T, R, C>(op, table, coefficients, tile, add);
+        SHAPES(CASE)
+#undef CASE
     }
     if constexpr (sizeof(T) == 4) {
-        if (op[SHAPE] == 3) return run_dense<T, 8, 4>(op, table, coefficients, tile, add);
-        if (op[SHAPE] == 4) return run_dense<T, 16, 2>(op, table, coefficients, tile, add);
+#define CASE(NUMBER, R, C) \
+    if (op[SHAPE] == NUMBER) return evaluate_dense<T, R, C>(op, table, coefficients, tile, add);
+        FLOAT_SHAPES(CASE)
+#undef CASE
     }
 }

@@ -7,29 +7,18 @@
 // take too much memory degrees are made in chunks, and the recursions' last two steps are kept in between.
 //
 // Every number is written by one thread and sums have a fixed order, so results depend neither on chance nor on how
-// points are shared out; there are no atomics. The layout of the tables is that of harmonics.py.
-
-constexpr int THREADS = 256;
-// On a multiprocessor, at least: as many as leave enough registers for none to be spilled.
-constexpr int BLOCKS = 4, FLOAT_BLOCKS = 6;
-
-enum { VALUES, JACOBIAN, TANGENT };
-// Numbers of a point in shared memory. SQUARE: |r|^2 - 1 of a direction, |r|^2 of a point. OVER, OVER_TOO: two factors
-// of 1 / |r|. The rest is a tangent.
-enum { X, Y, Z, SQUARE, OVER, OVER_TOO, TANGENTS, POINT = TANGENTS + 3 };
-// Numbers of an order that are kept between chunks: the last degree's cosine and sine, those of the degree before, and
-// sums of the three derivatives.
-enum { COSINE, SINE, COSINE_BELOW, SINE_BELOW, KEPT, SUMS = KEPT, ALL_KEPT = SUMS + 3 };
+// points are shared out; there are no atomics. The tables are written by harmonics/lower.py;
+// constants and the columns of records come from layout.py and stand before this text.
 
 // S_l = a y S_{l-1} - b |r|^2 S_{l-2} of one order; of the degree that is the order, S = a (z + i x)^m.
 template <typename W>
 struct alignas(2 * sizeof(W)) Step {
-    W a, b;
+    W RECURSION_FIELDS;
 };
 // Weights of the harmonics of the degree below: of the same order, of that nearer to zero, of that further from it.
 template <typename W>
 struct alignas(16) Ladder {
-    W along, inner, outer, unused;
+    W LADDER_FIELDS;
 };
 
 // The points that a block works on.

@@ -6,32 +6,15 @@
 // between, and the results are stored row by row. Every number is written by one thread and sums have a fixed order, so
 // results do not depend on chance; there are no atomics.
 //
-// The layout of the tables is that of tables.py. Where UNROLLED is defined, the terms of a small plan stand before this
-// source as code, in add_terms, and not in the tables.
+// The tables are written by tile/tables.py; constants and the columns of records come from layout.py and stand before
+// this text. Where UNROLLED is defined, the terms of a small plan stand there as code, in add_terms, and not in the
+// tables.
 
-constexpr int THREADS = 256;
-// On a multiprocessor, at least: so many that they leave enough registers for none to be spilled.
 #ifdef UNROLLED
-constexpr int BLOCKS = 2, FLOAT_BLOCKS = 3;
+constexpr int LEAST_FLOAT_BLOCKS = UNROLLED_FLOAT_BLOCKS;
 #else
-constexpr int BLOCKS = 2, FLOAT_BLOCKS = 2;
+constexpr int LEAST_FLOAT_BLOCKS = FLOAT_BLOCKS;
 #endif
-constexpr int INPUTS = 3;
-
-// The header, and the records of chunks, phases and operations: names of their places.
-enum { SHIFT, PITCH, WIDTH, SIZES, CHUNKS_BEGIN = SIZES + INPUTS };
-enum { PHASES, PHASES_END, SLOTS, N_SLOTS, COLUMNS, ZERO, CHUNK_SIZE };
-enum { OPS, OPS_END, LOADS, PICKED = LOADS + INPUTS, WIDTHS = PICKED + INPUTS, PHASE_SIZE = WIDTHS + INPUTS };
-enum { KIND, ADD, TO_SLOTS, COEFFICIENTS, FACTOR, BODY, OP_SIZE = 20 };
-enum { N_TASKS = BODY, TASKS, ROWS, PARTS, LISTS, TERMS };
-enum { ALONG = 1, TOGETHER = 2, IS_WIDE = 4, TURNED = 8 };  // ways to share a matrix product
-enum { SHAPE = BODY, N_ITEMS, ITEMS, N_UPDATES, UPDATES };
-enum { LINEAR, PRODUCT, MATRIX, DENSE };
-// What a thread makes of a dense matrix product, and what becomes of it.
-enum { PACK, PACKS, DEPTH, SOURCES, IN, STEP_IN, TARGETS, OUT, STEP_OUT, N_COLUMNS, MODE, ITEM_SIZE = 12 };
-enum { PLAIN, AFTER, BEFORE };
-enum { TO, TIMES, UPDATE_FACTOR, UPDATE_ADD, UPDATE_SIZE };
-enum { NO_FACTOR = -2, FROM_TILE = -1 };  // from 0 on: from this input, where it stands in global memory
 
 // The samples that a block works on at a time.
 template <typename T>
@@ -52,11 +35,11 @@ struct alignas(sizeof(T) * R < 16 ? sizeof(T) * R : 16) Pack {
 // Terms that are read at once: in shared memory the two places of one have 16 bits each, else 32.
 template <bool IN_SHARED>
 struct Terms {
-    static constexpr int COUNT = IN_SHARED ? 4 : 2;
+    static constexpr int COUNT = IN_SHARED ? SHARED_TERMS : GLOBAL_TERMS;
     int4 words;
     __device__ __forceinline__ int word(int i) const { return i == 0 ? words.x : i == 1 ? words.y : i == 2 ? words.z : words.w; }
-    __device__ __forceinline__ int x(int i) const { return IN_SHARED ? word(i) & 0xffff : word(2 * i); }
-    __device__ __forceinline__ int y(int i) const { return IN_SHARED ? static_cast<int>(static_cast<unsigned>(word(i)) >> 16) : word(2 * i + 1); }
+    __device__ __forceinline__ int x(int i) const { return IN_SHARED ? word(i) & ((1 << PLACE_BITS) - 1) : word(2 * i); }
+    __device__ __forceinline__ int y(int i) const { return IN_SHARED ? static_cast<int>(static_cast<unsigned>(word(i)) >> PLACE_BITS) : word(2 * i + 1); }
 };
 
 // R results at a time, each a sum of terms x (or x y), over channels and parts, times a factor.
@@ -65,8 +48,8 @@ struct Terms {
 // their end, -, the same of factors]. A list says where x, y and the factor stand for the c-th pair of channels: start +
 // channel * step + c * another, with the number of pairs; or, if that is negative, in a table.
 template <typename T, int R, bool IN_SHARED, bool IS_PRODUCT>
-__device__ __forceinline__ void run_rows(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
-    constexpr int RECORD = (4 + 2 * R + 3) / 4 * 4;
+__device__ __forceinline__ void evaluate_sums(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+    constexpr int RECORD = (HEAD + 2 * R + QUAD - 1) / QUAD * QUAD;
     const int tasks = op[N_TASKS] << tile.shift;
     const int factor = op[FACTOR];
     const int* rows = table + op[ROWS];
@@ -86,17 +69,17 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
         for (int r = 0; r < R; ++r) total[r] = T(0);
         for (int p = head.y; p < head.z; ++p) {
             const int4 part = *reinterpret_cast<const int4*>(parts + p * RECORD);
-            const int4 at_x = lists[3 * part.x], at_y = lists[3 * part.x + 1];
+            const int4 at_x = lists[LIST_QUADS * part.x], at_y = lists[LIST_QUADS * part.x + 1];
             const bool listed = at_x.w < 0;
             const int last = listed ? table[at_y.w + channel + 1] : at_x.w;
             for (int c = listed ? table[at_y.w + channel] : 0; c < last; ++c) {
                 int from_x = at_x.x + channel * at_x.y + c * at_x.z, from_y = at_y.x + channel * at_y.y + c * at_y.z;
                 int from_factor = 0;
                 if (listed || factor != NO_FACTOR) {
-                    const int4 at_f = lists[3 * part.x + 2];
+                    const int4 at_f = lists[LIST_QUADS * part.x + 2];
                     from_factor = at_f.x + channel * at_f.y + c * at_f.z;
                     if (listed) {
-                        const int4 pair = *reinterpret_cast<const int4*>(table + at_f.w + 4 * c);
+                        const int4 pair = *reinterpret_cast<const int4*>(table + at_f.w + QUAD * c);
                         from_x = pair.x, from_y = pair.y, from_factor = pair.z;
                     }
                 }
@@ -127,7 +110,7 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
                     for (int r = 0; r < R; ++r) total[r] += sum[r];
                     continue;
                 }
-                const Pack<int, 2 * R> factors = *reinterpret_cast<const Pack<int, 2 * R>*>(parts + p * RECORD + 4);
+                const Pack<int, 2 * R> factors = *reinterpret_cast<const Pack<int, 2 * R>*>(parts + p * RECORD + HEAD);
 #pragma unroll
                 for (int r = 0; r < R; ++r) {
                     T by = T(1);
@@ -139,7 +122,7 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
                 }
             }
         }
-        const Pack<int, 2 * R> places = *reinterpret_cast<const Pack<int, 2 * R>*>(row + 4);
+        const Pack<int, 2 * R> places = *reinterpret_cast<const Pack<int, 2 * R>*>(row + HEAD);
 #pragma unroll
         for (int r = 0; r < R; ++r) {
             if (places.of[2 * r] < 0) continue;
@@ -149,7 +132,7 @@ __device__ __forceinline__ void run_rows(const int* op, const int* table, const 
     }
 }
 
-#include "matrices.cuh"
+#include "matrix_products.cuh"
 
 #include "dense.cuh"
 
@@ -241,10 +224,10 @@ __device__ __forceinline__ void take(
 // in0, in1, in2: the rows of the inputs; stride: numbers from one row to the next, 0 where all samples share a row.
 // direct: the input that is read where it stands, or -1. out: the rows of the result; if summed, a row for each block
 // along x, the sum of its samples. work: for each block `slab` numbers, where the tile does not fit into shared memory.
-// gridDim.y is the number of chunks: each makes some columns of the result. R: results that a thread makes at a time.
+// gridDim.y is the number of sections: each makes some columns of the result. R: results that a thread makes at a time.
 // KINDS: a bit for each kind of operation that the program has.
 template <typename T, int R, bool IN_SHARED, int KINDS>
-__global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCKS) evaluate(
+__global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? LEAST_FLOAT_BLOCKS : BLOCKS) evaluate(
     const T* __restrict__ in0, const T* __restrict__ in1, const T* __restrict__ in2,
     long long stride0, long long stride1, long long stride2, int direct,
     T* __restrict__ out, const int* __restrict__ table, const T* __restrict__ coefficients,
@@ -254,45 +237,45 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? FLOAT_BLOCKS : BLOCK
     tile.at = IN_SHARED ? reinterpret_cast<T*>(shared) : work + (blockIdx.y * static_cast<long long>(gridDim.x) + blockIdx.x) * slab;
     tile.shift = table[SHIFT];
     const int samples = 1 << tile.shift;
-    const int* chunk = table + CHUNKS_BEGIN + blockIdx.y * CHUNK_SIZE;
-    const int* columns = table + chunk[COLUMNS];
-    T* slots = tile.at + chunk[SLOTS];
-    bool zero = summed || chunk[ZERO];
+    const int* section = table + SECTIONS_BEGIN + blockIdx.y * SECTION_SIZE;
+    const int* columns = table + section[COLUMNS];
+    T* outputs = tile.at + section[OUTPUT];
+    bool zero = summed || section[ZERO];
     for (long long first = static_cast<long long>(blockIdx.x) << tile.shift; first < n;
          first += static_cast<long long>(gridDim.x) << tile.shift) {
         tile.valid = n - first < samples ? static_cast<int>(n - first) : samples;
         if (zero)
-            for (int k = threadIdx.x; k < chunk[N_SLOTS] * table[PITCH]; k += THREADS) slots[k] = T(0);
+            for (int k = threadIdx.x; k < section[N_OUTPUTS] * table[PITCH]; k += THREADS) outputs[k] = T(0);
         if (summed) zero = false;
-        for (const int* phase = table + chunk[PHASES]; phase < table + chunk[PHASES_END]; phase += PHASE_SIZE) {
+        for (const int* phase = table + section[PHASES]; phase < table + section[PHASES_END]; phase += PHASE_SIZE) {
             take(in0, stride0, 0, direct, table, phase, first, tile);
             take(in1, stride1, 1, direct, table, phase, first, tile);
             take(in2, stride2, 2, direct, table, phase, first, tile);
             __syncthreads();
             for (int place = phase[OPS]; place < phase[OPS_END]; place += OP_SIZE) {
                 const int* op = table + place;
-                const bool add = op[ADD] || (summed && op[TO_SLOTS]);
+                const bool add = op[ADD] || (summed && op[TO_OUTPUT]);
                 if ((KINDS & 1 << LINEAR) && op[KIND] == LINEAR)
-                    run_rows<T, R, IN_SHARED, false>(op, table, coefficients, tile, add);
+                    evaluate_sums<T, R, IN_SHARED, false>(op, table, coefficients, tile, add);
                 if ((KINDS & 1 << PRODUCT) && op[KIND] == PRODUCT)
-                    run_rows<T, R, IN_SHARED, true>(op, table, coefficients, tile, add);
-                if ((KINDS & 1 << MATRIX) && op[KIND] == MATRIX) run_matrix(op, table, coefficients, tile, add);
-                if ((KINDS & 1 << DENSE) && op[KIND] == DENSE) run_shape(op, table, coefficients, tile, add);
+                    evaluate_sums<T, R, IN_SHARED, true>(op, table, coefficients, tile, add);
+                if ((KINDS & 1 << MATRIX) && op[KIND] == MATRIX) evaluate_matrix(op, table, coefficients, tile, add);
+                if ((KINDS & 1 << DENSE) && op[KIND] == DENSE) evaluate_shape(op, table, coefficients, tile, add);
                 __syncthreads();
             }
         }
         if (!summed) {
             store(
-                out + first * table[WIDTH], table[WIDTH], columns, chunk[N_SLOTS], slots, table[PITCH], tile.valid,
+                out + first * table[WIDTH], table[WIDTH], columns, section[N_OUTPUTS], outputs, table[PITCH], tile.valid,
                 has_blocks(table[PITCH], tile));
             __syncthreads();
         }
     }
     if (summed)
-        for (int slot = threadIdx.x; slot < chunk[N_SLOTS]; slot += THREADS) {
+        for (int k = threadIdx.x; k < section[N_OUTPUTS]; k += THREADS) {
             T sum = T(0);
-            for (int sample = 0; sample < samples; ++sample) sum += slots[slot * table[PITCH] + sample];
-            out[static_cast<long long>(blockIdx.x) * table[WIDTH] + columns[slot]] = sum;
+            for (int sample = 0; sample < samples; ++sample) sum += outputs[k * table[PITCH] + sample];
+            out[static_cast<long long>(blockIdx.x) * table[WIDTH] + columns[k]] = sum;
         }
 }
 

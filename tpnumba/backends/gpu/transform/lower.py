@@ -1,4 +1,4 @@
-"""From transforms and syntheses to their programs: matrices one after the other, and a product in between."""
+"""From transforms and syntheses to programs of one kernel: matrices one after the other, a product in between."""
 
 from __future__ import annotations
 
@@ -8,49 +8,38 @@ from math import prod
 
 import numpy as np
 
-from tpnumba.backends.gpu.chains import Link, Sparse, links, matrix_factors
-from tpnumba.backends.gpu.program import (
-    MOST_SAMPLES,
-    Chunk,
-    Dense,
-    Group,
-    Matrix,
-    Operation,
-    Part,
-    Phase,
-    Program,
-    Result,
-    Rows,
-    Update,
-    fitting,
-)
-from tpnumba.backends.gpu.space import Space
-from tpnumba.backends.gpu.tables import pack
-from tpnumba.backends.gpu.unrolled import MOST_UNROLLED
+from tpnumba.backends.gpu.arena import Arena
+from tpnumba.backends.gpu.layout import MOST_SAMPLES
+from tpnumba.backends.gpu.tile import program as tile
+from tpnumba.backends.gpu.tile import unrolled
+from tpnumba.backends.gpu.tile.program import ConstantMatrix, Part, Result, Sums, Update
+from tpnumba.backends.gpu.tile.tables import pack
+from tpnumba.backends.gpu.transform.linear_maps import Pass, Sparse, matrix_factors, passes_of
+from tpnumba.plans import stages
 from tpnumba.plans.access import Access
-from tpnumba.plans.stages import FourierStage, LegendreStage, SparseStage, Stage, ThetaStage
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
 from tpnumba.tables.quadrature import Torus
 
-#: Non-zeros of all stages beyond which a plan has no program here, but one in steps (:mod:`staged`).
+#: Non-zeros of all stages beyond which a plan has no program here, but one of several passes
+#: (:mod:`multipass`).
 _MOST_NONZEROS = 2**21
-#: With fewer samples in the tile of a block than so many, or none in shared memory, steps over many samples should be
-#: faster. Not measured.
-_LEAST_SAMPLES = 2
+#: With fewer samples in the tile of a block, or none in shared memory, passes over many samples should be faster. Not
+#: measured.
+LEAST_SAMPLES = 2
 
 
-def make_program(plan: Transform | Synthesis, dtype: str) -> Program | None:
+def lower(plan: Transform | Synthesis, dtype: str) -> tile.Program | None:
     """The program of ``plan``, of one kernel; None if its tables or the tile of a sample are too large for that."""
     maps = plan.maps if isinstance(plan, Transform) else ((plan.linear_map,),)
     nonzeros = sum(_nonzeros(stage) for own in maps for linear_map in own for stage in linear_map.stages)
-    # Operands, all fields and a product: more than is in the tile at once, but no program is built to find out.
+    # Operands, all grid values and a product: more than is in the tile at once, but no program is built to find out.
     points = prod(plan.domain.shape) if isinstance(plan, Transform) else plan.sizes[1]
-    fields = 1 + sum(len(maps[i]) for i in plan.inputs) if isinstance(plan, Transform) else 0
-    if nonzeros > _MOST_NONZEROS or not _fits(*fitting(sum(plan.sizes) + fields * points, dtype, MOST_SAMPLES)):
+    grids = 1 + sum(len(maps[i]) for i in plan.inputs) if isinstance(plan, Transform) else 0
+    if nonzeros > _MOST_NONZEROS or not _fits(*tile.fitting(sum(plan.sizes) + grids * points, dtype, MOST_SAMPLES)):
         return None
     # A small plan is code, which leaves zeros out and needs no tables.
-    builder = _Builder(plan, dense=nonzeros > MOST_UNROLLED)
+    builder = _Builder(plan, dense=nonzeros > unrolled.MOST_UNROLLED)
     if isinstance(plan, Transform):
         builder.transform(plan)
     else:
@@ -60,11 +49,11 @@ def make_program(plan: Transform | Synthesis, dtype: str) -> Program | None:
 
 
 def _fits(samples: int, shared: bool) -> bool:
-    return shared and samples >= _LEAST_SAMPLES
+    return shared and samples >= LEAST_SAMPLES
 
 
-#: A matrix, by how much its places are moved in what it reads and what it writes, and all numbers of that.
-_Step = tuple[tuple[Group, ...] | Sparse, int, int, int]
+#: Matrices, by how much their places are moved in what they read and what they write, and all numbers of that.
+_Move = tuple[tuple[ConstantMatrix, ...] | Sparse, int, int, int]
 
 
 class _Builder:
@@ -75,162 +64,159 @@ class _Builder:
 
     def __init__(self, plan: Transform | Synthesis, *, dense: bool) -> None:
         self.plan, self.dense = plan, dense
-        self.space = Space()
-        self.starts = {i: self.space.take(plan.sizes[i]) for i in plan.inputs}
+        self.arena = Arena()
+        self.starts = {i: self.arena.allocate(plan.sizes[i]) for i in plan.inputs}
         self.loads = dict(enumerate(self.starts.values()))
         summed = plan.operands[plan.output].access == Access.SHARED
-        self.slots = self.space.take(plan.sizes[plan.output]) if summed else None
-        self.operations: list[Operation] = []
+        self.output_start = self.arena.allocate(plan.sizes[plan.output]) if summed else None
+        self.operations: list[tile.Operation] = []
 
-    def program(self, dtype: str) -> Program | None:
+    def program(self, dtype: str) -> tile.Program | None:
         """The tables of everything."""
-        plan, slots = self.plan, self.slots
-        assert slots is not None
+        plan, output_start = self.plan, self.output_start
+        assert output_start is not None
         width = plan.sizes[plan.output]
-        chunk = Chunk([Phase(self.loads, self.operations)], slots, np.arange(width), zero=False, size=self.space.end)
+        phase = tile.Phase(self.loads, self.operations)
+        section = tile.Section([phase], output_start, np.arange(width), zero=False, size=self.arena.end)
         sizes = tuple(plan.sizes[i] for i in plan.inputs)
-        return pack([chunk], plan.inputs, sizes, width, -1, dtype, MOST_SAMPLES)
+        return pack([section], plan.inputs, sizes, width, -1, dtype, MOST_SAMPLES)
 
     def transform(self, plan: Transform) -> None:
         """Carry the inputs to the domain, multiply, carry the products back."""
         first, second = plan.inputs
-        there = {i: [_there(links(one, plan.sizes[i])) for one in plan.maps[i]] for i in plan.inputs}
-        fields = self._fields(there[first], self.starts[first])
+        to_domain = {i: [_forward(passes_of(one, plan.sizes[i])) for one in plan.maps[i]] for i in plan.inputs}
+        values = self._grid_values(to_domain[first], self.starts[first])
         if self.dense and not isinstance(plan.domain, Matrices):
-            products = self._multiplied(plan, there[second], fields)
+            products = self._multiplied(plan, to_domain[second], values)
         else:
-            others = self._fields(there[second], self.starts[second])
+            others = self._grid_values(to_domain[second], self.starts[second])
             products = []
             for component in range(len(plan.maps[plan.output])):
-                products.append(self.space.take(prod(plan.domain.shape)))
-                at = [
-                    ({first: fields[places[first]], second: others[places[second]]}, factor)
+                products.append(self.arena.allocate(prod(plan.domain.shape)))
+                terms = [
+                    ({first: values[places[first]], second: others[places[second]]}, factor)
                     for places, factor in plan.terms
                     if places[plan.output] == component
                 ]
                 if isinstance(plan.domain, Matrices):
-                    self._matrix_products(plan, at, products[-1])
+                    self._matrix_products(plan, terms, products[-1])
                 else:
-                    self._pointwise([(list(starts.values()), factor) for starts, factor in at], products[-1])
-            for start in (*fields, *others):
-                self.space.give(start)
+                    self._pointwise_product([(list(at.values()), factor) for at, factor in terms], products[-1])
+            for start in (*values, *others):
+                self.arena.release(start)
         weights = None if isinstance(plan.domain, Matrices) else plan.domain.ring_weights
         if weights is not None and isinstance(plan.domain, Torus):
             weights = weights[:1]  # all the same
+        width = plan.sizes[plan.output]
         for component, linear_map in enumerate(plan.maps[plan.output]):
-            back = _back(list(links(linear_map, plan.sizes[plan.output], weights=weights)), plan.sizes[plan.output])
-            self._chain(back, products[component], to_slots=True, add=component > 0)
+            back = _backward(list(passes_of(linear_map, width, weights=weights)), width)
+            self._apply_all(back, products[component], to_output=True, add=component > 0)
 
     def synthesis(self, plan: Synthesis) -> None:
-        """The map to the field, which has its rings first, or its transpose."""
+        """The map to the grid values, which have their rings first, or its transpose."""
         weights = plan.grid.ring_weights if plan.weighted else None
-        chain = list(links(plan.linear_map, plan.sizes[0], (1, plan.grid.n_alpha), weights))
-        steps = _back(chain, plan.sizes[0]) if plan.output == 0 else _there(chain)
-        self._chain(steps, self.starts[plan.inputs[0]], to_slots=True)
+        passes = list(passes_of(plan.linear_map, plan.sizes[0], (1, plan.grid.n_alpha), weights))
+        moves = _backward(passes, plan.sizes[0]) if plan.output == 0 else _forward(passes)
+        self._apply_all(moves, self.starts[plan.inputs[0]], to_output=True)
 
-    def _fields(self, maps: list[list[_Step]], start: int) -> list[int]:
-        """Where the fields of an input are."""
-        return [self._chain(steps, start, keep=steps is not maps[-1]) for steps in maps]
+    def _grid_values(self, maps: list[list[_Move]], start: int) -> list[int]:
+        """Where the grid values of an input are, by its maps."""
+        return [self._apply_all(moves, start, keep=moves is not maps[-1]) for moves in maps]
 
-    def _chain(
-        self,
-        steps: Sequence[_Step],
-        start: int,
-        *,
-        keep: bool = False,
-        to_slots: bool = False,
-        add: bool = False,
+    def _apply_all(
+        self, moves: Sequence[_Move], start: int, *, keep: bool = False, to_output: bool = False, add: bool = False
     ) -> int:
         """Apply matrices in turn; returns where the result is. ``keep`` what is read first."""
-        for number, step in enumerate(steps):
-            last = to_slots and number == len(steps) - 1
-            if last and self.slots is None:
-                self.slots = self.space.take(step[-1])
-            to = self.slots if last and self.slots is not None else self.space.take(step[-1])
-            self._apply(step, start, (Update(to, add=last and add),), to_slots=last)
+        for number, move in enumerate(moves):
+            last = to_output and number == len(moves) - 1
+            if last and self.output_start is None:
+                self.output_start = self.arena.allocate(move[-1])
+            to = self.output_start if last and self.output_start is not None else self.arena.allocate(move[-1])
+            self._apply(move, start, (Update(to, add=last and add),), to_output=last)
             if number or not keep:
-                self.space.give(start)
+                self.arena.release(start)
             start = to
         return start
 
-    def _apply(self, step: _Step, start: int, updates: tuple[Update, ...], *, to_slots: bool = False) -> None:
+    def _apply(self, move: _Move, start: int, updates: tuple[Update, ...], *, to_output: bool = False) -> None:
         """Matrices as an operation; numbers that they do not write are zero, unless others are there."""
-        matrix, taken, made, size = step
-        if isinstance(matrix, Sparse) or not self.dense:
-            sparse = Sparse.of(matrix, (size, 0)) if isinstance(matrix, tuple) else matrix
-            self.operations.append(_rows(sparse, start + taken, updates[0], made, size, to_slots))
+        matrices, taken, made, size = move
+        if isinstance(matrices, Sparse) or not self.dense:
+            sparse = Sparse.of(matrices, (size, 0)) if isinstance(matrices, tuple) else matrices
+            self.operations.append(_sums(sparse, start + taken, updates[0], made, size, to_output))
             return
         moved = tuple(replace(update, to=update.to + made) for update in updates)
-        written = [group.to + c * group.step_to + made for group in matrix for c in range(group.columns)]
+        written = [own.to + c * own.step_to + made for own in matrices for c in range(own.columns)]
         empty = np.setdiff1d(np.arange(size), np.concatenate(written))
         if empty.size and not updates[0].add:
             results = [Result(0, updates[0].to + int(place), 0, 1, ()) for place in empty]
-            self.operations.append(Rows(results, product=False, to_slots=to_slots))
-        self.operations.append(Dense(matrix, start + taken, moved, to_slots))
+            self.operations.append(Sums(results, product=False, to_output=to_output))
+        self.operations.append(tile.Dense(matrices, start + taken, moved, to_output))
 
-    def _multiplied(self, plan: Transform, maps: list[list[_Step]], fields: list[int]) -> list[int]:
-        """Where the products are. A number of a field of the second input is multiplied as soon as it is made.
+    def _multiplied(self, plan: Transform, maps: list[list[_Move]], values: list[int]) -> list[int]:
+        """Where the products are. A grid value of the second input is multiplied as soon as it is made.
 
-        So these fields stand nowhere, and a product takes the place of a field that is not met again.
+        So these stand nowhere, and a product takes the place of ``values`` of the first that no other term reads.
         """
         first, second = plan.inputs
         products: dict[int, int] = {}
-        left = [sum(places[first] == own for places, _ in plan.terms) for own in range(len(fields))]
-        for number, steps in enumerate(maps):
+        left = [sum(places[first] == own for places, _ in plan.terms) for own in range(len(values))]
+        for number, moves in enumerate(maps):
             last = number == len(maps) - 1
-            at = self._chain(steps[:-1], self.starts[second], keep=not last)
+            at = self._apply_all(moves[:-1], self.starts[second], keep=not last)
             updates = []
             for places, factor in plan.terms:
                 if places[second] != number:
                     continue
-                component, field = places[plan.output], places[first]
-                left[field] -= 1
+                component, own = places[plan.output], places[first]
+                left[own] -= 1
                 add = component in products
                 if not add:
-                    products[component] = self.space.take(prod(plan.domain.shape)) if left[field] else fields[field]
-                updates.append(Update(products[component], fields[field], factor, add))
-            self._apply(steps[-1], at, tuple(updates))
-            if len(steps) > 1 or last:
-                self.space.give(at)
-            for field, start in enumerate(fields):
-                if not left[field] and start not in products.values():
-                    self.space.give(start)
+                    size = prod(plan.domain.shape)
+                    products[component] = self.arena.allocate(size) if left[own] else values[own]
+                updates.append(Update(products[component], values[own], factor, add))
+            self._apply(moves[-1], at, tuple(updates))
+            if len(moves) > 1 or last:
+                self.arena.release(at)
+            for own, start in enumerate(values):
+                if not left[own] and start not in products.values():
+                    self.arena.release(start)
         return [products[component] for component in range(len(plan.maps[plan.output]))]
 
-    def _pointwise(self, meeting: list[tuple[list[int], float]], to: int) -> None:
-        """The product of fields at each point, summed over the terms."""
+    def _pointwise_product(self, terms: list[tuple[list[int], float]], to: int) -> None:
+        """The product of grid values at each point, summed over the terms."""
         assert isinstance(self.plan, Transform)
         points = prod(self.plan.domain.shape)
-        everyone = np.arange(points)
+        every = np.arange(points)
         combinations, parts = [], []
-        for number, (starts, factor) in enumerate(meeting):
-            pairs = np.stack([*(start + everyone for start in starts), np.zeros_like(everyone)], axis=1)
+        for number, (starts, factor) in enumerate(terms):
+            pairs = np.stack([*(start + every for start in starts), np.zeros_like(every)], axis=1)
             combinations.append((np.arange(points + 1), pairs))
             parts.append(Part(number, number, np.zeros((1, 2), dtype=np.int64), np.array([factor])))
-        self.operations.append(Rows([Result(0, to, 1, points, tuple(parts))], combinations))
+        self.operations.append(Sums([Result(0, to, 1, points, tuple(parts))], combinations))
 
-    def _matrix_products(self, plan: Transform, meeting: list[tuple[dict[int, int], float]], to: int) -> None:
+    def _matrix_products(self, plan: Transform, terms: list[tuple[dict[int, int], float]], to: int) -> None:
         """The derivative of ``Tr(X Y Z^T)`` with respect to the output, summed over the terms."""
         n = plan.domain.shape[0]
-        for number, (at, factor) in enumerate(meeting):
+        for number, (at, factor) in enumerate(terms):
             a, b = ((at[i], row, column) for i, row, column in matrix_factors(plan.output, n))
-            self.operations.append(Matrix((n, n, n), a, b, (to, n, 1), scale=factor, add=number > 0))
+            self.operations.append(tile.Matrix((n, n, n), a, b, (to, n, 1), scale=factor, add=number > 0))
 
 
-def _there(chain: Iterable[Link]) -> list[_Step]:
-    """From components to a field."""
-    return [(link.matrix, link.start, 0, link.made) for link in chain]
+def _forward(passes: Iterable[Pass]) -> list[_Move]:
+    """From components to grid values."""
+    return [(own.matrices, own.start, 0, own.made) for own in passes]
 
 
-def _back(chain: list[Link], width: int) -> list[_Step]:
-    """From a field to ``width`` components."""
-    sizes = [width, *(link.made for link in chain)]
-    steps = [(link.transposed(), 0, link.start, size) for link, size in zip(chain, sizes, strict=False)]
-    return steps[::-1]
+def _backward(passes: list[Pass], width: int) -> list[_Move]:
+    """From grid values to ``width`` components."""
+    sizes = [width, *(own.made for own in passes)]
+    moves = [(own.transposed(), 0, own.start, size) for own, size in zip(passes, sizes, strict=False)]
+    return moves[::-1]
 
 
-def _rows(matrix: Sparse, start: int, update: Update, made: int, size: int, to_slots: bool) -> Rows:
-    """A sparse matrix as an operation: rows that meet the same columns are made together."""
+def _sums(matrix: Sparse, start: int, update: Update, made: int, size: int, to_output: bool) -> Sums:
+    """A sparse matrix as an operation: rows that read the same columns are made together."""
     order = np.lexsort((matrix.columns, matrix.rows))
     rows, columns, values = matrix.rows[order] + made, matrix.columns[order], matrix.values[order]
     begin = np.searchsorted(rows, np.arange(size + 1))
@@ -241,17 +227,17 @@ def _rows(matrix: Sparse, start: int, update: Update, made: int, size: int, to_s
         parts = (Part(0, 0, terms, values[own]),) if len(terms) else ()
         results.append(Result(columns[own].tobytes(), update.to + row, 0, 1, parts))
     combinations = [(np.array([0, 1]), np.array([[start, 0, 0]]))]
-    return Rows(results, combinations, product=False, add=update.add, to_slots=to_slots)
+    return Sums(results, combinations, product=False, add=update.add, to_output=to_output)
 
 
-def _nonzeros(stage: Stage) -> int:
+def _nonzeros(stage: stages.Stage) -> int:
     match stage:
-        case LegendreStage():
+        case stages.LegendreStage():
             return sum(places.size for places, _ in stage.orders) * stage.n_beta
-        case FourierStage():
+        case stages.FourierStage():
             return (2 * stage.m_max + 1) * stage.n_alpha * stage.n_beta
-        case ThetaStage():
+        case stages.ThetaStage():
             return (2 * stage.m_max + 1) * stage.count * stage.n_theta
-        case SparseStage():
+        case stages.SparseStage():
             return stage.sparse.values.size
     return stage.size_out

@@ -1,7 +1,8 @@
-"""Programs of transforms and syntheses in steps, a kernel each, over arrays of many samples.
+"""Multipass programs of transforms and syntheses: operations, a kernel launch each, over arrays of many samples.
 
-For plans whose fields do not fit into shared memory. Arrays stand in a stretch of memory one after the other, number by
-number and within a number sample by sample; their places are in numbers of a sample. ``staged.cu`` has the kernels.
+For plans whose grid values do not fit into shared memory. Arrays stand in a stretch of memory one after the other,
+number by number and within a number sample by sample; their places are in numbers of a sample. ``kernels/multipass.cu``
+has the kernels.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.gpu.chains import Link, Sparse, links, matrix_factors
-from tpnumba.backends.gpu.program import Floats, Group, Ints
-from tpnumba.backends.gpu.space import Space
+from tpnumba.backends.gpu import layout
+from tpnumba.backends.gpu.arena import Arena
+from tpnumba.backends.gpu.tile.program import ConstantMatrix, Floats, Ints
+from tpnumba.backends.gpu.tile.tables import read_only
+from tpnumba.backends.gpu.transform.linear_maps import Pass, Sparse, matrix_factors, passes_of
 from tpnumba.plans.stages import LegendreStage, LinearMap, SparseStage
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
@@ -25,14 +28,11 @@ from tpnumba.plans.transform import Matrices, Transform
 MOST_NUMBERS = 2**26
 #: Numbers of a sample that kernels can count, as they do in 32 bits.
 MOST_PLACES = 2**31 - 1
-#: Rows of a matrix product that a thread makes: as the kernel is compiled, and eight threads stand above each other.
-REPEATS = (1, 2, 4, 8)
-HIGH = 8
 
 
 @dataclass(frozen=True)
 class Load:
-    """The rows of the operand, transposed: the step that every chain of an input begins with."""
+    """The rows of the operand, transposed: the operation that an input begins with."""
 
     to: int
     size: int
@@ -40,7 +40,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Clear:
-    """Zero so many numbers."""
+    """Zero ``size`` numbers from ``to`` on."""
 
     to: int
     size: int
@@ -48,7 +48,7 @@ class Clear:
 
 @dataclass(frozen=True)
 class Multiply:
-    """Groups of dense matrix products; ``columns`` are those of the widest group, ``repeat`` rows a thread."""
+    """Dense matrix products; ``columns`` are those of the widest, ``repeat`` rows a thread."""
 
     source: int
     to: int
@@ -72,12 +72,12 @@ class Gather:
     rows: int
 
 
-Step = Load | Clear | Multiply | Gather
+Operation = Load | Clear | Multiply | Gather
 
 
 @dataclass(frozen=True)
-class Points:
-    """Fields of the first input and the second meet point by point: terms, their factors, and the rings' weights."""
+class PointwiseProduct:
+    """Grid values of the first input times those of the second: terms, their factors, and the rings' weights."""
 
     terms: int
     factors: int
@@ -87,8 +87,8 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Product:
-    """Fields meet as ``n x n`` matrices; ``left`` and ``right``: which input, its start, steps of rows and columns."""
+class MatrixProduct:
+    """A product of ``n x n`` matrices; ``left``, ``right``: which input, its start, steps of rows and columns."""
 
     left: tuple[int, int, int, int]
     right: tuple[int, int, int, int]
@@ -99,25 +99,28 @@ class Product:
 
 @dataclass(frozen=True)
 class Component:
-    """One component of the output: where its field is made of those of the inputs, and how that is carried back."""
+    """One component of the output: the products that make its ``size`` numbers in the domain, from ``start`` on.
 
-    meetings: tuple[Points | Product, ...]
-    field: int
+    ``back``: the operations that carry these to the output.
+    """
+
+    products: tuple[PointwiseProduct | MatrixProduct, ...]
+    start: int
     size: int
-    back: tuple[Step, ...]
+    back: tuple[Operation, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Staged:
-    """A program in steps; hashed by identity, as the programs of plans are kept.
+class MultipassProgram:
+    """A program of several passes; hashed by identity, as the programs of plans are cached.
 
-    ``size``: numbers of a sample of all arrays; ``carry``: steps that carry an input to its fields; ``output`` is where
-    the numbers of the result are summed, ``width`` of them.
+    ``size``: numbers of a sample of all arrays; ``to_domain``: operations that carry an input to the domain; ``output``
+    is where the numbers of the result are summed, ``width`` of them.
     """
 
     size: int
     inputs: tuple[int, ...]
-    carry: dict[int, tuple[Step, ...]]
+    to_domain: dict[int, tuple[Operation, ...]]
     components: tuple[Component, ...]
     output: int
     width: int
@@ -125,7 +128,7 @@ class Staged:
     coefficients: npt.NDArray[np.floating[Any]]
 
 
-def make_staged(plan: Transform | Synthesis, dtype: str) -> Staged | None:
+def lower(plan: Transform | Synthesis, dtype: str) -> MultipassProgram | None:
     """The program of ``plan``; None if its tables would be too large."""
     maps = plan.maps if isinstance(plan, Transform) else ((plan.linear_map,),)
     # Maps share most of their tables, so this is more than there will be.
@@ -147,141 +150,146 @@ def _numbers(linear_map: LinearMap) -> int:
 
 
 class _Builder:
-    """Collects steps, and keeps account of the arrays and tables."""
+    """Collects operations, and keeps account of the arrays and tables."""
 
     def __init__(self, plan: Transform | Synthesis, dtype: str) -> None:
         self.plan, self.dtype = plan, dtype
-        self.space = Space()
+        self.arena = Arena()
         self.tables = _Tables()
-        self.chains: dict[LinearMap, list[Link]] = {}
+        self.passes: dict[LinearMap, list[Pass]] = {}
 
-    def program(self) -> Staged:
+    def program(self) -> MultipassProgram:
         plan = self.plan
         width = plan.sizes[plan.output]
-        output = self.space.take(width)
+        output = self.arena.allocate(width)
         if isinstance(plan, Transform):
-            carry, components = self._transform(plan, output)
+            to_domain, components = self._transform(plan, output)
         else:
-            carry, components = self._synthesis(plan, output)
-        return Staged(
-            size=self.space.end,
+            to_domain, components = self._synthesis(plan, output)
+        return MultipassProgram(
+            size=self.arena.end,
             inputs=plan.inputs,
-            carry=carry,
+            to_domain=to_domain,
             components=components,
             output=output,
             width=width,
-            table=_frozen(np.concatenate([np.zeros(0, dtype=np.int64), *self.tables.ints]).astype(np.int32)),
-            coefficients=_frozen(np.concatenate([np.zeros(0), *self.tables.floats]).astype(self.dtype)),
+            table=read_only(np.concatenate([np.zeros(0, dtype=np.int64), *self.tables.ints]).astype(np.int32)),
+            coefficients=read_only(np.concatenate([np.zeros(0), *self.tables.floats]).astype(self.dtype)),
         )
 
-    def _transform(self, plan: Transform, output: int) -> tuple[dict[int, tuple[Step, ...]], tuple[Component, ...]]:
-        carry: dict[int, tuple[Step, ...]] = {}
-        fields: dict[tuple[int, int], int] = {}
+    def _transform(
+        self, plan: Transform, output: int
+    ) -> tuple[dict[int, tuple[Operation, ...]], tuple[Component, ...]]:
+        to_domain: dict[int, tuple[Operation, ...]] = {}
+        values: dict[tuple[int, int], int] = {}
         for i in plan.inputs:
-            start = self.space.take(plan.sizes[i])
-            steps: list[Step] = [Load(start, plan.sizes[i])]
+            start = self.arena.allocate(plan.sizes[i])
+            operations: list[Operation] = [Load(start, plan.sizes[i])]
             for number, linear_map in enumerate(plan.maps[i]):
-                fields[i, number] = self._there(self._links(linear_map, plan.sizes[i]), start, steps)
-            self.space.give(start)
-            carry[i] = tuple(steps)
+                values[i, number] = self._forward(self._passes(linear_map, plan.sizes[i]), start, operations)
+            self.arena.release(start)
+            to_domain[i] = tuple(operations)
         rings, longitudes = plan.domain.shape
         points = rings * longitudes
         components = []
         for number, linear_map in enumerate(plan.maps[plan.output]):
             terms = [(places, factor) for places, factor in plan.terms if places[plan.output] == number]
-            field = self.space.take(points)
+            start = self.arena.allocate(points)
             if isinstance(plan.domain, Matrices):
-                meetings: tuple[Points | Product, ...] = tuple(_products(plan, terms, fields))
+                products: tuple[PointwiseProduct | MatrixProduct, ...] = tuple(_matrix_products(plan, terms, values))
             else:
-                own = np.array([[fields[i, places[i]] for i in plan.inputs] for places, _ in terms], dtype=np.int64)
+                own = np.array([[values[i, places[i]] for i in plan.inputs] for places, _ in terms], dtype=np.int64)
                 factors = np.array([factor for _, factor in terms])
                 weights = self.tables.add_floats(plan.domain.ring_weights)
                 at = self.tables.add_ints(own), self.tables.add_floats(factors)
-                meetings = (Points(*at, len(terms), weights, rings),)
-            back = self._back(self._links(linear_map, plan.sizes[plan.output]), field, output)
-            components.append(Component(meetings, field, points, back))
-        return carry, tuple(components)
+                products = (PointwiseProduct(*at, len(terms), weights, rings),)
+            back = self._backward(self._passes(linear_map, plan.sizes[plan.output]), start, output)
+            components.append(Component(products, start, points, back))
+        return to_domain, tuple(components)
 
-    def _synthesis(self, plan: Synthesis, output: int) -> tuple[dict[int, tuple[Step, ...]], tuple[Component, ...]]:
-        """What is loaded is carried forth or back; nothing meets."""
+    def _synthesis(
+        self, plan: Synthesis, output: int
+    ) -> tuple[dict[int, tuple[Operation, ...]], tuple[Component, ...]]:
+        """What is loaded is carried forward or back; there is no product."""
         (i,) = plan.inputs
         weights = plan.grid.ring_weights if plan.weighted else None
-        # The numbers of a field stand ring by ring.
-        chain = list(links(plan.linear_map, plan.sizes[0], (1, plan.grid.n_alpha), weights))
-        field = self.space.take(plan.sizes[i])
+        # Grid values stand ring by ring.
+        passes = list(passes_of(plan.linear_map, plan.sizes[0], (1, plan.grid.n_alpha), weights))
+        start = self.arena.allocate(plan.sizes[i])
         if plan.output == 0:
-            steps = self._back(chain, field, output)
+            operations = self._backward(passes, start, output)
         else:
-            made: list[Step] = []
-            self._there(chain, field, made, output)
-            steps = tuple(made)
-        load: tuple[Step, ...] = (Load(field, plan.sizes[i]),)
-        return {i: load}, (Component((), field, plan.sizes[i], steps),)
+            made: list[Operation] = []
+            self._forward(passes, start, made, output)
+            operations = tuple(made)
+        load: tuple[Operation, ...] = (Load(start, plan.sizes[i]),)
+        return {i: load}, (Component((), start, plan.sizes[i], operations),)
 
-    def _links(self, linear_map: LinearMap, size: int) -> list[Link]:
-        if linear_map not in self.chains:
-            self.chains[linear_map] = list(links(linear_map, size))
-        return self.chains[linear_map]
+    def _passes(self, linear_map: LinearMap, size: int) -> list[Pass]:
+        if linear_map not in self.passes:
+            self.passes[linear_map] = list(passes_of(linear_map, size))
+        return self.passes[linear_map]
 
-    def _there(self, chain: list[Link], start: int, steps: list[Step], end: int | None = None) -> int:
-        """Steps from components to a field, which is added to what is at ``end``, if that is given; returns where."""
+    def _forward(self, passes: list[Pass], start: int, operations: list[Operation], end: int | None = None) -> int:
+        """From components to grid values, which are added to what is at ``end``, if that is given; returns where."""
         at = start
-        for number, link in enumerate(chain):
-            last = end is not None and number == len(chain) - 1
-            to = end if end is not None and last else self.space.take(link.made)
-            steps += self._step(link.matrix, at + link.start, to, link.made, add=last)
+        for number, own in enumerate(passes):
+            last = end is not None and number == len(passes) - 1
+            to = end if end is not None and last else self.arena.allocate(own.made)
+            operations += self._apply(own.matrices, at + own.start, to, own.made, add=last)
             if number > 0:
-                self.space.give(at)
+                self.arena.release(at)
             at = to
         return at
 
-    def _back(self, chain: list[Link], field: int, output: int) -> tuple[Step, ...]:
-        """Steps from a field to components, added to the output."""
-        steps: list[Step] = []
-        at = field
-        for number, link in reversed(list(enumerate(chain))):
-            to = output if number == 0 else self.space.take(chain[number - 1].made)
-            steps += self._step(link.transposed(), at, to + link.start, link.taken, add=number == 0)
-            self.space.give(at)
+    def _backward(self, passes: list[Pass], start: int, output: int) -> tuple[Operation, ...]:
+        """From grid values to components, added to the output."""
+        operations: list[Operation] = []
+        at = start
+        for number, own in reversed(list(enumerate(passes))):
+            to = output if number == 0 else self.arena.allocate(passes[number - 1].made)
+            operations += self._apply(own.transposed(), at, to + own.start, own.taken, add=number == 0)
+            self.arena.release(at)
             at = to
-        return tuple(steps)
+        return tuple(operations)
 
-    def _step(
-        self, matrix: tuple[Group, ...] | Sparse, source: int, to: int, size: int, *, add: bool
-    ) -> Iterable[Step]:
-        if isinstance(matrix, Sparse):
-            begin, places, values = self.tables.sparse(matrix)
-            yield Gather(source, to, add, begin, places, values, matrix.shape[0])
+    def _apply(
+        self, matrices: tuple[ConstantMatrix, ...] | Sparse, source: int, to: int, size: int, *, add: bool
+    ) -> Iterable[Operation]:
+        if isinstance(matrices, Sparse):
+            begin, places, values = self.tables.sparse(matrices)
+            yield Gather(source, to, add, begin, places, values, matrices.shape[0])
             return
-        if not add and sum(group.to.size * group.columns for group in matrix) < size:
+        if not add and sum(matrix.to.size * matrix.columns for matrix in matrices) < size:
             yield Clear(to, size)
-        repeat = _cheapest_repeat(matrix)
-        tasks = self.tables.tasks(matrix, HIGH * repeat)
-        yield Multiply(source, to, add, *tasks, max(group.columns for group in matrix), repeat)
+        repeat = _cheapest_repeat(matrices)
+        tasks = self.tables.tasks(matrices, layout.HIGH * repeat)
+        yield Multiply(source, to, add, *tasks, max(matrix.columns for matrix in matrices), repeat)
 
 
-def _products(
-    plan: Transform, terms: list[tuple[tuple[int, ...], float]], fields: dict[tuple[int, int], int]
-) -> Iterable[Product]:
+def _matrix_products(
+    plan: Transform, terms: list[tuple[tuple[int, ...], float]], values: dict[tuple[int, int], int]
+) -> Iterable[MatrixProduct]:
     """The derivative of ``Tr(X Y Z^T)`` with respect to the output, a product for each term."""
     n = plan.domain.shape[0]
     for number, (places, factor) in enumerate(terms):
-        left, right = ((i, fields[i, places[i]], row, column) for i, row, column in matrix_factors(plan.output, n))
-        yield Product(left, right, n, factor, add=number > 0)
+        left, right = ((i, values[i, places[i]], row, column) for i, row, column in matrix_factors(plan.output, n))
+        yield MatrixProduct(left, right, n, factor, add=number > 0)
 
 
-def _cheapest_repeat(groups: tuple[Group, ...]) -> int:
+def _cheapest_repeat(matrices: tuple[ConstantMatrix, ...]) -> int:
     """How many rows a thread should make: a term costs a multiplication a row and a column, and reads of both."""
 
     def price(repeat: int) -> int:
-        tiles = sum(-(-group.to.size // (HIGH * repeat)) * group.source.size * group.columns for group in groups)
+        tall = layout.HIGH * repeat
+        tiles = sum(-(-own.to.size // tall) * own.source.size * own.columns for own in matrices)
         return tiles * (repeat + 1)
 
-    return min(REPEATS, key=price)
+    return min(layout.MULTIPASS_REPEATS, key=price)
 
 
 class _Tables:
-    """Integers and coefficients, in the layout that ``staged.cu`` reads; what is the same array stands there once."""
+    """Integers and coefficients, in the layout that ``multipass.cu`` reads; equal arrays in memory stand there once."""
 
     def __init__(self) -> None:
         self.ints: list[Ints] = []
@@ -311,14 +319,27 @@ class _Tables:
             self._matrices[key] = self.add_floats(array), array
         return self._matrices[key][0]
 
-    def tasks(self, groups: tuple[Group, ...], tall: int) -> tuple[int, int]:
-        """Append so many rows of a group a task; returns where they are and how many."""
+    def tasks(self, matrices: tuple[ConstantMatrix, ...], tall: int) -> tuple[int, int]:
+        """Append tasks of ``tall`` rows of a matrix each; returns where they are and how many."""
         tasks = []
-        for group in groups:
-            own = self.matrix(group.matrix), group.to.size, group.source.size
-            places = self.add_ints(group.to), self.add_ints(group.source)
-            steps = group.columns, group.step_to, group.step_source
-            tasks += [(*own, *places, *steps, first) for first in range(0, group.to.size, tall)]
+        for own in matrices:
+            place = self.matrix(own.values)
+            to, source = self.add_ints(own.to), self.add_ints(own.source)
+            tasks += [
+                layout.record(
+                    layout.TaskRecord,
+                    MATRIX=place,
+                    ROWS=own.to.size,
+                    DEPTH=own.source.size,
+                    TO=to,
+                    FROM=source,
+                    N_COLUMNS=own.columns,
+                    STEP_TO=own.step_to,
+                    STEP_FROM=own.step_source,
+                    FIRST=first,
+                )
+                for first in range(0, own.to.size, tall)
+            ]
         return self.add_ints(np.array(tasks, dtype=np.int64)), len(tasks)
 
     def sparse(self, matrix: Sparse) -> tuple[int, int, int]:
@@ -330,8 +351,3 @@ class _Tables:
             self.add_ints(matrix.columns[order]),
             self.add_floats(matrix.values[order]),
         )
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    array.flags.writeable = False
-    return array
