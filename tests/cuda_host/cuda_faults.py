@@ -15,8 +15,8 @@ CUDA_MUTANTS = (
     Mutant(
         "a missing barrier before the tile is loaded anew",
         "backends/gpu/kernels/tile.cu",
-        "has_blocks(table[PITCH], tile));\n            __syncthreads();\n",
-        "has_blocks(table[PITCH], tile));\n",
+        "outputs, table[PITCH], tile);\n            __syncthreads();\n",
+        "outputs, table[PITCH], tile);\n",
         "cuda_host/test_agrees.py",
     ),
     Mutant(
@@ -64,8 +64,8 @@ CUDA_MUTANTS = (
     Mutant(
         "a row of another sample when a tile is stored",
         "backends/gpu/kernels/tile.cu",
-        "= at[column * pitch + sample];\n        sample += whole;",
-        "= at[column * pitch + (sample ? sample - 1 : 0)];\n        sample += whole;",
+        "= at[column * pitch + sample];",
+        "= at[column * pitch + (sample ? sample - 1 : 0)];",
         "cuda_host/test_agrees.py",
     ),
     Mutant(
@@ -133,7 +133,7 @@ CUDA_MUTANTS = (
     ),
     Mutant(
         "harmonics: the degree before the last forgotten between ranges",
-        "backends/gpu/kernels/harmonics.cu",
+        "backends/gpu/kernels/recursion.cuh",
         "to[COSINE_BELOW * step] = cosine_below",
         "to[COSINE_BELOW * step] = cosine",
         "cuda_host/test_harmonics.py",

@@ -33,8 +33,8 @@ FAULTS = {
     "a shift too far": ("memory", "tile.shift = table[SHIFT];", "tile.shift = table[SHIFT] + 32;", "shift exponent"),
     "a missing barrier": (
         "thread",
-        "tile);\n            __syncthreads();",
-        "tile);",
+        "first, tile);\n            __syncthreads();",
+        "first, tile);",
         "data race",
     ),
 }

@@ -1,13 +1,70 @@
-// A small matrix product for every sample, c[i, k] = sum over j of a[i, j] b[j, k]: extents; places, with their steps; and
-// how threads share it, see tile/matrix_products.py.
+// A small matrix product for every sample, c[i, k] = sum over j of a[i, j] b[j, k]: extents; places, with their steps;
+// and how threads share it, see tile/matrix_products.py.
 struct alignas(16) Product {
     int PRODUCT_FIELDS;
 };
 
+// Add four terms, those from j on, to I rows and K columns of the result, the rows `next_i` apart; `left` and `right`
+// are where the thread's first row and column begin. wide: four numbers of a row may be read at once.
+template <typename T, int I, int K>
+__device__ __forceinline__ void add_along(
+    const Product& m, const T* left, const T* right, int j, int i, int next_i, int k, bool wide, T (&sum)[I][K]) {
+    using Wide = Pack<T, MATRIX_WIDE>;
+    T x[I][MATRIX_WIDE];
+#pragma unroll
+    for (int q = 0; q < I; ++q) {
+        const T* from = left + q * next_i * m.a_i + j * m.a_j;
+        if (wide && i + q * next_i < m.n_i) {
+            const Wide four = *reinterpret_cast<const Wide*>(from);
+#pragma unroll
+            for (int p = 0; p < MATRIX_WIDE; ++p) x[q][p] = four.of[p];
+        } else {
+#pragma unroll
+            for (int p = 0; p < MATRIX_WIDE; ++p)
+                x[q][p] = i + q * next_i < m.n_i && j + p < m.n_j ? from[p * m.a_j] : T(0);
+        }
+    }
+#pragma unroll
+    for (int p = 0; p < MATRIX_WIDE; ++p) {
+        if (j + p >= m.n_j) break;
+#pragma unroll
+        for (int r = 0; r < K; ++r) {
+            if (k + r * m.groups_k >= m.n_k) break;
+            const T y = right[(j + p) * m.b_j + r * m.groups_k * m.b_k];
+#pragma unroll
+            for (int q = 0; q < I; ++q) sum[q][r] += x[q][p] * y;
+        }
+    }
+}
+
+// Add the term j, of which `from` is the number of the thread's first row. wide: its rows stand side by side.
+template <typename T, int I, int K>
+__device__ __forceinline__ void add_apart(
+    const Product& m, const T* from, const T* right, int j, int i, int next_i, int k, bool wide, T (&sum)[I][K]) {
+    using Wide = Pack<T, MATRIX_WIDE>;
+    T x[I];
+    if (wide) {
+        const Wide four = *reinterpret_cast<const Wide*>(from);
+#pragma unroll
+        for (int q = 0; q < I; ++q) x[q] = four.of[q];
+    } else {
+#pragma unroll
+        for (int q = 0; q < I; ++q) x[q] = i + q * next_i < m.n_i ? from[q * next_i * m.a_i] : T(0);
+    }
+#pragma unroll
+    for (int r = 0; r < K; ++r) {
+        if (k + r * m.groups_k >= m.n_k) break;
+        const T y = right[j * m.b_j + r * m.groups_k * m.b_k];
+#pragma unroll
+        for (int q = 0; q < I; ++q) sum[q][r] += x[q] * y;
+    }
+}
+
 // Up to I rows and K columns of the result a thread; IS_ALONG: four j at a time. Sums may be cut into splits, which
 // threads of their own make (their number is such that each has one task at most), and which are added in their order.
 template <typename T, int I, int K, bool IS_ALONG>
-__device__ __forceinline__ void multiply(const Product& m, const T* a, long long a_sample, Tile<T> tile, T scale, bool add) {
+__device__ __forceinline__ void multiply(
+    const Product& m, const T* a, long long a_sample, Tile<T> tile, T scale, bool add) {
     constexpr int WIDE = MATRIX_WIDE;
     using Wide = Pack<T, WIDE>;
     const int tasks = (m.groups_i * m.groups_k) << tile.shift;
@@ -32,52 +89,10 @@ __device__ __forceinline__ void multiply(const Product& m, const T* a, long long
             int at = (split + (m.sharing & TURNED ? group : 0)) % length;
 #pragma unroll 2
             for (int step = split; step < length; step += m.splits) {
-                if (IS_ALONG) {
-                    const int j = at * WIDE;
-                    T x[I][WIDE];
-#pragma unroll
-                    for (int q = 0; q < I; ++q) {
-                        const T* from = left + q * next_i * m.a_i + j * m.a_j;
-                        if (wide && i + q * next_i < m.n_i) {
-                            const Wide four = *reinterpret_cast<const Wide*>(from);
-#pragma unroll
-                            for (int p = 0; p < WIDE; ++p) x[q][p] = four.of[p];
-                        } else {
-#pragma unroll
-                            for (int p = 0; p < WIDE; ++p)
-                                x[q][p] = i + q * next_i < m.n_i && j + p < m.n_j ? from[p * m.a_j] : T(0);
-                        }
-                    }
-#pragma unroll
-                    for (int p = 0; p < WIDE; ++p) {
-                        if (j + p >= m.n_j) break;
-#pragma unroll
-                        for (int r = 0; r < K; ++r) {
-                            if (k + r * m.groups_k >= m.n_k) break;
-                            const T y = right[(j + p) * m.b_j + r * m.groups_k * m.b_k];
-#pragma unroll
-                            for (int q = 0; q < I; ++q) sum[q][r] += x[q][p] * y;
-                        }
-                    }
-                } else {
-                    const T* from = left + at * m.a_j;
-                    T x[I];
-                    if (together && wide) {
-                        const Wide four = *reinterpret_cast<const Wide*>(from);
-#pragma unroll
-                        for (int q = 0; q < I; ++q) x[q] = four.of[q];
-                    } else {
-#pragma unroll
-                        for (int q = 0; q < I; ++q) x[q] = i + q * next_i < m.n_i ? from[q * next_i * m.a_i] : T(0);
-                    }
-#pragma unroll
-                    for (int r = 0; r < K; ++r) {
-                        if (k + r * m.groups_k >= m.n_k) break;
-                        const T y = right[at * m.b_j + r * m.groups_k * m.b_k];
-#pragma unroll
-                        for (int q = 0; q < I; ++q) sum[q][r] += x[q] * y;
-                    }
-                }
+                if (IS_ALONG)
+                    add_along<T, I, K>(m, left, right, at * WIDE, i, next_i, k, wide, sum);
+                else
+                    add_apart<T, I, K>(m, left + at * m.a_j, right, at, i, next_i, k, together && wide, sum);
                 at += m.splits;
                 if (at >= length) at -= length;
             }
@@ -101,7 +116,8 @@ __device__ __forceinline__ void multiply(const Product& m, const T* a, long long
 
 // A matrix product by the way that its record names.
 template <typename T>
-__device__ __forceinline__ void evaluate_matrix(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+__device__ __forceinline__ void evaluate_matrix(
+    const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
     const Product m = *reinterpret_cast<const Product*>(table + op[BODY]);
     const T scale = coefficients[op[COEFFICIENTS]];
     const bool in_tile = op[FACTOR] == FROM_TILE;

@@ -4,9 +4,9 @@
 // What is worked on stands in arrays [number][sample], the sample fastest, so that threads that differ in the sample
 // read and write neighbours. Every number is written by one thread and sums have a fixed order, so results depend
 // neither on chance nor on how samples are shared out; there are no atomics. The tables are written by
-// transform/multipass.py; constants and the columns of records come from layout.py and stand before this text. Nothing is
-// compiled for one plan. All arrays of the samples that are
-// worked at a time have less than 2^31 numbers together; rows of operands and of the result may be further apart.
+// transform/multipass.py; constants and the columns of records come from layout.py and stand before this text. Nothing
+// is compiled for one plan. All arrays of the samples that are worked at a time have less than 2^31 numbers together;
+// rows of operands and of the result may be further apart.
 
 // As many numbers as a thread makes rows, read at once.
 template <typename T, int R>
@@ -14,43 +14,47 @@ struct alignas(sizeof(T) * R < 16 ? sizeof(T) * R : 16) Pack {
     T of[R];
 };
 
+// Transpose a part of a matrix, at most EDGE rows and columns of it, through shared memory: read(row, column), then
+// write(row, column, number) of the transpose. Threads of a warp differ in the column of both.
+template <typename T, typename Read, typename Write>
+__device__ __forceinline__ void transpose(int rows, int columns, Read read, Write write) {
+    extern __shared__ __align__(16) unsigned char shared[];
+    T* tile = reinterpret_cast<T*>(shared);
+    const int lane = threadIdx.x % EDGE;
+    for (int i = threadIdx.x / EDGE; i < EDGE; i += THREADS / EDGE)
+        if (lane < columns && i < rows) tile[i * (EDGE + 1) + lane] = read(i, lane);
+    __syncthreads();
+    for (int i = threadIdx.x / EDGE; i < EDGE; i += THREADS / EDGE)
+        if (i < columns && lane < rows) write(i, lane, tile[lane * (EDGE + 1) + i]);
+}
+
 // Rows of a matrix, `stride` numbers apart, into an array [column][sample].
 template <typename T>
 __global__ void __launch_bounds__(THREADS) take_rows(
     const T* __restrict__ rows, long long start, long long stride, T* __restrict__ to, int width, int samples) {
-    extern __shared__ __align__(16) unsigned char shared[];
-    T* tile = reinterpret_cast<T*>(shared);
     const int across = (width + EDGE - 1) / EDGE, block = static_cast<int>(blockIdx.x);
     const int column = block % across * EDGE, sample = block / across * EDGE;
-    const int lane = threadIdx.x % EDGE;
-    for (int i = threadIdx.x / EDGE; i < EDGE; i += THREADS / EDGE)
-        if (column + lane < width && sample + i < samples)
-            tile[i * (EDGE + 1) + lane] = rows[start + (sample + i) * stride + column + lane];
-    __syncthreads();
-    for (int i = threadIdx.x / EDGE; i < EDGE; i += THREADS / EDGE)
-        if (column + i < width && sample + lane < samples)
-            to[(column + i) * samples + sample + lane] = tile[lane * (EDGE + 1) + i];
+    transpose<T>(
+        samples - sample, width - column,
+        [&](int i, int lane) { return rows[start + (sample + i) * stride + column + lane]; },
+        [&](int i, int lane, T number) { to[(column + i) * samples + sample + lane] = number; });
 }
 
 // The other way, into rows `width` numbers apart.
 template <typename T>
 __global__ void __launch_bounds__(THREADS) put_rows(
     const T* __restrict__ from, T* __restrict__ rows, long long start, int width, int samples) {
-    extern __shared__ __align__(16) unsigned char shared[];
-    T* tile = reinterpret_cast<T*>(shared);
     const int across = (width + EDGE - 1) / EDGE, block = static_cast<int>(blockIdx.x);
     const int column = block % across * EDGE, sample = block / across * EDGE;
-    const int lane = threadIdx.x % EDGE;
-    for (int i = threadIdx.x / EDGE; i < EDGE; i += THREADS / EDGE)
-        if (column + i < width && sample + lane < samples)
-            tile[i * (EDGE + 1) + lane] = from[(column + i) * samples + sample + lane];
-    __syncthreads();
-    for (int i = threadIdx.x / EDGE; i < EDGE; i += THREADS / EDGE)
-        if (column + lane < width && sample + i < samples)
-            rows[start + static_cast<long long>(sample + i) * width + column + lane] = tile[lane * (EDGE + 1) + i];
+    transpose<T>(
+        width - column, samples - sample,
+        [&](int i, int lane) { return from[(column + i) * samples + sample + lane]; },
+        [&](int i, int lane, T number) {
+            rows[start + static_cast<long long>(sample + i) * width + column + lane] = number;
+        });
 }
 
-// Products with dense matrices, a group each: out[to[m] + c step_to] = sum over k of A[m, k] in[from[k] + c step_from],
+// Products with dense matrices: out[to[m] + c step_to] = sum over k of A[m, k] in[from[k] + c step_from],
 // for all columns c and samples, which together are the columns of a tile. A thread makes R rows of WIDE columns; its
 // columns lie WARP apart, so that the threads of a warp read and write neighbours.
 template <typename T, int R>
@@ -88,8 +92,10 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) multiply(
             const bool there = begin + i < depth;
             const int place = there ? table[task[FROM] + begin + i] * samples : 0;
 #pragma unroll
-            for (int q = 0; q < WIDE; ++q)
-                right[i * TILE_COLUMNS + lane + q * WARP] = there && first + lane + q * WARP < columns ? in[source[q] + place] : T(0);
+            for (int q = 0; q < WIDE; ++q) {
+                const bool is_column = there && first + lane + q * WARP < columns;
+                right[i * TILE_COLUMNS + lane + q * WARP] = is_column ? in[source[q] + place] : T(0);
+            }
         }
         __syncthreads();
 #pragma unroll 4
@@ -149,8 +155,8 @@ __global__ void __launch_bounds__(THREADS) gather(
         if (own[q] < samples) to[own[q]] = add ? to[own[q]] + sum[q] : sum[q];
 }
 
-// The product of grid values at each point, summed over terms, times the weight of the point's ring. Of an operand that is
-// one for all samples (alone) there is one number a point.
+// The product of grid values at each point, summed over terms, times the weight of the point's ring. Of an operand that
+// is one for all samples (alone) there is one number a point.
 template <typename T>
 __global__ void __launch_bounds__(THREADS) multiply_pointwise(
     const T* __restrict__ a, int a_alone, const T* __restrict__ b, int b_alone, T* __restrict__ out,
@@ -178,7 +184,8 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) multiply_matrices(
     const unsigned task = blockIdx.x * THREADS + threadIdx.x;
     if (task >= tiles * tiles * samples) return;
     const int sample = static_cast<int>(task % samples);
-    const int i = static_cast<int>(task / samples / tiles) * SQUARE, k = static_cast<int>(task / samples % tiles) * SQUARE;
+    const int i = static_cast<int>(task / samples / tiles) * SQUARE;
+    const int k = static_cast<int>(task / samples % tiles) * SQUARE;
     const int a_pitch = a_alone ? 1 : samples, b_pitch = b_alone ? 1 : samples;
     const T* x[SQUARE];
     const T* y[SQUARE];

@@ -1,9 +1,9 @@
 // One kernel that runs any program: tables say what is multiplied, summed and put where.
 //
-// A block works on a tile of samples. The numbers of a sample stand in the tile's memory (shared memory; for large plans
-// a slab of the work buffer), number by number and within a number sample by sample, so that threads that differ in the
-// sample read neighbours. Inputs are loaded row by row into the tile, operations follow each other with a barrier in
-// between, and the results are stored row by row. Every number is written by one thread and sums have a fixed order, so
+// A block works on a tile of samples. The numbers of a sample stand in the tile's memory (shared memory; for large
+// plans a slab of the work buffer), number by number and within a number sample by sample, so that threads that differ
+// in the sample read neighbours. Inputs are loaded row by row into the tile, operations follow each other with a barrier
+// in between, and the results are stored row by row. Every number is written by one thread and sums have a fixed order, so
 // results do not depend on chance; there are no atomics.
 //
 // The tables are written by tile/tables.py; constants and the columns of records come from layout.py and stand before
@@ -37,18 +37,48 @@ template <bool IN_SHARED>
 struct Terms {
     static constexpr int COUNT = IN_SHARED ? SHARED_TERMS : GLOBAL_TERMS;
     int4 words;
-    __device__ __forceinline__ int word(int i) const { return i == 0 ? words.x : i == 1 ? words.y : i == 2 ? words.z : words.w; }
-    __device__ __forceinline__ int x(int i) const { return IN_SHARED ? word(i) & ((1 << PLACE_BITS) - 1) : word(2 * i); }
-    __device__ __forceinline__ int y(int i) const { return IN_SHARED ? static_cast<int>(static_cast<unsigned>(word(i)) >> PLACE_BITS) : word(2 * i + 1); }
+    __device__ __forceinline__ int word(int i) const {
+        return i == 0 ? words.x : i == 1 ? words.y : i == 2 ? words.z : words.w;
+    }
+    __device__ __forceinline__ int x(int i) const {
+        return IN_SHARED ? word(i) & ((1 << PLACE_BITS) - 1) : word(2 * i);
+    }
+    __device__ __forceinline__ int y(int i) const {
+        return IN_SHARED ? static_cast<int>(static_cast<unsigned>(word(i)) >> PLACE_BITS) : word(2 * i + 1);
+    }
 };
+
+// Add the terms of a part, for one pair of channels, to R sums: those of the tables, or code of the plan's own.
+template <typename T, int R, bool IN_SHARED, bool IS_PRODUCT>
+__device__ __forceinline__ void sum_terms(
+    const int4& part, const int4* terms, const Pack<T, R>* packs, const T* x, const T* y, T (&sum)[R]) {
+#ifdef UNROLLED
+    add_terms<IS_PRODUCT>(part.y, x, y, sum);
+#else
+    constexpr int COUNT = Terms<IN_SHARED>::COUNT;
+    for (int t = part.y; t < part.z; t += COUNT) {
+        const Terms<IN_SHARED> some = {terms[t / COUNT]};
+#pragma unroll(sizeof(T) * R > 32 ? COUNT / 2 : COUNT)
+        for (int q = 0; q < COUNT; ++q) {
+            if (t + q >= part.z) break;
+            const Pack<T, R> pack = packs[t + q];
+            T value = x[some.x(q)];
+            if (IS_PRODUCT) value *= y[some.y(q)];
+#pragma unroll
+            for (int r = 0; r < R; ++r) sum[r] += pack.of[r] * value;
+        }
+    }
+#endif
+}
 
 // R results at a time, each a sum of terms x (or x y), over channels and parts, times a factor.
 //
-// A row is [its first task, its parts, their end, -, (place, step from channel to channel) R times]; a part [list, terms,
-// their end, -, the same of factors]. A list says where x, y and the factor stand for the c-th pair of channels: start +
-// channel * step + c * another, with the number of pairs; or, if that is negative, in a table.
+// A row is [its first task, its parts, their end, -, (place, step from channel to channel) R times]; a part [list,
+// terms, their end, -, the same of factors]. A list says where x, y and the factor stand for the c-th pair of channels:
+// start + channel * step + c * another, with the number of pairs; or, if that is negative, in a table.
 template <typename T, int R, bool IN_SHARED, bool IS_PRODUCT>
-__device__ __forceinline__ void evaluate_sums(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+__device__ __forceinline__ void evaluate_sums(
+    const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
     constexpr int RECORD = (HEAD + 2 * R + QUAD - 1) / QUAD * QUAD;
     const int tasks = op[N_TASKS] << tile.shift;
     const int factor = op[FACTOR];
@@ -88,23 +118,7 @@ __device__ __forceinline__ void evaluate_sums(const int* op, const int* table, c
                 T sum[R];
 #pragma unroll
                 for (int r = 0; r < R; ++r) sum[r] = T(0);
-#ifdef UNROLLED
-                add_terms<IS_PRODUCT>(part.y, x, y, sum);
-#else
-                constexpr int COUNT = Terms<IN_SHARED>::COUNT;
-                for (int t = part.y; t < part.z; t += COUNT) {
-                    const Terms<IN_SHARED> some = {terms[t / COUNT]};
-#pragma unroll(sizeof(T) * R > 32 ? COUNT / 2 : COUNT)
-                    for (int q = 0; q < COUNT; ++q) {
-                        if (t + q >= part.z) break;
-                        const Pack<T, R> pack = packs[t + q];
-                        T value = x[some.x(q)];
-                        if (IS_PRODUCT) value *= y[some.y(q)];
-#pragma unroll
-                        for (int r = 0; r < R; ++r) sum[r] += pack.of[r] * value;
-                    }
-                }
-#endif
+                sum_terms<T, R, IN_SHARED, IS_PRODUCT>(part, terms, packs, x, y, sum);
                 if (factor == NO_FACTOR) {
 #pragma unroll
                     for (int r = 0; r < R; ++r) total[r] += sum[r];
@@ -136,41 +150,29 @@ __device__ __forceinline__ void evaluate_sums(const int* op, const int* table, c
 
 #include "dense.cuh"
 
-// Calls visit(sample, column) for all numbers of a tile, a warp for FEW samples of WIDE columns at a time: whole sectors of
-// the device's memory, and few conflicts of banks where the samples of a tile follow each other without padding.
+// Calls visit(sample, column) for all numbers of a tile, a warp for LOAD_SAMPLES samples of LOAD_COLUMNS columns at a
+// time: whole sectors of the device's memory, and few conflicts of banks where the samples of a tile follow each other
+// without padding.
 template <typename Visit>
 __device__ __forceinline__ void in_blocks(int width, int valid, Visit visit) {
-    constexpr int FEW = 4, WIDE = 8;
-    const int across = (width + WIDE - 1) / WIDE, down = (valid + FEW - 1) / FEW;
+    constexpr int BLOCK = LOAD_SAMPLES * LOAD_COLUMNS;
+    const int across = (width + LOAD_COLUMNS - 1) / LOAD_COLUMNS, down = (valid + LOAD_SAMPLES - 1) / LOAD_SAMPLES;
 #pragma unroll 1
-    for (int i = threadIdx.x; i < across * down * FEW * WIDE; i += THREADS) {
-        const int block = i / (FEW * WIDE), lane = i % (FEW * WIDE);
-        const int sample = block / across * FEW + lane / WIDE, column = block % across * WIDE + lane % WIDE;
+    for (int i = threadIdx.x; i < across * down * BLOCK; i += THREADS) {
+        const int block = i / BLOCK, place = i % BLOCK;
+        const int sample = block / across * LOAD_SAMPLES + place / LOAD_COLUMNS;
+        const int column = block % across * LOAD_COLUMNS + place % LOAD_COLUMNS;
         if (sample < valid && column < width) visit(sample, column);
     }
 }
 
-// Whether the tile should be loaded and stored so.
-template <typename T>
-__device__ __forceinline__ bool has_blocks(int pitch, Tile<T> tile) {
-    return pitch == 1 << tile.shift && pitch >= 4;
-}
-
-// Rows of a matrix, all columns or some, into the tile, lane after lane along a row.
-template <typename T>
-__device__ __forceinline__ void load(
-    const T* rows, long long stride, const int* columns, int width, T* at, int pitch, int valid, bool blocks) {
-    if (width == 0) return;
-    if (blocks) {
-        in_blocks(width, valid, [=](int sample, int column) {
-            at[column * pitch + sample] = rows[sample * stride + (columns ? columns[column] : column)];
-        });
-        return;
-    }
+// The same along rows, one after the other.
+template <typename Visit>
+__device__ __forceinline__ void along_rows(int width, int valid, Visit visit) {
     const int whole = THREADS / width, rest = THREADS - whole * width;
     int sample = threadIdx.x / width, column = threadIdx.x - sample * width;
     while (sample < valid) {
-        at[column * pitch + sample] = rows[sample * stride + (columns ? columns[column] : column)];
+        visit(sample, column);
         sample += whole;
         column += rest;
         if (column >= width) {
@@ -178,36 +180,41 @@ __device__ __forceinline__ void load(
             ++sample;
         }
     }
+}
+
+// The same by the way that is better for the tile.
+template <typename T, typename Visit>
+__device__ __forceinline__ void for_numbers(int width, int pitch, const Tile<T>& tile, Visit visit) {
+    if (width == 0) return;
+    if (pitch == 1 << tile.shift && pitch >= LOAD_SAMPLES)
+        in_blocks(width, tile.valid, visit);
+    else
+        along_rows(width, tile.valid, visit);
+}
+
+// Rows of a matrix, all columns or some, into the tile.
+template <typename T>
+__device__ __forceinline__ void load(
+    const T* rows, long long stride, const int* columns, int width, T* at, int pitch, const Tile<T>& tile) {
+    for_numbers(width, pitch, tile, [=](int sample, int column) {
+        at[column * pitch + sample] = rows[sample * stride + (columns ? columns[column] : column)];
+    });
 }
 
 // The other way, into the columns of the result that the tile has.
 template <typename T>
 __device__ __forceinline__ void store(
-    T* rows, int stride, const int* columns, int width, const T* at, int pitch, int valid, bool blocks) {
-    if (width == 0) return;
-    if (blocks) {
-        in_blocks(width, valid, [=](int sample, int column) {
-            rows[static_cast<long long>(sample) * stride + columns[column]] = at[column * pitch + sample];
-        });
-        return;
-    }
-    const int whole = THREADS / width, rest = THREADS - whole * width;
-    int sample = threadIdx.x / width, column = threadIdx.x - sample * width;
-    while (sample < valid) {
+    T* rows, int stride, const int* columns, int width, const T* at, int pitch, const Tile<T>& tile) {
+    for_numbers(width, pitch, tile, [=](int sample, int column) {
         rows[static_cast<long long>(sample) * stride + columns[column]] = at[column * pitch + sample];
-        sample += whole;
-        column += rest;
-        if (column >= width) {
-            column -= width;
-            ++sample;
-        }
-    }
+    });
 }
 
 // An input's rows from `first` on: into the tile where the phase has a place for them, or left where they stand.
 template <typename T>
 __device__ __forceinline__ void take(
-    const T* rows, long long stride, int i, int direct, const int* table, const int* phase, long long first, Tile<T>& tile) {
+    const T* rows, long long stride, int i, int direct, const int* table, const int* phase, long long first,
+    Tile<T>& tile) {
     rows += first * stride;
     if (direct == i) {
         tile.direct = rows;
@@ -215,8 +222,7 @@ __device__ __forceinline__ void take(
     }
     if (phase[LOADS + i] < 0) return;
     const int* columns = phase[PICKED + i] < 0 ? nullptr : table + phase[PICKED + i];
-    load(rows, stride, columns, phase[WIDTHS + i], tile.at + phase[LOADS + i], table[PITCH], tile.valid,
-        has_blocks(table[PITCH], tile));
+    load(rows, stride, columns, phase[WIDTHS + i], tile.at + phase[LOADS + i], table[PITCH], tile);
 }
 
 // Evaluate a program on n samples.
@@ -234,7 +240,8 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? LEAST_FLOAT_BLOCKS :
     T* work, long long slab, long long n, int summed) {
     extern __shared__ __align__(16) unsigned char shared[];
     Tile<T> tile = {};
-    tile.at = IN_SHARED ? reinterpret_cast<T*>(shared) : work + (blockIdx.y * static_cast<long long>(gridDim.x) + blockIdx.x) * slab;
+    tile.at = IN_SHARED ? reinterpret_cast<T*>(shared)
+                        : work + (blockIdx.y * static_cast<long long>(gridDim.x) + blockIdx.x) * slab;
     tile.shift = table[SHIFT];
     const int samples = 1 << tile.shift;
     const int* section = table + SECTIONS_BEGIN + blockIdx.y * SECTION_SIZE;
@@ -266,8 +273,7 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? LEAST_FLOAT_BLOCKS :
         }
         if (!summed) {
             store(
-                out + first * table[WIDTH], table[WIDTH], columns, section[N_OUTPUTS], outputs, table[PITCH], tile.valid,
-                has_blocks(table[PITCH], tile));
+                out + first * table[WIDTH], table[WIDTH], columns, section[N_OUTPUTS], outputs, table[PITCH], tile);
             __syncthreads();
         }
     }
@@ -281,7 +287,8 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? LEAST_FLOAT_BLOCKS :
 
 // The sum of the rows of a matrix (count, width), in their order.
 template <typename T>
-__global__ void __launch_bounds__(THREADS) add_rows(const T* __restrict__ rows, T* __restrict__ out, int count, int width) {
+__global__ void __launch_bounds__(THREADS) add_rows(
+    const T* __restrict__ rows, T* __restrict__ out, int count, int width) {
     const int column = blockIdx.x * THREADS + threadIdx.x;
     if (column >= width) return;
     T sum = T(0);
