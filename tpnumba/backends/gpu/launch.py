@@ -11,10 +11,11 @@ from tpnumba.backends.gpu.device import on_device
 from tpnumba.backends.gpu.harmonics import launch as harmonics
 from tpnumba.backends.gpu.harmonics.lower import HarmonicsProgram
 from tpnumba.backends.gpu.lower import program_of
-from tpnumba.backends.gpu.rows import Rows, as_rows, as_target
+from tpnumba.backends.gpu.rows import Rows, RowsCall, as_rows, as_target
 from tpnumba.backends.gpu.tile import launch as tile
 from tpnumba.backends.gpu.tile.program import Program
 from tpnumba.backends.gpu.transform import multipass_launch as multipass
+from tpnumba.backends.gpu.transform.multipass import MultipassProgram
 from tpnumba.backends.namespaces import Context
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
@@ -43,15 +44,15 @@ def evaluate_rows(
     """
     program = program_of(plan, context.dtype_name)
     assert program is not None  # asked for before the plan came here
-    match program:
-        case Program():
-            tile.evaluate_rows(program, rows, count, results, summed=summed, context=context)
-        case HarmonicsProgram():
-            assert isinstance(plan, Harmonics)
-            assert not summed
-            harmonics.evaluate_rows(program, plan, rows, count, results)
-        case _:
-            multipass.evaluate_rows(program, rows, count, results, summed=summed, context=context)
+    call = RowsCall(rows, count, results, summed, context)
+    if isinstance(plan, Harmonics):
+        assert isinstance(program, HarmonicsProgram)
+        harmonics.launch(program, plan, call)
+    elif isinstance(program, Program):
+        tile.launch(program, call)
+    else:
+        assert isinstance(program, MultipassProgram)
+        multipass.launch(program, call)
 
 
 def evaluate(

@@ -275,7 +275,7 @@ _SOURCES = {
             "THREADS": THREADS,
             "INPUTS": INPUTS,
             "QUAD": QUAD,
-            # Blocks on a multiprocessor, at least: so many that registers are left for none to be spilled.
+            # Blocks on a multiprocessor, at least: few enough that registers are left for none to be spilled.
             "BLOCKS": 2,
             "FLOAT_BLOCKS": 2,
             "UNROLLED_FLOAT_BLOCKS": 3,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
 
 from tpnumba.backends.blocks import Shape
+from tpnumba.backends.namespaces import Context
 from tpnumba.plans.access import Access
 
 Array = Any
@@ -16,6 +18,16 @@ class Rows(NamedTuple):
 
     array: Array
     stride: int
+
+
+class RowsCall(NamedTuple):
+    """What a program is launched on; see :func:`tpnumba.backends.gpu.launch.evaluate_rows`."""
+
+    rows: Mapping[int, Rows]
+    n_samples: int
+    results: tuple[Array, ...]
+    summed: bool
+    context: Context
 
 
 def as_rows(array: Array, access: Access, samples: Shape) -> Rows | None:

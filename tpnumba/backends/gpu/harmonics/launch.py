@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from tpnumba.backends.gpu import device, sources
 from tpnumba.backends.gpu.harmonics.lower import HarmonicsProgram
-from tpnumba.backends.gpu.rows import Rows
+from tpnumba.backends.gpu.rows import RowsCall
 from tpnumba.plans.harmonics import Harmonics
 
-Array = Any
-
 SOURCE = "harmonics.cu"
-#: Blocks have no more points than leave so many of them, some for each multiprocessor. Not measured.
+#: Blocks have so few points that there are this many of them, some for each multiprocessor. Not measured.
 ENOUGH_BLOCKS = 512
 
 
-def evaluate_rows(
-    program: HarmonicsProgram, plan: Harmonics, rows: Mapping[int, Rows], count: int, results: tuple[Array, ...]
-) -> None:
-    """Launch: each of ``results`` gets a row for each of ``count`` points, which are ``rows[0]``."""
+def launch(program: HarmonicsProgram, plan: Harmonics, call: RowsCall) -> None:
+    """Evaluate rows: each result gets a row for each point; points are the first input. They are not summed."""
+    rows, count, results, summed, _ = call
+    assert not summed
     table, coefficients = device.tables_of(program)
     samples = program.samples
     while samples > device.WARP and count < samples * ENOUGH_BLOCKS:

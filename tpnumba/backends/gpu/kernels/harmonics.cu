@@ -198,7 +198,7 @@ __global__ void __launch_bounds__(THREADS, sizeof(W) == 4 ? FLOAT_BLOCKS : BLOCK
 
 // The gradient of the sum over harmonics of cotangent times harmonic, at n points: rows of three. For the other
 // arguments see above; here bounds are of the degrees of cotangents, from 1 on, which are in the tile. By harmonics of
-// the degree below: a thread has an order of these and its negative, and the cotangents that meet them.
+// the degree below: a thread has an order of these and its negative, and the cotangents that it is multiplied with.
 template <typename T, typename W>
 __global__ void __launch_bounds__(THREADS, sizeof(W) == 4 ? FLOAT_BLOCKS : BLOCKS) pull_back(
     const T* __restrict__ xyz, long long xyz_stride, const T* __restrict__ cotangents, long long cotangent_stride,

@@ -4,62 +4,22 @@ struct alignas(16) Product {
     int PRODUCT_FIELDS;
 };
 
-// Add four terms, those from j on, to I rows and K columns of the result, the rows `next_i` apart; `left` and `right`
-// are where the thread's first row and column begin. wide: four numbers of a row may be read at once.
+// Store what a thread has made, or add it to what is there: I rows, `next_i` apart, and K columns.
 template <typename T, int I, int K>
-__device__ __forceinline__ void add_along(
-    const Product& m, const T* left, const T* right, int j, int i, int next_i, int k, bool wide, T (&sum)[I][K]) {
-    using Wide = Pack<T, MATRIX_WIDE>;
-    T x[I][MATRIX_WIDE];
+__device__ __forceinline__ void put_products(
+    const Product& m, T* to, int i, int next_i, int k, T scale, const T (&sum)[I][K], bool add) {
 #pragma unroll
-    for (int q = 0; q < I; ++q) {
-        const T* from = left + q * next_i * m.a_i + j * m.a_j;
-        if (wide && i + q * next_i < m.n_i) {
-            const Wide four = *reinterpret_cast<const Wide*>(from);
-#pragma unroll
-            for (int p = 0; p < MATRIX_WIDE; ++p) x[q][p] = four.of[p];
-        } else {
-#pragma unroll
-            for (int p = 0; p < MATRIX_WIDE; ++p)
-                x[q][p] = i + q * next_i < m.n_i && j + p < m.n_j ? from[p * m.a_j] : T(0);
-        }
-    }
-#pragma unroll
-    for (int p = 0; p < MATRIX_WIDE; ++p) {
-        if (j + p >= m.n_j) break;
+    for (int q = 0; q < I; ++q)
 #pragma unroll
         for (int r = 0; r < K; ++r) {
-            if (k + r * m.groups_k >= m.n_k) break;
-            const T y = right[(j + p) * m.b_j + r * m.groups_k * m.b_k];
-#pragma unroll
-            for (int q = 0; q < I; ++q) sum[q][r] += x[q][p] * y;
+            if (i + q * next_i >= m.n_i || k + r * m.groups_k >= m.n_k) continue;
+            T* own = to + q * next_i * m.c_i + r * m.groups_k * m.c_k;
+            *own = add ? *own + scale * sum[q][r] : scale * sum[q][r];
         }
-    }
 }
 
-// Add the term j, of which `from` is the number of the thread's first row. wide: its rows stand side by side.
-template <typename T, int I, int K>
-__device__ __forceinline__ void add_apart(
-    const Product& m, const T* from, const T* right, int j, int i, int next_i, int k, bool wide, T (&sum)[I][K]) {
-    using Wide = Pack<T, MATRIX_WIDE>;
-    T x[I];
-    if (wide) {
-        const Wide four = *reinterpret_cast<const Wide*>(from);
-#pragma unroll
-        for (int q = 0; q < I; ++q) x[q] = four.of[q];
-    } else {
-#pragma unroll
-        for (int q = 0; q < I; ++q) x[q] = i + q * next_i < m.n_i ? from[q * next_i * m.a_i] : T(0);
-    }
-#pragma unroll
-    for (int r = 0; r < K; ++r) {
-        if (k + r * m.groups_k >= m.n_k) break;
-        const T y = right[j * m.b_j + r * m.groups_k * m.b_k];
-#pragma unroll
-        for (int q = 0; q < I; ++q) sum[q][r] += x[q] * y;
-    }
-}
-
+// Longer than our functions should be: with its sums in functions of their own, compilers unroll them differently.
+//
 // Up to I rows and K columns of the result a thread; IS_ALONG: four j at a time. Sums may be cut into splits, which
 // threads of their own make (their number is such that each has one task at most), and which are added in their order.
 template <typename T, int I, int K, bool IS_ALONG>
@@ -89,10 +49,52 @@ __device__ __forceinline__ void multiply(
             int at = (split + (m.sharing & TURNED ? group : 0)) % length;
 #pragma unroll 2
             for (int step = split; step < length; step += m.splits) {
-                if (IS_ALONG)
-                    add_along<T, I, K>(m, left, right, at * WIDE, i, next_i, k, wide, sum);
-                else
-                    add_apart<T, I, K>(m, left + at * m.a_j, right, at, i, next_i, k, together && wide, sum);
+                if (IS_ALONG) {
+                    const int j = at * WIDE;
+                    T x[I][WIDE];
+#pragma unroll
+                    for (int q = 0; q < I; ++q) {
+                        const T* from = left + q * next_i * m.a_i + j * m.a_j;
+                        if (wide && i + q * next_i < m.n_i) {
+                            const Wide four = *reinterpret_cast<const Wide*>(from);
+#pragma unroll
+                            for (int p = 0; p < WIDE; ++p) x[q][p] = four.of[p];
+                        } else {
+#pragma unroll
+                            for (int p = 0; p < WIDE; ++p)
+                                x[q][p] = i + q * next_i < m.n_i && j + p < m.n_j ? from[p * m.a_j] : T(0);
+                        }
+                    }
+#pragma unroll
+                    for (int p = 0; p < WIDE; ++p) {
+                        if (j + p >= m.n_j) break;
+#pragma unroll
+                        for (int r = 0; r < K; ++r) {
+                            if (k + r * m.groups_k >= m.n_k) break;
+                            const T y = right[(j + p) * m.b_j + r * m.groups_k * m.b_k];
+#pragma unroll
+                            for (int q = 0; q < I; ++q) sum[q][r] += x[q][p] * y;
+                        }
+                    }
+                } else {
+                    const T* from = left + at * m.a_j;
+                    T x[I];
+                    if (together && wide) {
+                        const Wide four = *reinterpret_cast<const Wide*>(from);
+#pragma unroll
+                        for (int q = 0; q < I; ++q) x[q] = four.of[q];
+                    } else {
+#pragma unroll
+                        for (int q = 0; q < I; ++q) x[q] = i + q * next_i < m.n_i ? from[q * next_i * m.a_i] : T(0);
+                    }
+#pragma unroll
+                    for (int r = 0; r < K; ++r) {
+                        if (k + r * m.groups_k >= m.n_k) break;
+                        const T y = right[at * m.b_j + r * m.groups_k * m.b_k];
+#pragma unroll
+                        for (int q = 0; q < I; ++q) sum[q][r] += x[q] * y;
+                    }
+                }
                 at += m.splits;
                 if (at >= length) at -= length;
             }
@@ -101,14 +103,7 @@ __device__ __forceinline__ void multiply(
             if (turn > 0) __syncthreads();
             if (!works || turn != split) continue;
             T* to = tile.at + m.c + i * m.c_i + k * m.c_k + sample;
-#pragma unroll
-            for (int q = 0; q < I; ++q)
-#pragma unroll
-                for (int r = 0; r < K; ++r) {
-                    if (i + q * next_i >= m.n_i || k + r * m.groups_k >= m.n_k) continue;
-                    T* own = to + q * next_i * m.c_i + r * m.groups_k * m.c_k;
-                    *own = add || turn > 0 ? *own + scale * sum[q][r] : scale * sum[q][r];
-                }
+            put_products<T, I, K>(m, to, i, next_i, k, scale, sum, add || turn > 0);
         }
         task += threads;
     } while (task < tasks);

@@ -218,7 +218,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) multiply_matrices(
         }
 }
 
-// Add to each number its sum over the samples: WARP threads, each over every so many of them, then pairs of threads.
+// Add to each number its sum over the samples: WARP threads, each over every WARP-th, then pairs.
 template <typename T>
 __global__ void __launch_bounds__(THREADS) sum_samples(
     const T* __restrict__ in, T* __restrict__ out, int numbers, int samples) {

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from tpnumba.backends.gpu import device, sources
 from tpnumba.backends.gpu.layout import INPUTS, THREADS
-from tpnumba.backends.gpu.rows import Rows
+from tpnumba.backends.gpu.rows import Rows, RowsCall
 from tpnumba.backends.gpu.tile.program import Program
-from tpnumba.backends.namespaces import Context
-
-Array = Any
 
 SOURCE = "tile.cu"
 #: Bytes of work buffers: slabs of tiles that are not in shared memory, and sums of blocks of samples.
@@ -35,18 +29,10 @@ def add_instance(dtype: str) -> str:
     return sources.instance("add_rows", (dtype,))
 
 
-def evaluate_rows(
-    program: Program,
-    rows: Mapping[int, Rows],
-    count: int,
-    results: tuple[Array, ...],
-    *,
-    summed: bool,
-    context: Context,
-) -> None:
-    """Launch: ``results``, one array, gets a row for each of ``count`` samples, or one, their sum, if ``summed``."""
+def launch(program: Program, call: RowsCall) -> None:
+    """Evaluate rows: the result, one array, gets a row for each sample, or a single one, their sum."""
+    rows, count, (target,), summed, context = call
     xp, _, dtype = context
-    (target,) = results
     item, width = context.itemsize, target.shape[-1]
     table, coefficients = device.tables_of(program)
     tiles = -(-count // program.samples)

@@ -152,7 +152,7 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The tables of a plan in one dtype; hashed by identity, as the programs of plans are kept.
+    """The tables of a plan in one dtype; hashed by identity, as the programs of plans are cached.
 
     ``samples`` of a tile; ``repeat``: results that a thread makes at a time; ``kinds``: a bit for each kind of
     operation that the kernel has to know; ``tile``: its numbers, and ``shared`` whether they fit into shared memory;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from tpnumba.backends.gpu import device, layout, sources
 from tpnumba.backends.gpu.layout import EDGE, HIGH, THREADS, WIDE
-from tpnumba.backends.gpu.rows import Rows
+from tpnumba.backends.gpu.rows import Rows, RowsCall
 from tpnumba.backends.gpu.transform import multipass
 from tpnumba.backends.namespaces import Context
 
@@ -49,18 +49,10 @@ class _Frame:
         return self.numbers[place * self.samples :]
 
 
-def evaluate_rows(
-    program: multipass.MultipassProgram,
-    rows: Mapping[int, Rows],
-    count: int,
-    results: tuple[Array, ...],
-    *,
-    summed: bool,
-    context: Context,
-) -> None:
-    """``results``, one array, gets a row for each of ``count`` samples, or one row, their sum, if ``summed``."""
+def launch(program: multipass.MultipassProgram, call: RowsCall) -> None:
+    """Evaluate rows: the result, one array, gets a row for each sample, or a single one, their sum."""
+    rows, count, (target,), summed, context = call
     xp, _, dtype = context
-    (target,) = results
     launches = _Launches(program, context)
     multiplies = any(component.products for component in program.components)
     # Operands that are one for all samples are carried to the domain once.
