@@ -3,8 +3,8 @@
 // A block works on a tile of samples. The numbers of a sample stand in the tile's memory (shared memory; for large
 // plans a slab of the work buffer), number by number and within a number sample by sample, so that threads that differ
 // in the sample read neighbours. Inputs are loaded row by row into the tile, operations follow each other with a
-// barrier in between, and the results are stored row by row. Every number is written by one thread and sums have a fixed
-// order, so results do not depend on chance; there are no atomics.
+// barrier in between, and the results are stored row by row. Every number is written by one thread and sums have a
+// fixed order, so results do not depend on chance; there are no atomics.
 //
 // The tables are written by tile/tables.py; constants and the columns of records come from layout.py and stand before
 // this text. Where UNROLLED is defined, the terms of a small plan stand there as code, in add_terms, and not in the
