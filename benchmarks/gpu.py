@@ -28,7 +28,7 @@ from benchmarks.gpu_timing import Gpu
 from benchmarks.product_works import ProductWork
 from benchmarks.works import Task
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import device
+from tpnumba.backends.gpu.sources import assemble
 from tpnumba.backends.namespaces import common_context
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.studies.machine import describe_machine
@@ -38,7 +38,7 @@ from tpnumba.studies.registry import CONFIGURATIONS, CONTENDERS, Case
 _RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[1]
 #: The sources of the kernels.
-KERNELS = ("program.cu", "staged.cu", "harmonics.cu")
+KERNELS = ("tile.cu", "multipass.cu", "harmonics.cu")
 PEERS = ("e3nn", "e3nn-jax", "cue-torch", "openequivariance")
 #: Seconds of the whole, of the tests, of our own times, and of a peer.
 WHOLE, TESTS, OURS, PEER = 480.0, 150.0, 130.0, 40.0
@@ -77,14 +77,14 @@ CONVOLUTION = ProductWork(
 def natural_full(lmax: int, batch: int) -> ProductWork:
     """FullTensorProduct of all degrees up to ``lmax``, with the outputs of natural parity."""
     irreps = str(tp.Irreps.spherical_harmonics(lmax))
-    kept = str(tp.Irreps.spherical_harmonics(2 * lmax))
+    natural = str(tp.Irreps.spherical_harmonics(2 * lmax))
     return ProductWork(
         group="mimo-natural",
         size=str(lmax),
         kind="full",
         in1=irreps,
         in2=irreps,
-        out=kept,
+        out=natural,
         batch=batch,
         task=Task.FORWARD,
         dtype="float32",
@@ -111,10 +111,10 @@ def works() -> Iterator[GpuWork]:
     yield GpuWork("channelwise gradients", lambda: CONVOLUTION.product, CONVOLUTION.batch, Task.BACKWARD)
     for L in (2, 4):
         yield GpuWork(f"full L={L}, a million", lambda L=L: natural_full(L, 1).product, 1_000_000, aim=0.8)
-    # In one kernel, and in steps.
+    # In one kernel, and in several passes.
     for L in (12, 24):
         yield GpuWork(f"gaunt L={L}", lambda L=L: tp.GauntTensorProduct(L, L, method="grid"), 1_000)
-    (mimo,) = (setting for setting in CONFIGURATIONS if setting.name == "MIMO")
+    (mimo,) = (own for own in CONFIGURATIONS if own.name == "MIMO")
     for L in (2, 4, 6):
         for contender in CONTENDERS:
             name = f"{contender.product}, {contender.method} L={L}"
@@ -135,7 +135,7 @@ def main() -> int:
         "device": card.name,
         "machine": describe_machine(),
         "commit": commit(),
-        "kernels": hashlib.sha256("".join(device.source(file=file) for file in KERNELS).encode()).hexdigest(),
+        "kernels": hashlib.sha256("".join(assemble(file) for file in KERNELS).encode()).hexdigest(),
         "tests": run_tests(min(TESTS, end - time.monotonic())),
         "limits": card.limits(),
         "works": [],
@@ -192,14 +192,14 @@ def describe(work: GpuWork, p: Any) -> dict[str, Any]:
     """What tables say of a work."""
     plans = [p.plan] if work.task is Task.FORWARD else [p.plan.adjoint(i) for i in p.argument_operands]
     costs = [plan.cost(work.batch, work.dtype) for plan in plans]
-    setting = common_context({"x": np.empty(0, work.dtype)})
+    context = common_context({"x": np.empty(0, work.dtype)})
     return {
         "name": work.name,
         "task": str(work.task),
         "batch": work.batch,
         "dtype": work.dtype,
         "aim": work.aim,
-        "backend": "gpu" if all(gpu.supports(plan, setting) for plan in plans) else "generic",
+        "backend": "gpu" if all(gpu.supports(plan, context) for plan in plans) else "generic",
         "flops": sum(cost.flops for cost in costs),
         "bytes": sum(cost.bytes for cost in costs),
     }

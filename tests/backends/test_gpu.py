@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import tpnumba as tp
-from tpnumba import backends
-from tpnumba.backends.gpu import device, program_of
-from tpnumba.backends.gpu.program import Program
-from tpnumba.backends.gpu.staged import Staged
+from tpnumba.backends import registry
+from tpnumba.backends.gpu import device, layout, program_of
+from tpnumba.backends.gpu.sources import assemble
+from tpnumba.backends.gpu.tile.program import Program
+from tpnumba.backends.gpu.transform.multipass import MultipassProgram
 from tpnumba.backends.namespaces import is_numpy
 
 FULL = tp.FullTensorProduct("1o", "1o")
@@ -23,7 +24,7 @@ X = np.ones((2, 3))
 @pytest.fixture
 def gpu_arrays(monkeypatch):
     """NumPy arrays pass for CuPy's; the device is looked for anew."""
-    monkeypatch.setattr(backends, "is_cupy", is_numpy)
+    monkeypatch.setattr(registry, "is_cupy", is_numpy)
     device.missing.cache_clear()
     yield monkeypatch
     device.missing.cache_clear()
@@ -91,26 +92,28 @@ def test_tables_are_waited_for_once_by_every_other_stream(monkeypatch):
 def test_small_plans_have_code_and_large_ones_tables():
     small, large = (tp.FullTensorProduct(*[tp.Irreps.spherical_harmonics(L)] * 2) for L in (2, 6))
     code, tables = (program_of(p.plan, "float32") for p in (small, large))
-    assert code.unrolled.count("case") > 10
-    assert tables.unrolled == ""
+    assert code.terms.count("case") > 10
+    assert tables.terms == ""
     assert code.coefficients.size < 10 < tables.coefficients.size
-    assert device.source(code.unrolled).endswith(device.source())
+    text = assemble("tile.cu")
+    assert assemble("tile.cu", code.terms).startswith(layout.cuda_constants("tile.cu") + code.terms)
+    assert len(assemble("tile.cu", code.terms)) == len(text) + len(code.terms)
     # What is the same for many blocks is there once.
     copies = program_of(tp.ChannelwiseTensorProduct("3x1o + 4x1o + 5x1o", "1o").plan, "float32")
     alone = program_of(tp.ChannelwiseTensorProduct("3x1o", "1o").plan, "float32")
-    assert copies.unrolled.count("case") == alone.unrolled.count("case")
+    assert copies.terms.count("case") == alone.terms.count("case")
 
 
 def test_the_source_is_in_the_package():
-    folder = Path(device.__file__).parent
-    files = ["harmonics.cu", "program.cu", "staged.cu"]
+    folder = Path(device.__file__).parent / "kernels"
+    files = ["harmonics.cu", "multipass.cu", "tile.cu"]
     assert sorted(path.name for path in folder.glob("*.cu")) == files
-    assert all("__global__" in device.source(file=file) for file in files)
+    assert all("__global__" in assemble(file) for file in files)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_has_a_program(dtype):
-    """Of one kernel: every contraction of the package; transforms whose fields fit into shared memory."""
+    """Of one kernel: every contraction of the package; transforms whose grid values fit into shared memory."""
     degrees = tp.Irreps.spherical_harmonics(6)
     for p in (
         tp.FullTensorProduct(degrees, degrees),
@@ -129,7 +132,7 @@ def test_what_has_a_program(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_has_a_program_in_steps(dtype):
+def test_what_has_a_multipass_program(dtype):
     """Every larger transform."""
     for p in (
         tp.GauntTensorProduct(24, 24, method="grid"),
@@ -140,7 +143,7 @@ def test_what_has_a_program_in_steps(dtype):
     ):
         for i in range(3):
             program = program_of(p.plan.adjoint(i), dtype)
-            assert isinstance(program, Staged)
+            assert isinstance(program, MultipassProgram)
             assert not program.table.flags.writeable
             assert not program.coefficients.flags.writeable
             # Which operands are one row for all samples is for each call to say.

@@ -55,7 +55,7 @@ class HostModule:
         assert all(option.startswith(("-std", "-D")) for option in options)
         dynamic = _DYNAMIC.sub(r"\1* \2 = reinterpret_cast<\1*>(cuda_host::shared);", code)
         assert "__shared__" not in dynamic, "static shared memory, which the header does not know"
-        lines = [f'#include "{HEADER}"', '#line 1 "program.cu"', dynamic]
+        lines = [f'#include "{HEADER}"', '#line 1 "kernel.cu"', dynamic]
         for number, name in enumerate(name_expressions):
             arguments = "const unsigned* grid, const unsigned* threads, size_t bytes, void** arguments"
             launch = f"return cuda_host::launch(&{name}, grid, threads, bytes, arguments);"

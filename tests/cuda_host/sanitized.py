@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 from cuda_host.compiler import COMPILER
-from cuda_host.standin import SMALL, STAGED, numpy_on_gpu
+from cuda_host.standin import MULTIPASS, SMALL, numpy_on_gpu
 
 import tpnumba as tp
-from tpnumba.backends.gpu import device, harmonics
+from tpnumba.backends.gpu import device, program_of, sources
+from tpnumba.backends.gpu.harmonics import lower as harmonics
 from tpnumba.plans.harmonics import KINDS, Harmonics
 
 LIBRARIES = {"memory": "libasan.so", "thread": "libtsan.so"}
@@ -25,15 +26,15 @@ LIBRARIES = {"memory": "libasan.so", "thread": "libtsan.so"}
 FAULTS = {
     "an address past the end": (
         "memory",
-        "for (int slot = threadIdx.x; slot < chunk[N_SLOTS];",
-        "for (int slot = threadIdx.x; slot <= chunk[N_SLOTS] + 8;",
+        "for (int k = threadIdx.x; k < section[N_OUTPUTS];",
+        "for (int k = threadIdx.x; k <= section[N_OUTPUTS] + 8;",
         "heap-buffer-overflow",
     ),
     "a shift too far": ("memory", "tile.shift = table[SHIFT];", "tile.shift = table[SHIFT] + 32;", "shift exponent"),
     "a missing barrier": (
         "thread",
-        "tile);\n            __syncthreads();",
-        "tile);",
+        "first, tile);\n            __syncthreads();",
+        "first, tile);",
         "data race",
     ),
 }
@@ -60,17 +61,22 @@ def main(sanitizer: str, fault: str = "") -> None:
     """A product of every way that the kernel has, with sums over samples."""
     if fault:
         _, old, new, _ = FAULTS[fault]
-        plain = device.source
-        assert plain().count(old) == 1
-        device.source = lambda unrolled="", file="program.cu": plain(unrolled, file).replace(old, new)
+        plain = sources.assemble
+        assert plain("tile.cu").count(old) == 1
+
+        def faulty(file: str, terms: str = "") -> str:
+            return plain(file, terms).replace(old, new)
+
+        faulty.cache_clear = plain.cache_clear  # type: ignore[attr-defined]
+        sources.assemble = faulty  # type: ignore[assignment]
     cases = [
         (tp.FullTensorProduct("1o", "0e + 1o"), None),
         (tp.FullyConnectedTensorProduct("4x1o", "1o", "4x0e"), None),
         (tp.GauntTensorProduct(1, 1, method="grid"), None),
         (tp.MatrixTensorProduct(1, 1, method="matrix"), None),
         (tp.ChannelwiseTensorProduct("2x1o", "1o"), SMALL[1]),
-        (tp.GauntTensorProduct(1, 1, method="grid"), STAGED[0]),
-        (tp.MatrixTensorProduct(1, 1, method="matrix"), STAGED[0]),
+        (tp.GauntTensorProduct(1, 1, method="grid"), MULTIPASS[0]),
+        (tp.MatrixTensorProduct(1, 1, method="matrix"), MULTIPASS[0]),
     ]
     for p, limits in cases:
         rng = np.random.default_rng(0)
@@ -87,13 +93,15 @@ def main(sanitizer: str, fault: str = "") -> None:
 
 
 def spherical_harmonics(sanitizer: str) -> None:
-    """Everything that there is of harmonics, with their degrees in chunks and tiles that follow each other."""
+    """Everything that there is of harmonics, with their degrees in ranges and tiles that follow each other."""
     surface = tp.SphericalHarmonics(3)
     rng = np.random.default_rng(0)
     xyz, cotangent, tangent = (rng.standard_normal((5, size)) for size in (3, 16, 3))
     limits: dict[tuple[Any, str], int] = {
-        (harmonics, name): value
-        for name, value in {"_SMALL_BYTES": 0, "_USUAL_BYTES": 1440, "_USUAL_DEGREES": 2, "MOST_BLOCKS": 1}.items()
+        (harmonics, "SMALL_BYTES"): 0,
+        (harmonics, "USUAL_BYTES"): 1440,
+        (harmonics, "USUAL_DEGREES"): 2,
+        (device, "MOST_BLOCKS"): 1,
     }
 
     def everything(backend: str) -> list[np.ndarray]:
@@ -101,8 +109,8 @@ def spherical_harmonics(sanitizer: str) -> None:
         return [*found, surface.vjp(xyz, cotangent, backend=backend), surface.jvp(xyz, tangent, backend=backend)]
 
     with numpy_on_gpu(sanitizer=sanitizer, limits=limits):
-        programs = [harmonics.program_of(Harmonics(3, kind=kind), "float64") for kind in KINDS]
-        assert sum(program is not None and program.chunks > 1 for program in programs) >= 2
+        programs = [program_of(Harmonics(3, kind=kind), "float64") for kind in KINDS]
+        assert sum(program is not None and program.ranges > 1 for program in programs) >= 2
         found = everything("gpu")
     for one, other in zip(found, everything("generic"), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)

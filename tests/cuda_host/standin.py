@@ -14,41 +14,36 @@ import numpy as np
 import pytest
 from cuda_host.compiler import HostModule
 
-from tpnumba import backends
-from tpnumba.backends import gpu
-from tpnumba.backends.gpu import (
-    chains,
-    device,
-    fixed_factors,
-    harmonics,
-    launch,
-    program,
-    staged_launch,
-    tables,
-    transform,
-)
-from tpnumba.backends.namespaces import is_numpy
+from tpnumba.backends import evaluate, gpu, registry
+from tpnumba.backends.call import Call
+from tpnumba.backends.gpu import device, launch, lower, sources
+from tpnumba.backends.gpu.tile import launch as tile_launch
+from tpnumba.backends.gpu.tile import unrolled as code
+from tpnumba.backends.gpu.transform import linear_maps, multipass_launch
+from tpnumba.backends.gpu.transform import lower as transform
+from tpnumba.backends.namespaces import common_context, is_numpy
+from tpnumba.plans.methods import Methods
 
-#: Limits, by the place they are kept in, under which small plans and batches take the ways of large ones: chunks of the
+#: Limits, by the module they stand in, under which small plans and batches take the ways of large ones: sections of the
 #: result; slabs of the work buffer, one block after the other; and blocks of samples that are copied.
 SMALL: tuple[dict[tuple[Any, str], int], ...] = (
-    {(program, "_COMFORTABLE_BYTES"): 2**12, (launch, "MOST_BLOCKS"): 2},
-    {(program, "_COMFORTABLE_BYTES"): 0, (program, "_MOST_BYTES"): 0, (launch, "_SLAB_BYTES"): 2**14},
-    {(launch, "COPY_BYTES"): 2**10, (launch, "_SUM_BYTES"): 2**10, (launch, "_MOST_SUMMING"): 2},
+    {(device, "COMFORTABLE_BYTES"): 2**12, (device, "MOST_BLOCKS"): 2},
+    {(device, "COMFORTABLE_BYTES"): 0, (device, "MOST_SHARED_BYTES"): 0, (tile_launch, "SLAB_BYTES"): 2**14},
+    {(launch, "COPY_BYTES"): 2**10, (tile_launch, "SUM_BYTES"): 2**10, (tile_launch, "MOST_SUMMING"): 2},
 )
 
 
-def _least_factor(axis: chains.Axis) -> int:
+def _least_factor(axis: linear_maps.Axis) -> int:
     return next((factor for factor in range(2, axis.count) if axis.count % factor == 0), 1)
 
 
-#: Those under which every transform is run in steps: a batch as a whole; in pieces; and in pieces of one sample, with
-#: Fourier sums in two steps wherever a length has factors.
-_STEPS = {(transform, "_LEAST_SAMPLES"): 2**30}
-STAGED: tuple[dict[tuple[Any, str], Any], ...] = (
-    _STEPS,
-    {**_STEPS, (staged_launch, "WORK_BYTES"): 2**16},
-    {**_STEPS, (staged_launch, "WORK_BYTES"): 0, (chains.Axis, "first_factor"): _least_factor},
+#: Those under which every transform is evaluated in several passes: over a batch as a whole; over chunks of it; and
+#: over chunks of one sample, with Fourier sums in two passes wherever a length has factors.
+_PASSES = {(transform, "LEAST_SAMPLES"): 2**30}
+MULTIPASS: tuple[dict[tuple[Any, str], Any], ...] = (
+    _PASSES,
+    {**_PASSES, (multipass_launch, "WORK_BYTES"): 2**16},
+    {**_PASSES, (multipass_launch, "WORK_BYTES"): 0, (linear_maps.Axis, "first_factor"): _least_factor},
 )
 
 
@@ -62,8 +57,8 @@ def numpy_on_gpu(
 ) -> Iterator[None]:
     """``backend="gpu"`` takes NumPy arrays; what it allocates starts as NaN.
 
-    ``order`` of threads and ``sanitizer`` as in the compiler; ``limits``: one of ``SMALL`` or ``STAGED``; ``unrolled``:
-    small plans have code of their own, which is compiled for each, and not tables.
+    ``order`` of threads and ``sanitizer`` as in the compiler; ``limits``: one of ``SMALL`` or ``MULTIPASS``;
+    ``unrolled``: small plans have code of their own, which is compiled for each, and not tables.
     """
 
     stream = types.SimpleNamespace(ptr=0)
@@ -86,20 +81,26 @@ def numpy_on_gpu(
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "cupy", cupy)
         patch.setattr(array_api_compat.numpy, "empty", empty)
-        patch.setattr(backends, "is_cupy", is_numpy)
+        patch.setattr(registry, "is_cupy", is_numpy)
         patch.setattr(gpu, "require_device", lambda: None)
-        for module in (launch, harmonics):
-            patch.setattr(module, "on_device", lambda array: nullcontext())
+        patch.setattr(gpu, "on_device", lambda array: nullcontext())
         for (module, name), value in (limits or {}).items():
             patch.setattr(module, name, value)
         if not unrolled:
-            for user in (tables, transform, fixed_factors):
-                patch.setattr(user, "MOST_UNROLLED", -1)
-        kept = (device._module, device._tables, gpu.program_of, gpu._staged, harmonics.program_of)
-        for cached in kept:
+            patch.setattr(code, "MOST_UNROLLED", -1)
+        caches = (device._module, device._tables, sources.assemble, lower.program_of, lower._multipass)
+        for cached in caches:
             cached.cache_clear()
         try:
             yield
         finally:
-            for cached in kept:
+            for cached in caches:
                 cached.cache_clear()
+
+
+def evaluate_plan(plan: Any, arrays: dict[int, Any], backend: str) -> Any:
+    """The result of a plan on arrays ``(count, size)`` of its inputs."""
+    context = common_context({str(i): array for i, array in arrays.items()})
+    samples = next(iter(arrays.values())).shape[:-1]
+    call = Call(Methods((("tested", plan),)), tuple(arrays), samples, samples, context, backend)
+    return evaluate(call, *arrays.values())[0]

@@ -15,8 +15,13 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 import tpnumba as tp
-from tpnumba.backends.gpu import device, harmonics, program_of, staged_launch
-from tpnumba.backends.gpu.program import DENSE, LINEAR, MATRIX, PRODUCT, REPEATS
+from tpnumba.backends.gpu import device, layout, program_of
+from tpnumba.backends.gpu.harmonics.launch import SOURCE as HARMONICS
+from tpnumba.backends.gpu.harmonics.lower import instance as harmonics_instance
+from tpnumba.backends.gpu.layout import Kind
+from tpnumba.backends.gpu.sources import C_TYPES, assemble
+from tpnumba.backends.gpu.tile import launch as tile
+from tpnumba.backends.gpu.transform import multipass_launch
 from tpnumba.plans.harmonics import KINDS
 
 ARCHITECTURES = ("sm_80", "sm_90")
@@ -39,29 +44,29 @@ class Compiled(NamedTuple):
 
 def instances() -> list[str]:
     """Every instance that the backend may ask for."""
-    rows = 1 << LINEAR | 1 << PRODUCT
-    others = {False: (0, 1 << MATRIX), True: (0, 1 << MATRIX, 1 << DENSE, 1 << MATRIX | 1 << DENSE)}
+    sums, matrix, dense = 1 << Kind.LINEAR | 1 << Kind.PRODUCT, 1 << Kind.MATRIX, 1 << Kind.DENSE
+    others = {False: (0, matrix), True: (0, matrix, dense, matrix | dense)}
     kinds = [
-        (dtype, repeat, shared, rows | more)
-        for dtype in device.C_TYPES
-        for repeat in REPEATS[dtype]
+        (dtype, repeat, shared, sums | more)
+        for dtype in C_TYPES
+        for repeat in layout.REPEATS[dtype]
         for shared in others
         for more in others[shared]
     ]
-    return [*(device.instance(*kind) for kind in kinds), *(device.add_instance(kind) for kind in device.C_TYPES)]
+    return [*(tile.instance(*kind) for kind in kinds), *(tile.add_instance(kind) for kind in C_TYPES)]
 
 
 def of_harmonics() -> list[tuple[str, str, str]]:
     """Every instance of the kernel of harmonics, as those of :func:`unrolled`."""
     works = (("float32", "float32"), ("float32", "float64"), ("float64", "float64"))
-    source = device.source(file=harmonics.SOURCE)
-    return [("harmonics", harmonics.instance(kind, *work), source) for work in works for kind in KINDS]
+    source = assemble(HARMONICS)
+    return [("harmonics", harmonics_instance(kind, *work), source) for work in works for kind in KINDS]
 
 
-def staged() -> list[tuple[str, str, str]]:
-    """Every instance that programs in steps may ask for, as those of :func:`unrolled`."""
-    source = device.source(file=staged_launch.SOURCE)
-    return [("in steps", name, source) for kind in device.C_TYPES for name in staged_launch.instances(kind)]
+def multipass() -> list[tuple[str, str, str]]:
+    """Every instance that multipass programs may ask for, as those of :func:`unrolled`."""
+    source = assemble(multipass_launch.SOURCE)
+    return [("multipass", name, source) for kind in C_TYPES for name in multipass_launch.instances(kind)]
 
 
 def unrolled() -> list[tuple[str, str, str]]:
@@ -73,14 +78,14 @@ def unrolled() -> list[tuple[str, str, str]]:
         "gaunt L=2": tp.GauntTensorProduct(2, 2, method="grid"),
     }
     found = []
-    for kind in device.C_TYPES:
+    for kind in C_TYPES:
         for what, p in products.items():
             for i in range(1, len(p.plan.operands)):  # the first two inputs differ in little
                 program = program_of(p.plan.adjoint(i), kind)
                 assert program is not None
-                assert program.unrolled
-                name = device.instance(kind, program.repeat, program.shared, program.kinds)
-                found.append((f"{what}, operand {i}", name, device.source(program.unrolled)))
+                assert program.terms
+                name = tile.instance(kind, program.repeat, program.shared, program.kinds)
+                found.append((f"{what}, operand {i}", name, assemble(tile.SOURCE, program.terms)))
     return found
 
 
@@ -92,7 +97,7 @@ def compiled(name: str, architecture: str, source: str | None = None) -> Compile
     options = ProgramOptions(std="c++17", arch=architecture, ftz=True, ptxas_options=["-v"])
     log = io.StringIO()
     start = time.perf_counter()
-    program = Program(source or device.source(), code_type="c++", options=options)
+    program = Program(source or assemble(tile.SOURCE), code_type="c++", options=options)
     code = program.compile("cubin", name_expressions=(name,), logs=log).code
     seconds = time.perf_counter() - start
     found = _LOG.search(log.getvalue())
@@ -105,7 +110,7 @@ def compiled(name: str, architecture: str, source: str | None = None) -> Compile
 def main() -> int:
     """Print a table; return how many instances spill."""
     spilled = 0
-    every = [("", name, device.source()) for name in instances()] + [*unrolled(), *staged(), *of_harmonics()]
+    every = [("", name, assemble(tile.SOURCE)) for name in instances()] + [*unrolled(), *multipass(), *of_harmonics()]
     cases = [(architecture, *one) for architecture in ARCHITECTURES for one in every]
     print(f"{'':24} {'instance':30} {'':6} {'registers':>9} {'stack':>6} {'spills':>7} {'bytes':>8} {'seconds':>8}")
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:

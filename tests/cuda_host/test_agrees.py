@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cuda_host.compiler import COMPILER, is_there
-from cuda_host.standin import SMALL, numpy_on_gpu
+from cuda_host.standin import SMALL, evaluate_plan, numpy_on_gpu
 from hypothesis import given
 from hypothesis import strategies as st
 from namespaces.kinds import KINDS
@@ -16,10 +16,10 @@ from strategies import dtypes, products, random_arguments, sphere_products, tens
 
 import tpnumba as tp
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import contraction, staged
-from tpnumba.backends.gpu.slices import sliced
+from tpnumba.backends.gpu.contraction import lower as contraction
+from tpnumba.backends.gpu.tile.split_reduction import split_sums
+from tpnumba.backends.gpu.transform import multipass
 from tpnumba.plans.synthesis import Synthesis
-from tpnumba.sphere import grids
 
 pytestmark = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({COMPILER}; set CXX for another)")
 
@@ -86,18 +86,18 @@ LONG_SUMS = {
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("name", LONG_SUMS)
-def test_long_sums_in_slices(name, shared, monkeypatch):
+def test_long_sums_are_split(name, shared, monkeypatch):
     p, i = LONG_SUMS[name]
-    steps = []
+    operations = []
 
     def spy(*arguments):
-        found = sliced(*arguments)
-        steps.append(len(found[0]))
+        found = split_sums(*arguments)
+        operations.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(contraction, "sliced", spy)
-    assert contraction.make_program(p.plan.adjoint(i), "float64") is not None
-    assert 2 in steps
+    monkeypatch.setattr(contraction, "split_sums", spy)
+    assert contraction.lower(p.plan.adjoint(i), "float64") is not None
+    assert 2 in operations
     arguments = random_arguments(p, (20,), (20,), dtype="float64")
     if shared:
         arguments[i] = arguments[i][0]
@@ -109,9 +109,7 @@ def test_long_sums_in_slices(name, shared, monkeypatch):
 def test_terms_as_code(name, dtype):
     p = KINDS[name]
     with numpy_on_gpu(unrolled=True):
-        assert all(
-            "add_terms" in gpu.program_of(p.plan.adjoint(i), dtype).unrolled for i in range(len(p.plan.operands))
-        )
+        assert all("add_terms" in gpu.program_of(p.plan.adjoint(i), dtype).terms for i in range(len(p.plan.operands)))
     check(p, random_arguments(p, (40,), (40,), dtype=dtype), dtype, {"unrolled": True, "order": 2})
 
 
@@ -122,7 +120,7 @@ def test_products_and_gradients(p, shapes, dtype, order, seed):
 
 @given(p=tensor_products(), shapes=leading, dtype=dtypes, order=orders, limits=st.sampled_from(SMALL))
 def test_large_plans_and_batches(p, shapes, dtype, order, limits):
-    """With so little memory that results are cut into chunks and batches into blocks, and tiles stand in slabs."""
+    """With so little memory that results are cut into sections and batches into blocks, and tiles stand in slabs."""
     check(p, random_arguments(p, *shapes, dtype=dtype), dtype, {"order": order, "limits": limits})
 
 
@@ -141,11 +139,9 @@ def test_synthesis_and_its_transpose(analysis, normalization, dtype):
     for i in (0, 1):
         own = plan.adjoint(i)
         x = np.random.default_rng(0).standard_normal((9, own.sizes[1 - i])).astype(dtype)
-        context = grids.common_context({"x": x})
-        arguments = own, {1 - i: x}, (9,), (9,), context
         with numpy_on_gpu(order=3):
-            found = gpu.run(*arguments, None, None)
-        agree(found, grids.run(*arguments, backend="generic"), dtype)
+            found = evaluate_plan(own, {1 - i: x}, "gpu")
+        agree(found, evaluate_plan(own, {1 - i: x}, "generic"), dtype)
 
 
 PLAIN = tp.FullTensorProduct("0e + 1o + 2e", "0e + 1o")
@@ -206,6 +202,6 @@ def test_a_plan_without_a_kernel_says_so():
     """No plan of a reasonable degree: only one whose tables would be too large."""
     p = tp.GauntTensorProduct(24, 24, method="grid")
     x, y = random_arguments(p, (1,), (1,))
-    limits = {(staged, "MOST_NUMBERS"): 1000}
+    limits = {(multipass, "MOST_NUMBERS"): 1000}
     with numpy_on_gpu(limits=limits), pytest.raises(RuntimeError, match="backend 'gpu' has no kernel for Transform"):
         p(x, y, backend="gpu")

@@ -13,24 +13,23 @@ from hypothesis import strategies as st
 from strategies import dtypes, tolerance
 
 import tpnumba as tp
-from tpnumba.backends.gpu import harmonics as kernels
+from tpnumba.backends.gpu import device, launch, program_of
+from tpnumba.backends.gpu.harmonics import launch as kernels
+from tpnumba.backends.gpu.harmonics import lower
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, KINDS, Harmonics
 from tpnumba.tables.couplings import NORMALIZATIONS
 
 pytestmark = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({COMPILER}; set CXX for another)")
 
 BOTH = [True, False]
-#: With so little memory that few points are in a tile, and degrees come in chunks; in few blocks, one after the other.
+#: With so little memory that few points are in a tile, and degrees come in ranges; in few blocks, one after the other.
 LITTLE = [
-    {
-        (kernels, name): value
-        for name, value in zip(("_SMALL_BYTES", "_USUAL_BYTES", "_USUAL_DEGREES"), own, strict=True)
-    }
-    | {(kernels, "MOST_BLOCKS"): 2, (kernels, "COPY_BYTES"): 2**10}
+    {(lower, name): value for name, value in zip(("SMALL_BYTES", "USUAL_BYTES", "USUAL_DEGREES"), own, strict=True)}
+    | {(device, "MOST_BLOCKS"): 2, (launch, "COPY_BYTES"): 2**10}
     for own in ((0, 2**11, 2), (0, 2**13, 2), (0, 2**14, 3))
 ]
 #: As many points in a block as of a large batch.
-MANY = {(kernels, "_ENOUGH_BLOCKS"): 1}
+MANY = {(kernels, "ENOUGH_BLOCKS"): 1}
 
 
 @settings(max_examples=100)
@@ -60,15 +59,15 @@ def test_agrees_with_the_reference(lmax, normalization, normalize, dtype, leadin
 
 @pytest.mark.parametrize("normalize", BOTH)
 @pytest.mark.parametrize("limits", LITTLE, ids=range(len(LITTLE)))
-def test_degrees_in_chunks_give_the_same_bits(limits, normalize):
+def test_degrees_in_ranges_give_the_same_bits(limits, normalize):
     harmonics = tp.SphericalHarmonics(9, normalize=normalize)
     arguments = arguments_of(harmonics, (40,))
     with numpy_on_gpu():
         whole = all_of(harmonics, *arguments, backend="gpu")
     with numpy_on_gpu(limits=limits, order=2):
-        chunks = [kernels.program_of(Harmonics(9, "integral", normalize, kind), "float64").chunks for kind in KINDS]
+        ranges = [program_of(Harmonics(9, "integral", normalize, kind), "float64").ranges for kind in KINDS]
         parts = all_of(harmonics, *arguments, backend="gpu")
-    assert sum(number > 1 for number in chunks) >= (4 if limits is LITTLE[1] else 3)
+    assert sum(number > 1 for number in ranges) >= (4 if limits is LITTLE[1] else 3)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -167,7 +166,7 @@ def test_results_do_not_depend_on_order_or_split():
         assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
-@pytest.mark.parametrize("limits", [None, {(kernels, "COPY_BYTES"): 2**12}], ids=["usual", "little"])
+@pytest.mark.parametrize("limits", [None, {(launch, "COPY_BYTES"): 2**12}], ids=["usual", "little"])
 def test_arrays_of_any_strides(limits):
     harmonics = tp.SphericalHarmonics(3)
     arguments = arguments_of(harmonics, (6, 11))
@@ -198,9 +197,8 @@ def test_degrees_that_no_tile_holds_are_left_to_the_reference():
 def test_programs_of_every_degree_stay_small(dtype):
     for kind in KINDS:
         for lmax in (0, 1, 8, 20, 100, 200, 500, 1000):
-            program = kernels.program_of(Harmonics(lmax, kind=kind), dtype)
+            program = lower.lower(Harmonics(lmax, kind=kind), dtype)
             assert program.shared_bytes <= 96 * 2**10
             assert program.coefficients.nbytes + program.table.nbytes <= 2**25
             bounds = program.table[:-1].reshape(-1, 2)
             assert bounds[:, 0].tolist() == sorted(bounds[:, 0])
-    kernels.program_of.cache_clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cuda_host import targets
 
-from tpnumba.backends.gpu import device
+from tpnumba.backends.gpu.sources import assemble
 
 pytest.importorskip("cuda.core", reason="needs cuda-core and nvidia-cuda-nvrtc")
 
@@ -23,11 +23,11 @@ def test_what_is_said_of_an_instance(name, architecture):
 
 def test_spills_are_seen():
     """A kernel that has to do with few registers spills them, and the log says so."""
-    text = device.source().replace("BLOCKS = 2,", "BLOCKS = 8,")
-    assert text != device.source()
+    text = assemble("tile.cu").replace("int BLOCKS = 2;", "int BLOCKS = 8;")
+    assert text != assemble("tile.cu")
     assert targets.compiled("evaluate<double, 4, false, 7>", "sm_90", text).spills > 0
 
 
 def test_errors_are_seen():
     with pytest.raises(Exception, match=r"program failed|error"):
-        targets.compiled("evaluate<float, 1, true, 3>", "sm_90", device.source().replace("T* work", "X* work"))
+        targets.compiled("evaluate<float, 1, true, 3>", "sm_90", assemble("tile.cu").replace("T* work", "X* work"))

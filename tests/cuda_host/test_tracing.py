@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cuda_host.compiler import COMPILER, is_there
-from cuda_host.standin import STAGED
+from cuda_host.standin import MULTIPASS
 from cuda_host.tracing import traced
 from strategies import random_arguments
 
 import tpnumba as tp
-from tpnumba.backends.gpu import device
+from tpnumba.backends.gpu import sources
 
 pytestmark = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({COMPILER}; set CXX for another)")
 
@@ -23,7 +23,7 @@ CONFLICTS = 1.5
 PRODUCTS = {
     "full": (tp.FullTensorProduct(*[tp.Irreps.spherical_harmonics(3)] * 2), {}),
     "channelwise": (tp.ChannelwiseTensorProduct("64x0e + 64x1o", "0e + 1o + 2e"), {}),
-    "transform in steps": (tp.GauntTensorProduct(4, 4, method="grid"), {"limits": STAGED[0]}),
+    "multipass transform": (tp.GauntTensorProduct(4, 4, method="grid"), {"limits": MULTIPASS[0]}),
 }
 
 
@@ -66,13 +66,15 @@ def test_accesses_apart_from_each_other_are_seen(monkeypatch):
     """A kernel whose lanes step from row to row, and not along one."""
     p = tp.FullTensorProduct(*[tp.Irreps.spherical_harmonics(3)] * 2)
     x = np.ones((64, 16), dtype="float32")
-    plain = device.source
-    rest = ";\n        sample += whole;"  # of tiles that are padded, as this is
-    old = "rows[sample * stride + (columns ? columns[column] : column)]" + rest
-    assert plain().count(old) == 1
-    monkeypatch.setattr(
-        device, "source", lambda *names: plain(*names).replace(old, "rows[column % 32 * stride]" + rest)
-    )
+    plain = sources.assemble
+    old = "rows[sample * stride + (columns ? columns[column] : column)]"
+    assert plain("tile.cu").count(old) == 1
+
+    def apart(*names):
+        return plain(*names).replace(old, "rows[column % 32 * stride]")
+
+    apart.cache_clear = plain.cache_clear
+    monkeypatch.setattr(sources, "assemble", apart)
     with traced() as accesses:
         p(x, x, backend="gpu")
     (loads,) = (one for one in accesses if "rows[column % 32 * stride]" in one.text and not one.shared)

@@ -35,7 +35,7 @@ number where CUDA's reads four at once, so requests are rather too many.
 
 """
 #: The names that the compiler may know the source by.
-_SOURCES = ("program.cu", "kernel.cpp")
+_SOURCES = ("kernel.cu", "kernel.cpp")
 
 
 class Accesses(NamedTuple):

@@ -113,8 +113,11 @@ def evaluate_on(
     backend: str, plan: Plan | Harmonics, call: Call, *arrays: Array, out: Array | None = None
 ) -> tuple[Array, ...]:
     """Evaluate a plan by a backend."""
-    if backend in ("cpu", "gpu"):
+    if backend == "cpu":
         return _legacy(backend, plan, call, *arrays, out=out)
+    if backend == "gpu":
+        with gpu.on_device(arrays[0]):
+            return batching.evaluate(gpu, plan, call, arrays, out)
     if backend == "generic" and not is_eager(call.context.xp, arrays):
         return generic.evaluate_functional(plan, call, arrays)
     return batching.evaluate(_BACKENDS[backend], plan, call, arrays, out)

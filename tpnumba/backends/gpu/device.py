@@ -1,12 +1,10 @@
-"""The one door to CuPy: whether there is a usable GPU, kernels compiled at run time, and tables on a device."""
+"""The one door to CuPy, and what devices have: kernels compiled at run time, tables on a device, limits."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,11 +14,17 @@ Array = Any
 
 #: The C++ that the source is written in; the compiler's own default for the rest, on every device.
 OPTIONS = ("-std=c++17",)
-C_TYPES = {"float32": "float", "float64": "double"}
-#: Parts of sources, which are put in their place: the compiler at run time knows no folder.
-_INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
-#: Shared memory, in bytes, that a kernel gets without asking for more.
-_GIVEN_BYTES = 48 * 2**10
+#: Threads of a warp; banks of shared memory, of four bytes each.
+WARP, BANKS = 32, 32
+#: Bytes of a sector of global memory, and those that a thread reads at once.
+SECTOR_BYTES, VECTOR_BYTES = 32, 16
+#: Bytes of shared memory that a kernel gets without asking for more; and what every device from sm_80 on gives to one.
+GIVEN_BYTES, MOST_SHARED_BYTES = 48 * 2**10, 96 * 2**10
+#: Shared memory, in bytes, that leaves room for as many blocks on a multiprocessor as registers do, three of them on
+#: sm_90 and two on sm_80.
+COMFORTABLE_BYTES = 72 * 2**10
+#: Blocks of a launch; what is more is worked by the same blocks, one after the other.
+MOST_BLOCKS = 2**16
 
 INSTALL = "install CuPy for the CUDA of the driver: pip install 'tpnumba[cuda13]' or 'tpnumba[cuda12]'"
 
@@ -53,26 +57,6 @@ def missing() -> Exception | None:
     return None if usable else RuntimeError("backend 'gpu': the GPU gives wrong sums")
 
 
-def source(unrolled: str = "", file: str = "program.cu") -> str:
-    """A CUDA source, with what it includes, after the code that a program has in place of tables."""
-    folder = Path(__file__).parent
-    text = (folder / file).read_text(encoding="utf-8")
-    return unrolled + _INCLUDE.sub(lambda found: (folder / found[1]).read_text(encoding="utf-8"), text)
-
-
-def instance(dtype: str, repeat: int, shared: bool, kinds: int) -> str:
-    """The instance of the kernel for programs of so many results at a time, with their tile in shared memory or not.
-
-    ``kinds``: a bit for each kind of operation.
-    """
-    return f"evaluate<{C_TYPES[dtype]}, {repeat}, {'true' if shared else 'false'}, {kinds}>"
-
-
-def add_instance(dtype: str) -> str:
-    """The instance of the kernel that adds rows."""
-    return f"add_rows<{C_TYPES[dtype]}>"
-
-
 def on_device(array: Array) -> AbstractContextManager[Any]:
     """The device of an array as the current one."""
     device: AbstractContextManager[Any] = array.device
@@ -80,22 +64,20 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
 
 
 @lru_cache(maxsize=512)
-def _module(names: tuple[str, ...], unrolled: str, file: str) -> Any:
+def _module(names: tuple[str, ...], code: str) -> Any:
     """Compiled for each device on first use there; CuPy keeps the machine code in files as well."""
     import cupy
 
-    return cupy.RawModule(code=source(unrolled, file), options=OPTIONS, name_expressions=names)
+    return cupy.RawModule(code=code, options=OPTIONS, name_expressions=names)
 
 
-def kernel(
-    name: str, shared_bytes: int = 0, unrolled: str = "", file: str = "program.cu", together: tuple[str, ...] = ()
-) -> Callable[..., None]:
-    """An instance of a kernel on the current device, which may use so much shared memory.
+def kernel(code: str, name: str, shared_bytes: int = 0, together: tuple[str, ...] = ()) -> Callable[..., None]:
+    """The instance ``name`` of a kernel in ``code`` on the current device, which may use ``shared_bytes``.
 
-    ``together``: instances that are compiled with it, itself among them, as whoever needs one needs the others.
+    ``together``: instances that are compiled with this one, itself among them, as whoever needs one needs the others.
     """
-    function: Any = _module(together or (name,), unrolled, file).get_function(name)
-    if shared_bytes > _GIVEN_BYTES and function.max_dynamic_shared_size_bytes < shared_bytes:
+    function: Any = _module(together or (name,), code).get_function(name)
+    if shared_bytes > GIVEN_BYTES and function.max_dynamic_shared_size_bytes < shared_bytes:
         function.max_dynamic_shared_size_bytes = shared_bytes
     return function  # type: ignore[no-any-return]
 

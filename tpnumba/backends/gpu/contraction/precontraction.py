@@ -1,4 +1,4 @@
-"""Gradients of products without channels: the matrices that the cotangent makes, and their products with a factor.
+"""Precontraction, for gradients of products without channels: the coupling contracted with the cotangent first.
 
 The gradient of ``sum of c[a, b, k] x[a] y[b] g[k]`` by x is ``T y`` with ``T[a, b] = sum of c[a, b, k] g[k]``. All
 paths from two segments share their T, and its numbers of equal orders read the same g, so that each read serves several
@@ -13,27 +13,18 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from tpnumba.backends.gpu.program import (
-    MOST_SAMPLES,
-    Chunk,
-    Matrix,
-    Part,
-    Phase,
-    Program,
-    Result,
-    Rows,
-    comfortable_size,
-    fitting,
-)
-from tpnumba.backends.gpu.slices import sliced
-from tpnumba.backends.gpu.tables import pack
-from tpnumba.backends.gpu.unrolled import MOST_UNROLLED
+from tpnumba.backends.gpu.layout import MOST_SAMPLES
+from tpnumba.backends.gpu.tile import program as tile
+from tpnumba.backends.gpu.tile import unrolled
+from tpnumba.backends.gpu.tile.program import Part, Result, Sums
+from tpnumba.backends.gpu.tile.split_reduction import split_sums
+from tpnumba.backends.gpu.tile.tables import pack
 from tpnumba.backends.paths import components_of, leg_of, weights_of
 from tpnumba.plans.contraction import Contraction, Path
 
 #: Coefficients for each number of the matrices from which on these take fewer reads than terms by themselves.
 _LEAST_COEFFICIENTS = 2.5
-#: Numbers of a tile that are left for sums in slices.
+#: Numbers of a tile that are left for sums that threads share.
 _SPARE = 32
 #: Of a matrix that are made at once, at least, also where there is not comfortable room.
 _LEAST_NUMBERS = 64
@@ -48,7 +39,7 @@ class _Pair:
     paths: list[Path]
 
 
-def make_program(plan: Contraction, dtype: str) -> Program | None:
+def lower(plan: Contraction, dtype: str) -> tile.Program | None:
     """The program of a gradient of a product without channels and weights; None for others, or if it costs more."""
     if not plan.paths or len(plan.inputs) != 2 or not _is_plain(plan):
         return None
@@ -64,7 +55,7 @@ def make_program(plan: Contraction, dtype: str) -> Program | None:
     numbers = sum(builder.matrix_size(pair) for pair in pairs)
     coefficients = sum(path.coupling.sparse.values.size for pair in pairs for path in pair.paths)
     # As code, terms by themselves take fewer reads.
-    if coefficients < max(_LEAST_COEFFICIENTS * numbers, MOST_UNROLLED):
+    if coefficients < max(_LEAST_COEFFICIENTS * numbers, unrolled.MOST_UNROLLED):
         return None
     return builder.program(pairs)
 
@@ -96,17 +87,17 @@ class _Builder:
 
     def __init__(self, plan: Contraction, dtype: str, other: int, third: int) -> None:
         self.plan, self.dtype, self.other, self.third = plan, dtype, other, third
-        self.slots = plan.sizes[other]
-        self.end = self.slots + plan.sizes[plan.output]
-        self.room = comfortable_size(dtype, MOST_SAMPLES) - self.end - _SPARE
+        self.output_start = plan.sizes[other]
+        self.end = self.output_start + plan.sizes[plan.output]
+        self.room = tile.comfortable_size(dtype, MOST_SAMPLES) - self.end - _SPARE
 
     def matrix_size(self, pair: _Pair) -> int:
         """Numbers of the matrix of a pair."""
         return self._dim(self.plan.output, pair.out) * self._dim(self.other, pair.other)
 
-    def program(self, pairs: list[_Pair]) -> Program | None:
+    def program(self, pairs: list[_Pair]) -> tile.Program | None:
         """The tables of everything."""
-        phases: list[Phase] = []
+        phases: list[tile.Phase] = []
         size = self.end
         for own in self._cut(pairs):
             phase, end = self._phase(own, first=not phases)
@@ -114,9 +105,9 @@ class _Builder:
             size = max(size, end)
         inputs = self.plan.inputs
         width = self.plan.sizes[self.plan.output]
-        chunk = Chunk(phases, self.slots, np.arange(width), zero=True, size=size)
+        section = tile.Section(phases, self.output_start, np.arange(width), zero=True, size=size)
         sizes = tuple(self.plan.sizes[i] for i in inputs)
-        return pack([chunk], inputs, sizes, width, -1, self.dtype, MOST_SAMPLES)
+        return pack([section], inputs, sizes, width, -1, self.dtype, MOST_SAMPLES)
 
     def _dim(self, i: int, place: int) -> int:
         return self.plan.operands[i].segments[place].dim
@@ -138,7 +129,7 @@ class _Builder:
             cuts[-1].append(pair)
         return cuts
 
-    def _phase(self, pairs: list[_Pair], *, first: bool) -> tuple[Phase, int]:
+    def _phase(self, pairs: list[_Pair], *, first: bool) -> tuple[tile.Phase, int]:
         """The matrices of some pairs and what they add to the result; and where the tile ends."""
         starts: dict[int, int] = {}
         columns = []
@@ -149,33 +140,33 @@ class _Builder:
             columns.append(np.arange(segment.offset, segment.offset + segment.dim))
             end += segment.dim
         found = [entry for number, pair in enumerate(pairs) for entry in self._matrix(pair, number, starts)]
-        operations: list[Rows | Matrix] = []
+        operations: list[Sums | tile.Matrix] = []
         last = end
         for entries in _blocks(found, max(self.room - (end - self.end), _LEAST_NUMBERS)):
-            own, used = self._steps(entries, end)
+            own, used = self._operations(entries, end)
             operations += own
             last = max(last, end + used)
         inputs = self.plan.inputs
         loads = {inputs.index(self.third): self.end, **({inputs.index(self.other): 0} if first else {})}
-        return Phase(loads, operations, {inputs.index(self.third): np.concatenate(columns)}), last
+        return tile.Phase(loads, operations, {inputs.index(self.third): np.concatenate(columns)}), last
 
-    def _steps(self, entries: list[_Entry], start: int) -> tuple[list[Rows], int]:
-        """Make numbers of matrices, from ``start`` on, and add their products; with how many numbers that takes."""
+    def _operations(self, entries: list[_Entry], start: int) -> tuple[list[Sums], int]:
+        """Make numbers of matrices, from ``start`` on, and add their products; also how many numbers that takes."""
         one = (np.array([0, 1]), np.zeros((1, 3), dtype=np.int64))
-        matrices = Rows(product=False, combinations=[one])
-        products = Rows(add=True, to_slots=True, combinations=[one])
+        matrices = Sums(product=False, combinations=[one])
+        products = Sums(add=True, to_output=True, combinations=[one])
         sums: dict[int, list[tuple[int, int]]] = {}
         for place, entry in enumerate(entries, start):
             matrices.results.append(Result(entry.key, place, 0, 1, (entry.part,)))
             sums.setdefault(entry.to, []).append((place, entry.y))
         for to, terms in sums.items():
             products.results.append(Result(to, to, 0, 1, (Part(0, 0, np.array(terms), np.ones(len(terms))),)))
-        samples, _ = fitting(start + len(entries), self.dtype, MOST_SAMPLES)
-        operations: list[Rows] = []
+        samples, _ = tile.fitting(start + len(entries), self.dtype, MOST_SAMPLES)
+        operations: list[Sums] = []
         end = start + len(entries)
-        for step in (matrices, products):
-            steps, used = sliced(step, samples, end)
-            operations += steps
+        for whole in (matrices, products):
+            own, used = split_sums(whole, samples, end)
+            operations += own
             end += used
         return operations, end - start
 
@@ -196,7 +187,7 @@ class _Builder:
         order = np.argsort(number_of, kind="stable")
         begin = np.searchsorted(number_of[order], np.arange(self.matrix_size(pair) + 1))
         at, by = np.concatenate(terms)[order], np.concatenate(values)[order]
-        to = self.slots + self.plan.operands[self.plan.output].segments[pair.out].offset
+        to = self.output_start + self.plan.operands[self.plan.output].segments[pair.out].offset
         y = self.plan.operands[self.other].segments[pair.other].offset
         entries = []
         for place, (start, stop) in enumerate(pairwise(begin.tolist())):
@@ -210,7 +201,7 @@ class _Builder:
 
 
 def _blocks(entries: list[_Entry], most: int) -> list[list[_Entry]]:
-    """Entries in turn, at most so many at once; those of equal key stay together."""
+    """Entries in turn, at most ``most`` at once; those of equal key stay together."""
     cuts: list[list[_Entry]] = [[]]
     for _, group in groupby(entries, key=lambda entry: entry.key):
         own = list(group)

@@ -7,25 +7,11 @@ from math import prod
 
 import numpy as np
 
-from tpnumba.backends.gpu.program import (
-    FROM_TILE,
-    INPUTS,
-    MOST_ENTRIES,
-    MOST_SAMPLES,
-    NO_FACTOR,
-    Chunk,
-    Ints,
-    Matrix,
-    Part,
-    Phase,
-    Program,
-    Result,
-    Rows,
-    comfortable_size,
-    fitting,
-)
-from tpnumba.backends.gpu.slices import sliced
-from tpnumba.backends.gpu.tables import pack
+from tpnumba.backends.gpu.layout import INPUTS, MOST_SAMPLES, Factor
+from tpnumba.backends.gpu.tile import program as tile
+from tpnumba.backends.gpu.tile.program import Ints, Matrix, Part, Sums
+from tpnumba.backends.gpu.tile.split_reduction import split_sums
+from tpnumba.backends.gpu.tile.tables import pack
 from tpnumba.backends.paths import alike, components_of, leg_of, mixes, scratch_size, weights_of
 from tpnumba.plans.access import Access
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
@@ -33,7 +19,7 @@ from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 Channels = dict[int, Ints]
 
 
-def make_program(plan: Contraction, dtype: str) -> Program | None:
+def lower(plan: Contraction, dtype: str) -> tile.Program | None:
     """The program of ``plan``; None if the kernel cannot run it.
 
     It runs paths of three operands with components and at most one without, whose tables have a reasonable size.
@@ -69,7 +55,7 @@ class _Builder:
         self.mixed: list[Path] = []
         self.entries = 0
 
-    def program(self) -> Program | None:
+    def program(self) -> tile.Program | None:
         """The tables of everything."""
         for paths in self.groups:
             if mixes(paths[0]):
@@ -78,12 +64,12 @@ class _Builder:
                 return None
         every = list(range(len(self.output.segments)))
         cuts = [every] if self.mixed else self._cut()
-        chunks = [self._chunk(segments) for segments in cuts]
-        if any(chunk is None for chunk in chunks):
+        sections = [self._section(segments) for segments in cuts]
+        if any(section is None for section in sections):
             return None
         inputs = self.plan.inputs
         return pack(
-            [chunk for chunk in chunks if chunk is not None],
+            [section for section in sections if section is not None],
             inputs,
             tuple(self.plan.sizes[i] for i in inputs),
             self.output.size,
@@ -105,7 +91,7 @@ class _Builder:
         return MOST_SAMPLES >> (channels.bit_length() - 1)
 
     def _direct(self) -> int | None:
-        """Weights that are read where they stand: one row for all samples, or so many that each is read about once."""
+        """Weights that are read where they stand: one row for all samples, or, in tiles of one, about once each."""
         found = {weights_of(path) for path in self.plan.paths} - {None, self.plan.output}
         if len(found) != 1:
             return None
@@ -146,7 +132,7 @@ class _Builder:
     def _pairs(
         self, path: Path, factors: tuple[int, int], channels: Channels, factor: int | None, to: Ints, n_to: int
     ) -> tuple[Ints, Ints]:
-        """For each of ``n_to`` channels of a result, which channels of two factors meet, and of a third."""
+        """For each of ``n_to`` channels of a result, which channels of two factors are multiplied, and of a third."""
         order = np.argsort(to, kind="stable")
         begin = np.searchsorted(to[order], np.arange(n_to + 1))
         columns = [self._place(path, i)[0] + self._place(path, i)[1] * channels[i] for i in factors]
@@ -159,7 +145,7 @@ class _Builder:
         left, right, third = components_of(paths[0])
         channels = self._channels(paths[0])
         self.entries += 3 * channels[left].size * (len(paths) if output in (left, right) else 1)
-        if self.entries > MOST_ENTRIES:
+        if self.entries > tile.MOST_ENTRIES:
             return False
         weight = weights_of(paths[0])
         shared: int | None = None
@@ -174,13 +160,13 @@ class _Builder:
                 shared = len(self.combinations)
                 self.combinations.append(self._pairs(path, (x, y), channels, factor, channels[output], n_to))
             assert shared is not None
-            kept = third if output == weight else output
-            own = by_leg[kept]
+            target = third if output == weight else output
+            own = by_leg[target]
             terms = np.stack([by_leg[i] * self._place(path, i)[2] for i in (x, y)], axis=1)
             parity = sum(path.coupling.degrees) % 2
             for k in np.unique(own):
                 at = own == k
-                order = int(k) - path.coupling.degrees[leg_of(path, kept)]
+                order = int(k) - path.coupling.degrees[leg_of(path, target)]
                 by: tuple[int, int] | None = None
                 if output == weight:
                     start, step, component = self._place(path, third)
@@ -189,7 +175,7 @@ class _Builder:
                     by = self._place(path, weight)[:2]
                 place_of = (place, 0 if output == weight else int(k))
                 found = self.found.setdefault(place_of, [])
-                # Results whose components have the same order meet the same pairs of components of the factors.
+                # Results whose components have the same order read the same pairs of components of the factors.
                 if output in (left, right):
                     key: object = (place_of, len(found))
                 else:
@@ -217,7 +203,7 @@ class _Builder:
         units: dict[int, list[int]] = {}
         for i in range(len(segments)):
             units.setdefault(root(i), []).append(i)
-        room = comfortable_size(self.dtype, self.wanted)
+        room = tile.comfortable_size(self.dtype, self.wanted)
         limit = max(room - self.inputs_end, self.inputs_end // 2, 1)
         cuts: list[list[int]] = [[]]
         filled = 0
@@ -230,15 +216,15 @@ class _Builder:
             filled += size
         return [sorted(cut) for cut in cuts]
 
-    def _chunk(self, segments: list[int]) -> Chunk | None:
+    def _section(self, segments: list[int]) -> tile.Section | None:
         """What makes these segments of the output."""
-        slots = self.inputs_end
-        starts, end = {}, slots
+        output_start = self.inputs_end
+        starts, end = {}, output_start
         for i in segments:
             starts[i] = end
             end += self.output.segments[i].mul * self.output.segments[i].dim
         columns = [np.arange(s.offset, s.offset + s.mul * s.dim) for s in (self.output.segments[i] for i in segments)]
-        main = Rows(combinations=self.combinations, to_slots=True, factor=self._factor_kind())
+        main = Sums(combinations=self.combinations, to_output=True, factor=self._factor_kind())
         reached = 0
         for (place, component), found in self.found.items():
             if place not in starts:
@@ -246,38 +232,38 @@ class _Builder:
             segment = self.output.segments[place]
             step, by = (segment.dim, 1) if self.output.layout == "mul_ir" else (1, segment.mul)
             start = starts[place] + component * by
-            main.results.append(Result(_key(found), start, step, segment.mul, tuple(part for _, part in found)))
+            main.results.append(tile.Result(_key(found), start, step, segment.mul, tuple(part for _, part in found)))
             reached += segment.mul
-        slots_end = end
-        whole: list[Rows | Matrix] = [main] if main.results else []
+        output_end = end
+        whole: list[Sums | Matrix] = [main] if main.results else []
         for path in self.mixed:
-            whole += self._mixing(path, starts[_segment(path, self.plan.output)], slots_end)
-        between = slots_end + max((scratch_size(path, self.plan) for path in self.mixed), default=0)
-        samples, _ = fitting(between, self.dtype, self.wanted)
-        operations: list[Rows | Matrix] = []
+            whole += self._mixing(path, starts[_segment(path, self.plan.output)], output_end)
+        between = output_end + max((scratch_size(path, self.plan) for path in self.mixed), default=0)
+        samples, _ = tile.fitting(between, self.dtype, self.wanted)
+        operations: list[Sums | Matrix] = []
         end = between
         for operation in whole:
-            if isinstance(operation, Rows) and operation.to_slots:
-                steps, used = sliced(operation, samples, between)
+            if isinstance(operation, Sums) and operation.to_output:
+                steps, used = split_sums(operation, samples, between)
                 operations += steps
                 end = max(end, between + used)
             else:
                 operations.append(operation)
         inputs = self.plan.inputs
-        return Chunk(
-            phases=[Phase({inputs.index(i): start for i, start in self.starts.items()}, operations)],
-            slots=slots,
+        return tile.Section(
+            phases=[tile.Phase({inputs.index(i): start for i, start in self.starts.items()}, operations)],
+            output_start=output_start,
             columns=np.concatenate([np.zeros(0, dtype=np.int64), *columns]),
-            zero=bool(self.mixed) or reached < slots_end - slots,
+            zero=bool(self.mixed) or reached < output_end - output_start,
             size=end,
         )
 
     def _factor_kind(self) -> int:
         if all(part.factor is None for found in self.found.values() for _, part in found):
-            return NO_FACTOR
-        return FROM_TILE if self.direct is None else self.plan.inputs.index(self.direct)
+            return Factor.NO_FACTOR
+        return Factor.FROM_TILE if self.direct is None else self.plan.inputs.index(self.direct)
 
-    def _mixing(self, path: Path, slots: int, scratch: int) -> Iterable[Rows | Matrix]:
+    def _mixing(self, path: Path, output_start: int, scratch: int) -> Iterable[Sums | Matrix]:
         """Products of all channels and a matrix of weights, in the order that the output asks for."""
         output = self.plan.output
         left, right, third = components_of(path)
@@ -286,8 +272,8 @@ class _Builder:
         channels = self._channels(path)
         count, size = channels[left].size, path.coupling.shape[leg_of(path, third)]
         mixed = channel_extents(path, self.plan.operands)[path.letters(weight)[-1]]
-        own = self._output_place(path, slots)
-        from_direct = FROM_TILE if self.direct != weight else self.plan.inputs.index(weight)
+        own = self._output_place(path, output_start)
+        from_direct = Factor.FROM_TILE if self.direct != weight else self.plan.inputs.index(weight)
 
         def place(i: int) -> tuple[int, int, int]:
             return own if i == output else self._place(path, i)
@@ -299,15 +285,15 @@ class _Builder:
         values = table.values * path.scale
         products = (scratch, size, 1)  # a row of components for every combination of channels
 
-        def rows(to: int, x: int, y: int, at: tuple[int, int, int], pairs: tuple[Ints, Ints], n_to: int) -> Rows:
+        def rows(to: int, x: int, y: int, at: tuple[int, int, int], pairs: tuple[Ints, Ints], n_to: int) -> Sums:
             steps = (1 if x == third else self._place(path, x)[2], self._place(path, y)[2])
             terms = np.stack([by_leg[x] * steps[0], by_leg[y] * steps[1]], axis=1)
             results = []
             for k in range(path.coupling.shape[leg_of(path, to)]):
                 which = by_leg[to] == k
                 parts = (Part(0, 0, terms[which], values[which]),) if which.any() else ()
-                results.append(Result(k, at[0] + k * at[2], at[1], n_to, parts))
-            return Rows(results, [pairs])
+                results.append(tile.Result(k, at[0] + k * at[2], at[1], n_to, parts))
+            return Sums(results, [pairs])
 
         if output in (left, right):
             other = right if output == left else left
@@ -322,7 +308,7 @@ class _Builder:
                 axis=1,
             )[order]
             after = rows(output, third, other, own, (begin, combinations), n_to)
-            after.add = after.to_slots = True
+            after.add = after.to_output = True
             return before, after
         pairs = self._pairs(path, (left, right), channels, None, np.arange(count), count)
         before_ = rows(third, left, right, products, pairs, count)
@@ -331,15 +317,15 @@ class _Builder:
             to, a, b = (w[0], mixed, 1), (scratch, size, 1), (g[0], g[2], g[1])
             # Where no other path has the same weights, there is nothing to add to.
             shared = sum(other.segments[weight] == path.segments[weight] for other in self.plan.paths) > 1
-            return before_, Matrix((count, size, mixed), a, b, to, add=shared, to_slots=True)
+            return before_, Matrix((count, size, mixed), a, b, to, add=shared, to_output=True)
         # Z[w, k] = sum over uv of W[uv, w] T[uv, k]
         a = (w[0], 1, mixed)
-        return before_, Matrix((mixed, count, size), a, products, g, add=True, to_slots=True, factor=from_direct)
+        return before_, Matrix((mixed, count, size), a, products, g, add=True, to_output=True, factor=from_direct)
 
-    def _output_place(self, path: Path, slots: int) -> tuple[int, int, int]:
-        """Where the segment of the output stands among the slots, and its steps."""
+    def _output_place(self, path: Path, output_start: int) -> tuple[int, int, int]:
+        """Where the segment of the output stands among the output_start, and its steps."""
         segment = self.output.segments[_segment(path, self.plan.output)]
-        return slots, *((segment.dim, 1) if self.output.layout == "mul_ir" else (1, segment.mul))
+        return output_start, *((segment.dim, 1) if self.output.layout == "mul_ir" else (1, segment.mul))
 
 
 def _segment(path: Path, i: int) -> int:

@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tpnumba.backends.gpu.program import FROM_TILE, Ints, Matrix
+from tpnumba.backends.gpu.device import BANKS, SECTOR_BYTES, WARP
+from tpnumba.backends.gpu.layout import MATRIX_COLUMNS, MATRIX_ROWS, MATRIX_WIDE, THREADS, Factor, Sharing
+from tpnumba.backends.gpu.tile.program import Ints, Matrix
 
-#: As in matrices.cuh: numbers read at once; rows and columns of a thread, along rows of the first factor or not.
-_WIDE = 4
-_MOST_ROWS, _MOST_COLUMNS = {False: 4, True: 2}, {False: 4, True: 8}
-_ALONG, _TOGETHER, _IS_WIDE, _TURNED = 1, 2, 4, 8
-_THREADS, _WARP, _BANKS, _SECTOR = 256, 32, 32, 8
+#: Numbers of a sector: those of float32.
+_SECTOR = SECTOR_BYTES // 4
 #: Between the rows of an operand of two samples in the device's memory: far, and a multiple of sectors.
 _FAR = 2**24
 #: What a step of a thread waits for the device's memory or the tile, and a barrier, in steps of the memories: with two
@@ -32,22 +31,22 @@ Places = tuple[int, int, int]
 class Way(NamedTuple):
     """One way to share a product.
 
-    ``groups`` of rows and of columns, each made by a thread; ``slices`` of the sum, each made by threads of its own;
+    ``groups`` of rows and of columns, each made by a thread; ``splits`` of the sum, each made by threads of its own;
     ``along``: four numbers of a row of the first factor at a time; ``together``: the rows of a thread are neighbours,
     read at once, and else as far from each other as there are groups; ``turned``: sums start where no other row's does.
     """
 
     groups: tuple[int, int]
-    slices: int
+    splits: int
     along: bool
     together: bool
     turned: bool
 
 
-def record(operation: Matrix, pitch: int) -> list[int]:
-    """What the kernel reads of a product, in the order of its ``Product``."""
+def matrix_record(operation: Matrix, pitch: int) -> list[int]:
+    """What the kernel reads of a product, in the order of ``layout.PRODUCT_FIELDS``."""
     n_i, n_j, n_k = operation.extents
-    in_tile = operation.factor == FROM_TILE
+    in_tile = operation.factor == Factor.FROM_TILE
     a: Places = tuple(place * (pitch if in_tile else 1) for place in operation.a)  # type: ignore[assignment]
     b, c = (tuple(place * pitch for place in places) for places in (operation.b, operation.c))
     price, way = _cheapest((n_i, n_j, n_k), _start(a), _start(b), _start(c), pitch, in_tile)
@@ -56,21 +55,27 @@ def record(operation: Matrix, pitch: int) -> list[int]:
         other_price, other = _cheapest((n_k, n_j, n_i), *map(_start, turned), pitch, in_tile)
         if other_price < price:
             way, (a, b, c), n_i, n_k = other, turned, n_k, n_i
-    flags = _ALONG * way.along | _TOGETHER * way.together | _TURNED * way.turned
-    flags |= _IS_WIDE * _wide(way, (n_i, n_j), a)
-    return [n_i, n_j, n_k, way.slices, *a, way.groups[0], *b, way.groups[1], *c, flags]
+    sharing = Sharing.ALONG * way.along | Sharing.TOGETHER * way.together | Sharing.TURNED * way.turned
+    sharing |= Sharing.IS_WIDE * _wide(way, (n_i, n_j), a)
+    return [n_i, n_j, n_k, way.splits, *a, way.groups[0], *b, way.groups[1], *c, sharing]
 
 
 def _start(places: tuple[int, ...]) -> Places:
     """As far as the price depends on it."""
-    return places[0] % _BANKS, places[1], places[2]
+    return places[0] % BANKS, places[1], places[2]
 
 
 def _wide(way: Way, extents: tuple[int, int], a: Places) -> bool:
     """Whether four numbers of the first factor may be read at once; the kernel looks at the address as well."""
     if way.along:
-        return a[2] == 1 and a[0] % _WIDE == 0 and a[1] % _WIDE == 0 and extents[1] % _WIDE == 0
-    return way.together and a[1] == 1 and a[0] % _WIDE == 0 and a[2] % _WIDE == 0 and extents[0] % _WIDE == 0
+        return a[2] == 1 and a[0] % MATRIX_WIDE == 0 and a[1] % MATRIX_WIDE == 0 and extents[1] % MATRIX_WIDE == 0
+    return (
+        way.together
+        and a[1] == 1
+        and a[0] % MATRIX_WIDE == 0
+        and a[2] % MATRIX_WIDE == 0
+        and extents[0] % MATRIX_WIDE == 0
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -94,20 +99,20 @@ def ways(
         # Along rows of the device's memory also number by number: the sector is there after the first.
         if (along or together) and not wide and not (along and a[2] == 1 and not in_tile):
             continue
-        rows = {-(-n_i // most) for most in range(_WIDE if together else 1, _MOST_ROWS[along] + 1)}
-        columns = {-(-n_k // most) for most in range(1, _MOST_COLUMNS[along] + 1)}
-        length = -(-n_j // _WIDE) if along else n_j
+        rows = {-(-n_i // most) for most in range(MATRIX_WIDE if together else 1, MATRIX_ROWS[along] + 1)}
+        columns = {-(-n_k // most) for most in range(1, MATRIX_COLUMNS[along] + 1)}
+        length = -(-n_j // MATRIX_WIDE) if along else n_j
         for groups in product(sorted(rows), sorted(columns)):
             tasks = samples * groups[0] * groups[1]
-            warps = -(-tasks // _WARP)
+            warps = -(-tasks // WARP)
             way = Way(groups, 1, along, together, turned)
             reads, writes = _steps(way, extents, places, samples, in_tile)
-            for slices in (1, 2, 4, 8):
-                if slices > 1 and (slices > length or tasks * slices > _THREADS):
+            for splits in (1, 2, 4, 8):
+                if splits > 1 and (splits > length or tasks * splits > THREADS):
                     break
-                wait = -(-length // slices) * (_WAIT_TILE if in_tile else _WAIT) * -(-tasks // _THREADS)
-                price = warps * (length * reads + (2 * slices - 1) * writes) + wait + (slices - 1) * _BARRIER
-                yield price, way._replace(slices=slices)
+                wait = -(-length // splits) * (_WAIT_TILE if in_tile else _WAIT) * -(-tasks // THREADS)
+                price = warps * (length * reads + (2 * splits - 1) * writes) + wait + (splits - 1) * _BARRIER
+                yield price, way._replace(splits=splits)
 
 
 def _steps(
@@ -116,22 +121,22 @@ def _steps(
     """Those of a warp: for reads of one step of a sum, and to write what it makes."""
     (n_i, n_j, n_k), (a, b, c) = extents, places
     groups_i, groups_k = way.groups
-    lane = np.arange(min(_WARP, samples * groups_i * groups_k))
+    lane = np.arange(min(WARP, samples * groups_i * groups_k))
     sample, place = lane % samples, lane // samples
     i, k = place % groups_i, place // groups_i
     first = i * (-(-n_i // groups_i) if way.together else 1)
-    length = -(-n_j // _WIDE) if way.along else n_j
-    j = (i % length if way.turned else 0 * i) * (_WIDE if way.along else 1)
+    length = -(-n_j // MATRIX_WIDE) if way.along else n_j
+    j = (i % length if way.turned else 0 * i) * (MATRIX_WIDE if way.along else 1)
     from_a = a[0] + first * a[1] + j * a[2] + sample * (1 if in_tile else _FAR)
     rows, columns = n_i / groups_i, n_k / groups_k
     wide = _wide(way, (n_i, n_j), a)
-    reads = _served(from_a, _WIDE if wide else 1, in_tile) * (1 if way.together else rows)
-    reads *= 1 if wide or not way.along else _WIDE
-    reads += _served(b[0] + j * b[1] + k * b[2] + sample, 1, True) * columns * (_WIDE if way.along else 1)
+    reads = _served(from_a, MATRIX_WIDE if wide else 1, in_tile) * (1 if way.together else rows)
+    reads *= 1 if wide or not way.along else MATRIX_WIDE
+    reads += _served(b[0] + j * b[1] + k * b[2] + sample, 1, True) * columns * (MATRIX_WIDE if way.along else 1)
     return reads, _served(c[0] + first * c[1] + k * c[2] + sample, 1, True) * rows * columns
 
 
 def _served(places: Ints, wide: int, shared: bool) -> int:
     """Steps of a request: numbers of the fullest bank, or sectors."""
     numbers = np.unique(places[:, None] + np.arange(wide))
-    return int(np.bincount(numbers % _BANKS).max()) if shared else int(np.unique(numbers // _SECTOR).size)
+    return int(np.bincount(numbers % BANKS).max()) if shared else int(np.unique(numbers // _SECTOR).size)

@@ -8,16 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cuda_host.compiler import COMPILER, is_there
-from cuda_host.standin import numpy_on_gpu
+from cuda_host.standin import evaluate_plan, numpy_on_gpu
 from cuda_host.test_agrees import agree, check
 from cuda_host.tracing import traced
 from strategies import random_arguments
 
 import tpnumba as tp
-from tpnumba import backends
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import matrices
-from tpnumba.sphere import grids
+from tpnumba.backends.gpu.tile import matrix_products
 
 pytestmark = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({COMPILER}; set CXX for another)")
 
@@ -40,7 +38,7 @@ PRODUCTS = {
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_any_way_gives_the_same(name, shared, monkeypatch):
     """Ways that are not the cheapest, too, drawn at random; the cheapest is one of them."""
-    p, every = PRODUCTS[name], matrices.ways
+    p, every = PRODUCTS[name], matrix_products.ways
     seen = set()
     for seed in range(4):
         draw = random.Random(seed)
@@ -50,13 +48,13 @@ def test_any_way_gives_the_same(name, shared, monkeypatch):
             seen.add(way)
             return iter([(price * draw.random(), way)])
 
-        monkeypatch.setattr(matrices, "ways", one)
-        matrices._cheapest.cache_clear()
+        monkeypatch.setattr(matrix_products, "ways", one)
+        matrix_products._cheapest.cache_clear()
         arguments = random_arguments(p, (35,), (35,), dtype="float64")
         if shared and len(arguments) == 3:
             arguments[2] = arguments[2][0]
         check(p, arguments, "float64", {"order": seed})
-    matrices._cheapest.cache_clear()
+    matrix_products._cheapest.cache_clear()
     assert len(seen) > 3
 
 
@@ -68,9 +66,9 @@ def chosen(p, i, monkeypatch):
         found.append(cheapest(*arguments))
         return found[-1]
 
-    cheapest = matrices._cheapest
+    cheapest = matrix_products._cheapest
     with monkeypatch.context() as patch:
-        patch.setattr(matrices, "_cheapest", spy)
+        patch.setattr(matrix_products, "_cheapest", spy)
         gpu.program_of.cache_clear()
         assert gpu.program_of(p.plan.adjoint(i), "float32") is not None
     return [way for _, way in found]
@@ -83,10 +81,10 @@ TILED = tp.FullyConnectedTensorProduct("32x0e + 32x1o + 32x2e", "0e + 1o + 2e", 
 
 
 def test_each_way_is_taken(monkeypatch):
-    """In slices wherever weights are summed over; along rows, from the device's memory and, turned, from the tile."""
+    """Split wherever weights are summed over; along rows, from the device's memory and, turned, from the tile."""
     into, first = (chosen(WIDE, i, monkeypatch) for i in (3, 0))
     in_tile = chosen(TILED, 1, monkeypatch)
-    assert all(way.slices > 1 for way in into + first)
+    assert all(way.splits > 1 for way in into + first)
     assert any(way.together for way in into)
     assert all(way.along and not way.turned for way in first)
     assert any(way.along and way.turned for way in in_tile)
@@ -99,10 +97,9 @@ def test_gradients_of_weights_that_two_paths_share():
     plan = replace(p.plan, paths=(first, second)).adjoint(2)
     rng = np.random.default_rng(0)
     rows = {i: rng.standard_normal((9, plan.sizes[i])) for i in plan.inputs}
-    context = grids.common_context({"x": rows[0]})
     with numpy_on_gpu(order=1):
-        found = gpu.run(plan, rows, (9,), (9,), context, None, None)
-    agree(found, backends.run(plan, rows, (9,), (9,), context, backend="generic"), "float64")
+        found = evaluate_plan(plan, rows, "gpu")
+    agree(found, evaluate_plan(plan, rows, "generic"), "float64")
 
 
 def test_rows_of_any_alignment_and_any_split():

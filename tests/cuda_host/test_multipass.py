@@ -1,4 +1,4 @@
-"""Transforms in steps, on the processor: the same numbers as the reference, and so for large plans."""
+"""Multipass transforms, on the processor: the same numbers as the reference, and so for large plans."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import array_api_compat.numpy
 import numpy as np
 import pytest
 from cuda_host.compiler import COMPILER, is_there
-from cuda_host.standin import STAGED, numpy_on_gpu
+from cuda_host.standin import MULTIPASS, evaluate_plan, numpy_on_gpu
 from cuda_host.test_agrees import SHAPES, agree, check
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,20 +15,19 @@ from strategies import dtypes, random_arguments, sphere_products, tolerance
 
 import tpnumba as tp
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu import chains, staged_launch
-from tpnumba.backends.gpu.chains import Axis
-from tpnumba.backends.gpu.staged import Gather, Multiply, Staged
+from tpnumba.backends.gpu.transform import linear_maps, multipass_launch
+from tpnumba.backends.gpu.transform.linear_maps import Axis
+from tpnumba.backends.gpu.transform.multipass import Gather, MultipassProgram, Multiply
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
-from tpnumba.sphere import grids
 
 compiled = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({COMPILER}; set CXX for another)")
 
 TRANSFORMS = {name: p for name, p in KINDS.items() if isinstance(p.plan, Transform)}
-# The first input has degrees that meet nothing.
+# The first input has degrees that no product reads.
 TRANSFORMS["cut"] = tp.VectorSphericalTensorProduct(3, 1, 1, method="grid")
 orders = st.integers(0, 4)
-ways = st.sampled_from(STAGED)
+ways = st.sampled_from(MULTIPASS)
 
 
 def transforms():
@@ -43,16 +42,16 @@ def axes(draw):
     return Axis(np.array(waves), np.array(phases, dtype=complex), count, draw(st.integers(1, 3)))
 
 
-def applied(groups, size, x):
+def applied(matrices, size, x):
     y = np.full(size, np.nan)
-    for group in groups:
-        for c in range(group.columns):
-            y[group.to + c * group.step_to] = x[group.source + c * group.step_source] @ group.matrix
+    for own in matrices:
+        for c in range(own.columns):
+            y[own.to + c * own.step_to] = x[own.source + c * own.step_source] @ own.values
     return y
 
 
 @given(axis=axes(), data=st.data())
-def test_fourier_sums_in_two_steps_are_those_in_one(axis, data):
+def test_fourier_sums_in_two_passes_are_those_in_one(axis, data):
     """And both are the sum that they stand for; the transposes are transposed matrices."""
     n, k, columns = axis.count, axis.waves.size, axis.columns
     x = np.random.default_rng(0).standard_normal((k, columns))
@@ -61,30 +60,30 @@ def test_fourier_sums_in_two_steps_are_those_in_one(axis, data):
     for factor in {1, data.draw(st.sampled_from([factor for factor in range(1, n + 1) if n % factor == 0]))}:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Axis, "first_factor", lambda _, factor=factor: factor)
-            steps = axis.sums((0, columns, 1), (0, columns, 1), (0, 1, n))
-        assert len(steps) == (1 if factor == 1 else 2)
-        sizes = [k * columns, *[2 * n * columns] * (len(steps) - 1), n * columns]
+            passes = axis.sums((0, columns, 1), (0, columns, 1), (0, 1, n))
+        assert len(passes) == (1 if factor == 1 else 2)
+        sizes = [k * columns, *[2 * n * columns] * (len(passes) - 1), n * columns]
         found = x.ravel()
-        for groups, size in zip(steps, sizes[1:], strict=True):
-            found = applied(groups, size, found)
+        for matrices, size in zip(passes, sizes[1:], strict=True):
+            found = applied(matrices, size, found)
         scale = tolerance("float64", 1, k) * (1 + np.abs(x).sum())
         np.testing.assert_allclose(found.reshape(columns, n).T, expected, rtol=0, atol=scale)
         g = np.random.default_rng(1).standard_normal(found.size)
         back = g
-        for groups, size in zip(steps[::-1], sizes[-2::-1], strict=True):
-            back = applied([group.transposed() for group in groups], size, back)
+        for matrices, size in zip(passes[::-1], sizes[-2::-1], strict=True):
+            back = applied([matrix.transposed() for matrix in matrices], size, back)
         np.testing.assert_allclose(back @ x.ravel(), g @ found, rtol=0, atol=scale * np.abs(g).sum())
 
 
 @pytest.mark.parametrize(("waves", "count"), [(43, 64), (85, 128), (171, 256), (343, 512)])
-def test_long_fourier_sums_are_in_two_steps(waves, count):
-    """Where each step only moves numbers, and one step would multiply for longer."""
+def test_long_fourier_sums_are_in_two_passes(waves, count):
+    """Where each pass only moves numbers, and one pass would multiply for longer."""
     axis = Axis(np.arange(waves), np.ones(waves, dtype=complex), count, 1)
     factor = axis.first_factor()
     assert (factor > 1) == (count >= 256)
     if factor > 1:
-        assert 2 * count / factor <= 4 * chains.BALANCE
-        assert 2 * factor <= 4 * chains.BALANCE
+        assert 2 * count / factor <= 4 * linear_maps.BALANCE
+        assert 2 * factor <= 4 * linear_maps.BALANCE
 
 
 @compiled
@@ -93,11 +92,11 @@ def test_long_fourier_sums_are_in_two_steps(waves, count):
 def test_every_kind(name, dtype):
     p = TRANSFORMS[name]
     for order, (limits, shapes) in enumerate(
-        zip(STAGED, (((67,), (67,)), ((2, 20), (20,)), ((3,), (3,))), strict=True)
+        zip(MULTIPASS, (((67,), (67,)), ((2, 20), (20,)), ((3,), (3,))), strict=True)
     ):
         where = {"order": order, "limits": limits}
         with numpy_on_gpu(**where):
-            assert all(isinstance(gpu.program_of(p.plan.adjoint(i), dtype), Staged) for i in range(3))
+            assert all(isinstance(gpu.program_of(p.plan.adjoint(i), dtype), MultipassProgram) for i in range(3))
         check(p, random_arguments(p, *shapes, dtype=dtype), dtype, where)
 
 
@@ -118,11 +117,10 @@ def check_synthesis(plan, count, dtype, **where):
     for i in (0, 1):
         own = plan.adjoint(i)
         x = np.random.default_rng(0).standard_normal((count, own.sizes[1 - i])).astype(dtype)
-        arguments = own, {1 - i: x}, (count,), (count,), grids.common_context({"x": x})
         with numpy_on_gpu(**where):
-            assert isinstance(gpu.program_of(own, dtype), Staged)
-            found = gpu.run(*arguments, None, None)
-        agree(found, grids.run(*arguments, backend="generic"), dtype, terms=sum(own.sizes))
+            assert isinstance(gpu.program_of(own, dtype), MultipassProgram)
+            found = evaluate_plan(own, {1 - i: x}, "gpu")
+        agree(found, evaluate_plan(own, {1 - i: x}, "generic"), dtype, terms=sum(own.sizes))
 
 
 @compiled
@@ -142,10 +140,10 @@ def test_synthesis_and_its_transpose(lmax, grid, normalization, analysis, dtype,
 
 @compiled
 def test_a_long_synthesis():
-    """By the way that its size alone leads to, with Fourier sums in two steps."""
+    """By the way that its size alone leads to, with Fourier sums in two passes."""
     plan = Synthesis.between(120, tp.Grid(3, 256), "integral", analysis=True)
-    steps = gpu.program_of(plan.adjoint(1), "float32").components[0].back
-    assert [type(step) for step in steps] == [Multiply] * 3
+    operations = gpu.program_of(plan.adjoint(1), "float32").components[0].back
+    assert [type(own) for own in operations] == [Multiply] * 3
     check_synthesis(plan, 1, "float32")
     check_synthesis(plan, 2, "float64", order=2)
 
@@ -163,7 +161,7 @@ LARGE = {
 def test_large_plans(name):
     """Of which some gradient at least has no program of one kernel."""
     p = LARGE[name]
-    assert any(isinstance(gpu.program_of(p.plan.adjoint(i), "float64"), Staged) for i in range(3))
+    assert any(isinstance(gpu.program_of(p.plan.adjoint(i), "float64"), MultipassProgram) for i in range(3))
     x, y = random_arguments(p, (2,), (), dtype="float64")
     expected = p(x, y, backend="generic")
     cotangent = np.random.default_rng(1).standard_normal(expected.shape)
@@ -182,7 +180,7 @@ def test_results_do_not_depend_on_order_or_split(name):
     cotangent = np.ones((67, p.irreps_out.dim), dtype="float32")
     found = []
     for order in (0, 1, 2):
-        with numpy_on_gpu(order=order, limits=STAGED[0]):
+        with numpy_on_gpu(order=order, limits=MULTIPASS[0]):
             whole = p(x, y, backend="gpu")
             few = p(x[41:43], y[41:43], backend="gpu")
             broadcast = p(x, y[0], backend="gpu")
@@ -190,7 +188,7 @@ def test_results_do_not_depend_on_order_or_split(name):
         assert np.array_equal(whole[41:43], few)
         assert np.array_equal(broadcast[0], whole[0])
         found.append((whole, summed))
-    with numpy_on_gpu(limits=STAGED[0] | {(staged_launch, "WORK_BYTES"): 2**14}):
+    with numpy_on_gpu(limits=MULTIPASS[0] | {(multipass_launch, "WORK_BYTES"): 2**14}):
         found.append((p(x, y, backend="gpu"), found[0][1]))
     for one in found[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(one, found[0], strict=True))
@@ -222,7 +220,7 @@ def test_memory_does_not_grow_with_the_batch(name):
     for count in (300, 600):
         x, y = random_arguments(p, (count,), (count,), dtype="float64")
         cotangent = np.ones((count, p.irreps_out.dim))
-        with numpy_on_gpu(limits=STAGED[0] | {(staged_launch, "WORK_BYTES"): limit}):
+        with numpy_on_gpu(limits=MULTIPASS[0] | {(multipass_launch, "WORK_BYTES"): limit}):
             plain = allocated(lambda x=x, y=y: (p(x, y, backend="gpu"),))
             broadcast = allocated(lambda x=x, y=y: (p(x, y[0], backend="gpu"),))
             gradients = allocated(lambda x=x, y=y, g=cotangent: p.vjp(x, y[0], g, backend="gpu"))
@@ -240,7 +238,7 @@ def test_arrays_of_any_strides_and_out():
         expected = p(x1, x2, backend="generic")
         out = np.full((len(x1), 2 * p.irreps_out.dim), 5.0)
         whole = np.full(expected.shape, 5.0)
-        with numpy_on_gpu(limits=STAGED[1]):
+        with numpy_on_gpu(limits=MULTIPASS[1]):
             part = out[:, ::2]
             assert p(x1, x2, out=part, backend="gpu") is part
             assert p(x1, x2, out=whole, backend="gpu") is whole
@@ -255,7 +253,7 @@ def test_nan_stays_in_its_sample(name):
     p = TRANSFORMS[name]
     x, y = random_arguments(p, (5,), (5,))
     x[2] = np.nan
-    with numpy_on_gpu(limits=STAGED[0]):
+    with numpy_on_gpu(limits=MULTIPASS[0]):
         found = p(x, y, backend="gpu")
     assert np.isnan(found[2]).all()
     assert np.isfinite(np.delete(found, 2, axis=0)).all()
@@ -273,4 +271,4 @@ def test_equal_maps_share_their_tables():
 def test_sparse_maps_stay_sparse():
     p = tp.MatrixTensorProduct(30, 2, 30, degree=30, method="matrix")
     program = gpu.program_of(p.plan, "float32")
-    assert isinstance(program.carry[0][1], Gather)
+    assert isinstance(program.to_domain[0][1], Gather)

@@ -1,4 +1,4 @@
-"""From operations to tables, in the layout that ``program.cu`` reads."""
+"""From operations to tables, in the layout that ``tile.cu`` reads."""
 
 from __future__ import annotations
 
@@ -8,42 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.gpu.dense import dense_record
-from tpnumba.backends.gpu.matrices import record
-from tpnumba.backends.gpu.program import (
-    AT_ONCE,
-    FROM_TILE,
-    INPUTS,
-    LINEAR,
-    MATRIX,
-    MOST_ENTRIES,
-    OP_SIZE,
-    PRODUCT,
-    REPEATS,
-    Chunk,
-    Dense,
-    Floats,
-    Ints,
-    Matrix,
-    Part,
-    Program,
-    Result,
-    Rows,
-    fitting,
-    pitch_of,
-)
-from tpnumba.backends.gpu.unrolled import MOST_UNROLLED, Code
+from tpnumba.backends.gpu import device, layout
+from tpnumba.backends.gpu.layout import Factor, Kind
+from tpnumba.backends.gpu.tile import matrix_products, program, unrolled
+from tpnumba.backends.gpu.tile.dense import dense_record
+from tpnumba.backends.gpu.tile.program import MOST_ENTRIES, Floats, Ints, Part, Program, Result, Sums
 
-#: As in program.cu.
-_CHUNK_SIZE, _PHASE_SIZE = 6, 2 + 3 * INPUTS
 #: Reads of a row, a part and a list, about.
 _READS_OF_A_ROW = 8
-#: Bytes that a thread reads at once.
-_AT_ONCE_BYTES = 16
 
 
 def pack(
-    chunks: Sequence[Chunk],
+    sections: Sequence[program.Section],
     inputs: tuple[int, ...],
     sizes: tuple[int, ...],
     width: int,
@@ -51,56 +27,38 @@ def pack(
     dtype: str,
     wanted: int,
 ) -> Program | None:
-    """Make the tables; None if they would be too large."""
-    size = max(chunk.size for chunk in chunks)
-    phases = [phase for chunk in chunks for phase in chunk.phases]
-    dense = any(isinstance(operation, Dense) for phase in phases for operation in phase.operations)
-    samples, shared = fitting(size, dtype, wanted, dense=dense)
-    pitch = pitch_of(samples, dense=dense)
+    """Make the tables of a program, see :class:`Program`; None if they would be too large.
+
+    ``sizes`` of the inputs' rows; ``width`` of those of the result; ``wanted``: samples of a tile, if they fit.
+    """
+    size = max(section.size for section in sections)
+    phases = [phase for section in sections for phase in section.phases]
+    dense = any(isinstance(operation, program.Dense) for phase in phases for operation in phase.operations)
+    samples, shared = program.fitting(size, dtype, wanted, dense=dense)
+    pitch = program.pitch_of(samples, dense=dense)
     merged = [
-        [_merge(operation) if isinstance(operation, Rows) else [] for operation in phase.operations] for phase in phases
+        [_merge(operation) if isinstance(operation, Sums) else [] for operation in phase.operations] for phase in phases
     ]
     groups = [group for phase in merged for operation in phase for group in operation]
-    code = Code(dtype) if not dense and _nonzeros(groups) <= MOST_UNROLLED else None
+    code = unrolled.Code(dtype) if not dense and _nonzeros(groups) <= unrolled.MOST_UNROLLED else None
     repeat = _cheapest_repeat(groups, dtype, code=code is not None)
-    writer = _Writer(pitch, repeat, AT_ONCE[shared], code)
-    header = [samples.bit_length() - 1, pitch, width, *sizes, *(0,) * (INPUTS - len(sizes))]
-    # The records of chunks, then of phases, then of operations.
-    first = len(header) + _CHUNK_SIZE * len(chunks)
-    at = first + _PHASE_SIZE * len(phases)
-    writer.length = at + OP_SIZE * sum(len(phase.operations) for phase in phases)
-    writer.table = [np.zeros(writer.length, dtype=np.int64)]
-    head = writer.table[0]
-    head[: len(header)] = header
-    place = len(header)
-    for chunk in chunks:
-        end = first + _PHASE_SIZE * len(chunk.phases)
-        columns = writer.ints(chunk.columns)
-        record = [first, end, chunk.slots * pitch, chunk.columns.size, columns, int(chunk.zero)]
-        head[place : place + _CHUNK_SIZE] = record
-        place, first = place + _CHUNK_SIZE, end
+    writer = _Writer(pitch, repeat, layout.TERMS_AT_ONCE[shared], code)
+    padded = (*sizes, *(0,) * (layout.INPUTS - len(sizes)))
+    header = layout.record(layout.HeaderRecord, SHIFT=samples.bit_length() - 1, PITCH=pitch, WIDTH=width, SIZES=padded)
+    head, place, at = _begin(writer, header, sections)
     # Code is compiled for this program alone, tables are read by few instances of the kernel.
-    kinds = 0 if code else 1 << LINEAR | 1 << PRODUCT
+    kinds = 0 if code else 1 << Kind.LINEAR | 1 << Kind.PRODUCT
     for phase, own in zip(phases, merged, strict=True):
-        loads = [phase.loads[i] * pitch if i in phase.loads else -1 for i in range(INPUTS)]
-        picked = [writer.ints(phase.picked[i]) if i in phase.picked else -1 for i in range(INPUTS)]
-        widths = [phase.picked[i].size if i in phase.picked else header[3 + i] for i in range(INPUTS)]
-        record = [at, at + OP_SIZE * len(phase.operations), *loads, *picked, *widths]
-        head[place : place + _PHASE_SIZE] = record
-        place += _PHASE_SIZE
+        record = _phase_record(writer, phase, at, padded)
+        head[place : place + len(record)] = record
+        place += len(record)
         for operation, groups in zip(phase.operations, own, strict=True):
-            match operation:
-                case Rows():
-                    body = writer.rows(operation, groups)
-                case Matrix():
-                    body = writer.matrix(operation)
-                case Dense():
-                    body = dense_record(operation, writer, samples, np.dtype(dtype).itemsize)
+            body = writer.operation(operation, groups, samples, np.dtype(dtype).itemsize)
             if body is None or writer.length + writer.n_values > MOST_ENTRIES:
                 return None
             head[at : at + len(body)] = body
-            kinds |= 1 << body[0]
-            at += OP_SIZE
+            kinds |= 1 << body[layout.OperationRecord.KIND]
+            at += layout.OperationRecord.OP_SIZE
     table = np.concatenate(writer.table)
     values = np.concatenate([np.zeros(0), *writer.values])
     return Program(
@@ -111,14 +69,57 @@ def pack(
         shared=shared,
         inputs=inputs,
         direct=direct,
-        chunks=len(chunks),
-        table=_frozen(table.astype(np.int32)),
-        coefficients=_frozen(values.astype(dtype)),
-        unrolled=code.source() if code else "",
+        sections=len(sections),
+        table=read_only(table.astype(np.int32)),
+        coefficients=read_only(values.astype(dtype)),
+        terms=code.source() if code else "",
     )
 
 
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _begin(writer: _Writer, header: list[int], sections: Sequence[program.Section]) -> tuple[Ints, int, int]:
+    """Begin the table: the header, the records of sections, then room for those of phases and those of operations.
+
+    Returns this part of the table, and where the records of phases and those of operations begin.
+    """
+    section_size, phase_size = layout.SectionRecord.SECTION_SIZE, layout.PhaseRecord.PHASE_SIZE
+    phases = [phase for section in sections for phase in section.phases]
+    first = phases_begin = len(header) + section_size * len(sections)
+    operations_begin = phases_begin + phase_size * len(phases)
+    writer.length = operations_begin + layout.OperationRecord.OP_SIZE * sum(len(phase.operations) for phase in phases)
+    head = np.zeros(writer.length, dtype=np.int64)
+    writer.table = [head]
+    head[: len(header)] = header
+    place = len(header)
+    for section in sections:
+        end = first + phase_size * len(section.phases)
+        head[place : place + section_size] = layout.record(
+            layout.SectionRecord,
+            PHASES=first,
+            PHASES_END=end,
+            OUTPUT=section.output_start * writer.pitch,
+            N_OUTPUTS=section.columns.size,
+            COLUMNS=writer.ints(section.columns),
+            ZERO=int(section.zero),
+        )
+        place, first = place + section_size, end
+    return head, phases_begin, operations_begin
+
+
+def _phase_record(writer: _Writer, phase: program.Phase, at: int, sizes: Sequence[int]) -> list[int]:
+    """The record of a phase whose operations' records begin ``at``; ``sizes`` of the inputs."""
+    inputs = range(layout.INPUTS)
+    return layout.record(
+        layout.PhaseRecord,
+        OPS=at,
+        OPS_END=at + layout.OperationRecord.OP_SIZE * len(phase.operations),
+        LOADS=[phase.loads[i] * writer.pitch if i in phase.loads else -1 for i in inputs],
+        PICKED=[writer.ints(phase.picked[i]) if i in phase.picked else -1 for i in inputs],
+        WIDTHS=[phase.picked[i].size if i in phase.picked else sizes[i] for i in inputs],
+    )
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array itself, from now on not to be written into."""
     array.flags.writeable = False
     return array
 
@@ -126,7 +127,7 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class _Writer:
     """Appends to the tables. With ``code``, terms go there."""
 
-    def __init__(self, pitch: int, repeat: int, at_once: int, code: Code | None) -> None:
+    def __init__(self, pitch: int, repeat: int, at_once: int, code: unrolled.Code | None) -> None:
         self.pitch, self.repeat, self.at_once, self.code = pitch, repeat, at_once, code
         self.table: list[Ints] = []
         self.values: list[Floats] = []
@@ -134,10 +135,8 @@ class _Writer:
         self.listed: dict[bytes, tuple[int, int]] = {}
 
     def ints(self, array: Ints) -> int:
-        """Append, at a multiple of four as so many are read at once; returns where it is."""
-        fill = -self.length % 4
-        self.table.append(np.zeros(fill, dtype=np.int64))
-        self.length += fill
+        """Append, at a multiple of the integers that are read at once; returns where it is."""
+        self._align()
         start = self.length
         flat = np.asarray(array, dtype=np.int64).ravel()
         self.table.append(flat)
@@ -145,33 +144,52 @@ class _Writer:
         return start
 
     def coefficients(self, array: Floats) -> int:
-        """Append, at a place that is a multiple of eight as several are read at once; returns where it is."""
-        fill = -self.n_values % REPEATS["float32"][-1]
+        """Append, at a place where several can be read at once; returns where it is."""
+        fill = -self.n_values % layout.COEFFICIENTS_ALIGNED
         start = self.n_values + fill
         self.values += [np.zeros(fill), array.ravel()]
         self.n_values = start + array.size
         return start
 
-    def matrix(self, operation: Matrix) -> list[int]:
-        """The record of a matrix product; what the kernel reads at once is at a place that is a multiple of four."""
-        fill = -self.length % 4
+    def _align(self) -> None:
+        """Fill up to a multiple of the integers that are read at once."""
+        fill = -self.length % layout.QUAD
         self.table.append(np.zeros(fill, dtype=np.int64))
         self.length += fill
-        return [
-            *(MATRIX, int(operation.add), int(operation.to_slots)),
-            *(self.coefficients(np.array([operation.scale])), operation.factor),
-            self.ints(np.array(record(operation, self.pitch))),
-        ]
 
-    def rows(self, operation: Rows, groups: list[_Group]) -> list[int] | None:
-        """The record of an operation on rows; None if its tables would be too large."""
+    def operation(
+        self, operation: program.Operation, groups: list[_Group], samples: int, itemsize: int
+    ) -> list[int] | None:
+        """Write an operation; returns its record, or None if its tables would be too large."""
+        match operation:
+            case program.Matrix():
+                return self.matrix(operation)
+            case program.Dense():
+                return dense_record(operation, self, samples, itemsize)
+        return self.sums(operation, groups)
+
+    def matrix(self, operation: program.Matrix) -> list[int]:
+        """The record of a matrix product."""
+        self._align()
+        head = layout.record(
+            layout.OperationRecord,
+            KIND=Kind.MATRIX,
+            ADD=int(operation.add),
+            TO_OUTPUT=int(operation.to_output),
+            COEFFICIENTS=self.coefficients(np.array([operation.scale])),
+            FACTOR=operation.factor,
+        )
+        return [*head, self.ints(np.array(matrix_products.matrix_record(operation, self.pitch)))]
+
+    def sums(self, operation: Sums, groups: list[_Group]) -> list[int] | None:
+        """The record of sums over tables; None if its tables would be too large."""
         repeat = self.repeat
-        by_tile = self.pitch if operation.factor == FROM_TILE else 1
+        by_tile = self.pitch if operation.factor == Factor.FROM_TILE else 1
         rows: list[list[int]] = []
         parts: list[list[int]] = []
         terms: list[Ints] = []
         values: list[Floats] = []
-        n_terms = n_kept = 0
+        n_terms = n_written = 0
         places_of: dict[bytes, tuple[int, int]] = {}  # equal terms stand in the tables once
         tasks: list[tuple[int, int]] = []  # terms, row
         for group, own in groups:
@@ -180,24 +198,24 @@ class _Writer:
                 begin = len(parts)
                 count = n_terms
                 for pairs, numbers, list_of, factors in own:
-                    kept = np.any(numbers[:, cut : cut + repeat] != 0, axis=1)
-                    if not kept.any():
+                    nonzero = np.any(numbers[:, cut : cut + repeat] != 0, axis=1)
+                    if not nonzero.any():
                         continue
-                    pack = np.zeros((int(kept.sum()), repeat))
-                    pack[:, : len(chosen)] = numbers[kept, cut : cut + repeat]
-                    own_pairs = pairs[kept] * self.pitch
+                    pack = np.zeros((int(nonzero.sum()), repeat))
+                    pack[:, : len(chosen)] = numbers[nonzero, cut : cut + repeat]
+                    own_pairs = pairs[nonzero] * self.pitch
                     name = own_pairs.tobytes() + pack.tobytes()
                     if self.code is not None:
                         ends = (self.code.add(own_pairs, pack, product=operation.product), 0)
                     elif name in places_of:
                         ends = places_of[name]
                     else:
-                        ends = places_of[name] = (n_kept, n_kept + len(pack))
+                        ends = places_of[name] = (n_written, n_written + len(pack))
                         # Up to a multiple of what is read at once.
                         fill = ((0, -len(pack) % self.at_once), (0, 0))
                         terms.append(np.pad(own_pairs, fill))
                         values.append(np.pad(pack, fill))
-                        n_kept += len(terms[-1])
+                        n_written += len(terms[-1])
                     by = [None if place is None else (place[0] * by_tile, place[1] * by_tile) for place in factors]
                     parts.append(self._record((list_of, *ends), by[cut : cut + repeat]))
                     n_terms += len(pack)
@@ -206,20 +224,20 @@ class _Writer:
                 ]
                 tasks.append((n_terms - count, len(rows)))
                 rows.append(self._record((chosen[0].channels, begin, len(parts)), outs))
-            if n_kept * (2 + repeat) > MOST_ENTRIES:
+            if n_written * (2 + repeat) > MOST_ENTRIES:
                 return None
-        return self._append_rows(operation, tasks, (rows, parts), (terms, values))
+        return self._append_sums(operation, tasks, (rows, parts), (terms, values))
 
     def _record(self, head: tuple[int, int, int], places: list[tuple[int, int] | None]) -> list[int]:
-        """A row or a part: three numbers, then a place and a step for each result; as long as whole reads of four."""
-        record = [*head, 0]
+        """A row or a part: its head, then a place and a step for each result; as long as whole reads of integers."""
+        record = [*head, *[0] * (layout.HEAD - len(head))]
         for place in [*places, *(None,) * (self.repeat - len(places))]:
             record += (-1, 0) if place is None else place
-        return record + [0] * (-len(record) % 4)
+        return record + [0] * (-len(record) % layout.QUAD)
 
-    def _append_rows(
+    def _append_sums(
         self,
-        operation: Rows,
+        operation: Sums,
         tasks: list[tuple[int, int]],
         records: tuple[list[list[int]], list[list[int]]],
         sums: tuple[list[Ints], list[Floats]],
@@ -234,18 +252,30 @@ class _Writer:
         rows[order, 0] = np.cumsum(counts) - counts
         lists = [self._list(begin, pairs) for begin, pairs in operation.combinations]
         terms = np.concatenate([np.zeros((0, 2), dtype=np.int64), *sums[0]])
-        if self.at_once == AT_ONCE[True]:
-            terms = (terms[:, 0] | terms[:, 1] << 16).astype(np.uint32).view(np.int32)
+        if self.at_once == layout.TERMS_AT_ONCE[True]:
+            terms = (terms[:, 0] | terms[:, 1] << layout.PLACE_BITS).astype(np.uint32).view(np.int32)
         values = np.concatenate([np.zeros((0, self.repeat)), *sums[1]])
-        return [
-            *(PRODUCT if operation.product else LINEAR, int(operation.add), int(operation.to_slots)),
-            *(self.coefficients(values), operation.factor),
-            *(int(counts.sum()), self.ints(np.repeat(np.array(order, dtype=np.int64), counts))),
-            *(self.ints(rows), self.ints(parts), self.ints(np.array(lists, dtype=np.int64)), self.ints(terms)),
-        ]
+        head = layout.record(
+            layout.OperationRecord,
+            KIND=Kind.PRODUCT if operation.product else Kind.LINEAR,
+            ADD=int(operation.add),
+            TO_OUTPUT=int(operation.to_output),
+            COEFFICIENTS=self.coefficients(values),
+            FACTOR=operation.factor,
+        )
+        body = layout.record(
+            layout.SumsRecord,
+            N_TASKS=int(counts.sum()),
+            TASKS=self.ints(np.repeat(np.array(order, dtype=np.int64), counts)),
+            ROWS=self.ints(rows),
+            PARTS=self.ints(parts),
+            LISTS=self.ints(np.array(lists, dtype=np.int64)),
+            TERMS=self.ints(terms),
+        )
+        return head + body
 
     def _list(self, begin: Ints, pairs: Ints) -> list[int]:
-        """Which channels meet: by steps, where they are even; else from a table."""
+        """Which channels are multiplied: by steps, where they are even; else from a table."""
         scaled = pairs * np.array([self.pitch, self.pitch, 1])
         channels, count = begin.size - 1, int(begin[1] - begin[0])
         if count and np.array_equal(begin, count * np.arange(channels + 1)):
@@ -268,7 +298,7 @@ _Merged = tuple[Ints, Floats, int, list[tuple[int, int] | None]]
 _Group = tuple[list[Result], list[_Merged]]
 
 
-def _merge(operation: Rows) -> list[_Group]:
+def _merge(operation: Sums) -> list[_Group]:
     """The results that are made together."""
     groups: dict[object, list[Result]] = {}
     for result in operation.results:
@@ -310,8 +340,8 @@ def _cheapest_repeat(groups: list[_Group], dtype: str, *, code: bool) -> int:
     sizes = [(len(group), group[0].channels, sum(len(terms) for terms, *_ in parts)) for group, parts in groups]
 
     def price(repeat: int) -> float:
-        a_term = 2 if code else 2.25 + max(1, repeat * np.dtype(dtype).itemsize // _AT_ONCE_BYTES)
+        a_term = 2 if code else 2.25 + max(1, repeat * np.dtype(dtype).itemsize // device.VECTOR_BYTES)
         rows = _READS_OF_A_ROW + repeat / 4
         return sum(-(-results // repeat) * channels * (rows + terms * a_term) for results, channels, terms in sizes)
 
-    return min(REPEATS[dtype], key=price)
+    return min(layout.REPEATS[dtype], key=price)

@@ -1,6 +1,6 @@
 """Programs: operations on the tile of a sample, and what the kernel reads of them.
 
-Positions are in numbers of a sample's tile; :mod:`tables` knows how many samples a tile has.
+Positions are in numbers of a sample's tile; :mod:`tables` knows how many samples a tile has, and its pitch.
 """
 
 from __future__ import annotations
@@ -11,35 +11,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tpnumba.backends.gpu import device
+from tpnumba.backends.gpu.layout import MOST_SAMPLES, Factor
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-#: As in program.cu.
-INPUTS = 3
-OP_SIZE = 20
-LINEAR, PRODUCT, MATRIX, DENSE = 0, 1, 2, 3
-NO_FACTOR, FROM_TILE = -2, -1
-#: Terms that are read at once, with the tile in shared memory or not.
-AT_ONCE = {True: 4, False: 2}
-#: Sums that one thread may keep; more float64 ones than these would spill registers.
-REPEATS = {"float32": (1, 2, 4, 8), "float64": (1, 2, 4)}
-
 #: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
 MOST_ENTRIES = 2**22
-#: Samples of a tile: enough that the threads of a warp differ in nothing else.
-MOST_SAMPLES = 32
-#: Shared memory, in bytes, that leaves room for as many blocks on a multiprocessor as registers do, three of them on
-#: sm_90 and two on sm_80; and what every device from sm_80 on gives to one.
-_COMFORTABLE_BYTES, _MOST_BYTES = 72 * 2**10, 96 * 2**10
+#: Samples of a tile from which on its pitch is padded.
+_PADDED_SAMPLES = 8
 
 
 @dataclass(frozen=True)
 class Part:
     """A contribution to one result: ``sum over channels and terms of coefficient * x * y``, times a factor.
 
-    Parts with equal ``key`` are taken together where results are. ``combinations`` says which pairs of channels meet
-    (a place in the list of the operation); ``terms`` are places in x and y, shape ``(n, 2)``, with their ``values``;
-    ``factor`` is where the factor starts and its step from channel to channel, or None.
+    Parts with equal ``key`` are taken together where results are. ``combinations`` says which pairs of channels are
+    multiplied (a place in the list of the operation); ``terms`` are places in x and y, shape ``(n, 2)``, with their
+    ``values``; ``factor`` is where the factor starts and its step from channel to channel, or None.
     """
 
     key: object
@@ -61,7 +51,7 @@ class Result:
 
 
 @dataclass
-class Rows:
+class Sums:
     """An operation that makes results as sums over tables.
 
     ``combinations``: for each list, where the pairs of every channel begin, and the pairs: the start of x, the start of
@@ -72,8 +62,8 @@ class Rows:
     combinations: list[tuple[Ints, Ints]] = field(default_factory=list)
     product: bool = True
     add: bool = False
-    to_slots: bool = False
-    factor: int = NO_FACTOR
+    to_output: bool = False
+    factor: int = Factor.NO_FACTOR
 
 
 @dataclass
@@ -89,29 +79,29 @@ class Matrix:
     c: tuple[int, int, int]
     scale: float = 1.0
     add: bool = False
-    to_slots: bool = False
-    factor: int = FROM_TILE
+    to_output: bool = False
+    factor: int = Factor.FROM_TILE
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """``out[to[m] + c * step_to] = sum over k of matrix[k, m] * in[source[k] + c * step_source]``, ``c < columns``."""
+class ConstantMatrix:
+    """``out[to[m] + c * step_to] = sum over k of values[k, m] * in[source[k] + c * step_source]``, ``c < columns``."""
 
-    matrix: Floats
+    values: Floats
     to: Ints
     source: Ints
     columns: int
     step_to: int
     step_source: int
 
-    def transposed(self) -> Group:
-        """What carries back."""
-        return Group(self.matrix.T, self.source, self.to, self.columns, self.step_source, self.step_to)
+    def transposed(self) -> ConstantMatrix:
+        """The matrix of the transposed map."""
+        return ConstantMatrix(self.values.T, self.source, self.to, self.columns, self.step_source, self.step_to)
 
 
 @dataclass(frozen=True)
 class Update:
-    """What becomes of the numbers of groups: those from ``to`` on are set to them, or ``add``, times a ``factor``.
+    """What becomes of the numbers that matrices make: they are stored from ``to`` on, or added there, times ``factor``.
 
     ``times``: where numbers stand that they are multiplied with, place by place; None for nothing.
     """
@@ -126,14 +116,14 @@ class Update:
 class Dense:
     """Products with dense matrices, none of which write the same numbers; they read from ``start`` on."""
 
-    groups: tuple[Group, ...]
+    matrices: tuple[ConstantMatrix, ...]
     start: int
     updates: tuple[Update, ...]
-    to_slots: bool = False
+    to_output: bool = False
 
 
-#: What a chunk does, one after the other.
-Operation = Rows | Matrix | Dense
+#: What a section does, one after the other.
+Operation = Sums | Matrix | Dense
 
 
 @dataclass
@@ -146,11 +136,15 @@ class Phase:
 
 
 @dataclass
-class Chunk:
-    """What makes some columns of the result: phases, one after the other, and where the columns stand."""
+class Section:
+    """What makes some ``columns`` of the result: phases, one after the other.
+
+    ``output_start``: where these columns stand in the tile; ``zero``: whether they start as zero; ``size``: numbers of
+    a sample's tile.
+    """
 
     phases: list[Phase]
-    slots: int
+    output_start: int
     columns: Ints
     zero: bool
     size: int
@@ -158,13 +152,13 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The tables of a plan in one dtype; hashed by identity, as the programs of plans are kept.
+    """The tables of a plan in one dtype; hashed by identity, as the programs of plans are cached.
 
     ``samples`` of a tile; ``repeat``: results that a thread makes at a time; ``kinds``: a bit for each kind of
     operation that the kernel has to know; ``tile``: its numbers, and ``shared`` whether they fit into shared memory;
     ``inputs``: the operands in the order of the kernel; ``direct``: the place among them of the one that is read where
-    it stands, or -1; ``unrolled``: source to be put before that of the kernel, which has the terms of a small plan as
-    code; empty where tables have them.
+    it stands, or -1; ``sections`` of the result, which blocks along y share; ``terms``: source to be put before that of
+    the kernel, with the terms of a small plan as code; empty where tables have them.
     """
 
     samples: int
@@ -174,10 +168,10 @@ class Program:
     shared: bool
     inputs: tuple[int, ...]
     direct: int
-    chunks: int
+    sections: int
     table: npt.NDArray[np.int32]
     coefficients: npt.NDArray[np.floating]
-    unrolled: str
+    terms: str
 
 
 def pitch_of(samples: int, *, dense: bool = False) -> int:
@@ -185,16 +179,16 @@ def pitch_of(samples: int, *, dense: bool = False) -> int:
 
     ``dense``: not where the threads of a warp read several columns, which should be neighbours.
     """
-    return samples + 1 if samples >= (MOST_SAMPLES if dense else 8) else samples
+    return samples + 1 if samples >= (MOST_SAMPLES if dense else _PADDED_SAMPLES) else samples
 
 
 def fitting(size: int, dtype: str, wanted: int, *, dense: bool = False) -> tuple[int, bool]:
-    """How many samples a tile of ``size`` numbers each has, and whether it is in shared memory."""
+    """How many samples, at most ``wanted``, a tile of ``size`` numbers each has; and whether it is in shared memory."""
     itemsize = np.dtype(dtype).itemsize
-    for most in (_COMFORTABLE_BYTES, _MOST_BYTES):
+    for most in (device.COMFORTABLE_BYTES, device.MOST_SHARED_BYTES):
         # Fewer samples a tile than a quarter of what is wanted, only if there is no other way.
         samples = wanted
-        while samples >= max(1, wanted // 4 if most == _COMFORTABLE_BYTES else 1):
+        while samples >= max(1, wanted // 4 if most == device.COMFORTABLE_BYTES else 1):
             if size * pitch_of(samples, dense=dense) * itemsize <= most:
                 return samples, True
             samples //= 2
@@ -203,4 +197,4 @@ def fitting(size: int, dtype: str, wanted: int, *, dense: bool = False) -> tuple
 
 def comfortable_size(dtype: str, samples: int) -> int:
     """Numbers of a tile that leave room for several blocks on a multiprocessor."""
-    return _COMFORTABLE_BYTES // (np.dtype(dtype).itemsize * pitch_of(samples))
+    return device.COMFORTABLE_BYTES // (np.dtype(dtype).itemsize * pitch_of(samples))

@@ -1,20 +1,37 @@
-// A small matrix product for every sample, c[i, k] = sum over j of a[i, j] b[j, k]: extents; places, with their steps; and
-// how threads share it, see matrices.py.
+// A small matrix product for every sample, c[i, k] = sum over j of a[i, j] b[j, k]: extents; places, with their steps;
+// and how threads share it, see tile/matrix_products.py.
 struct alignas(16) Product {
-    int n_i, n_j, n_k, slices, a, a_i, a_j, groups_i, b, b_j, b_k, groups_k, c, c_i, c_k, way;
+    int PRODUCT_FIELDS;
 };
 
-// Up to I rows and K columns of the result a thread; IS_ALONG: four j at a time. Sums may be cut into slices, which
+// Store what a thread has made, or add it to what is there: I rows, `next_i` apart, and K columns.
+template <typename T, int I, int K>
+__device__ __forceinline__ void put_products(
+    const Product& m, T* to, int i, int next_i, int k, T scale, const T (&sum)[I][K], bool add) {
+#pragma unroll
+    for (int q = 0; q < I; ++q)
+#pragma unroll
+        for (int r = 0; r < K; ++r) {
+            if (i + q * next_i >= m.n_i || k + r * m.groups_k >= m.n_k) continue;
+            T* own = to + q * next_i * m.c_i + r * m.groups_k * m.c_k;
+            *own = add ? *own + scale * sum[q][r] : scale * sum[q][r];
+        }
+}
+
+// Longer than our functions should be: with its sums in functions of their own, compilers unroll them differently.
+//
+// Up to I rows and K columns of the result a thread; IS_ALONG: four j at a time. Sums may be cut into splits, which
 // threads of their own make (their number is such that each has one task at most), and which are added in their order.
 template <typename T, int I, int K, bool IS_ALONG>
-__device__ __forceinline__ void multiply(const Product& m, const T* a, long long a_sample, Tile<T> tile, T scale, bool add) {
-    constexpr int WIDE = 4;
+__device__ __forceinline__ void multiply(
+    const Product& m, const T* a, long long a_sample, Tile<T> tile, T scale, bool add) {
+    constexpr int WIDE = MATRIX_WIDE;
     using Wide = Pack<T, WIDE>;
     const int tasks = (m.groups_i * m.groups_k) << tile.shift;
-    const int threads = THREADS / m.slices, slice = threadIdx.x / threads;
+    const int threads = THREADS / m.splits, split = threadIdx.x / threads;
     const int length = IS_ALONG ? (m.n_j + WIDE - 1) / WIDE : m.n_j;
-    const bool together = m.way & TOGETHER;
-    int task = threadIdx.x - slice * threads;
+    const bool together = m.sharing & TOGETHER;
+    int task = threadIdx.x - split * threads;
     do {
         const int sample = task & ((1 << tile.shift) - 1), place = task >> tile.shift;
         const int k = place / m.groups_i, group = place - k * m.groups_i;
@@ -28,10 +45,10 @@ __device__ __forceinline__ void multiply(const Product& m, const T* a, long long
         if (works) {
             const T* left = a + sample * a_sample + i * m.a_i;
             const T* right = tile.at + m.b + k * m.b_k + sample;
-            const bool wide = (m.way & IS_WIDE) && reinterpret_cast<size_t>(left) % alignof(Wide) == 0;
-            int at = (slice + (m.way & TURNED ? group : 0)) % length;
+            const bool wide = (m.sharing & IS_WIDE) && reinterpret_cast<size_t>(left) % alignof(Wide) == 0;
+            int at = (split + (m.sharing & TURNED ? group : 0)) % length;
 #pragma unroll 2
-            for (int step = slice; step < length; step += m.slices) {
+            for (int step = split; step < length; step += m.splits) {
                 if (IS_ALONG) {
                     const int j = at * WIDE;
                     T x[I][WIDE];
@@ -78,22 +95,15 @@ __device__ __forceinline__ void multiply(const Product& m, const T* a, long long
                         for (int q = 0; q < I; ++q) sum[q][r] += x[q] * y;
                     }
                 }
-                at += m.slices;
+                at += m.splits;
                 if (at >= length) at -= length;
             }
         }
-        for (int turn = 0; turn < m.slices; ++turn) {
+        for (int turn = 0; turn < m.splits; ++turn) {
             if (turn > 0) __syncthreads();
-            if (!works || turn != slice) continue;
+            if (!works || turn != split) continue;
             T* to = tile.at + m.c + i * m.c_i + k * m.c_k + sample;
-#pragma unroll
-            for (int q = 0; q < I; ++q)
-#pragma unroll
-                for (int r = 0; r < K; ++r) {
-                    if (i + q * next_i >= m.n_i || k + r * m.groups_k >= m.n_k) continue;
-                    T* own = to + q * next_i * m.c_i + r * m.groups_k * m.c_k;
-                    *own = add || turn > 0 ? *own + scale * sum[q][r] : scale * sum[q][r];
-                }
+            put_products<T, I, K>(m, to, i, next_i, k, scale, sum, add || turn > 0);
         }
         task += threads;
     } while (task < tasks);
@@ -101,14 +111,15 @@ __device__ __forceinline__ void multiply(const Product& m, const T* a, long long
 
 // A matrix product by the way that its record names.
 template <typename T>
-__device__ __forceinline__ void run_matrix(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+__device__ __forceinline__ void evaluate_matrix(
+    const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
     const Product m = *reinterpret_cast<const Product*>(table + op[BODY]);
     const T scale = coefficients[op[COEFFICIENTS]];
     const bool in_tile = op[FACTOR] == FROM_TILE;
     const T* a = (in_tile ? tile.at : tile.direct) + m.a;
     const long long a_sample = in_tile ? 1 : tile.stride;
-    if (m.way & ALONG)
-        multiply<T, 2, 8, true>(m, a, a_sample, tile, scale, add);
+    if (m.sharing & ALONG)
+        multiply<T, ROWS_ALONG, COLUMNS_ALONG, true>(m, a, a_sample, tile, scale, add);
     else
-        multiply<T, 4, 4, false>(m, a, a_sample, tile, scale, add);
+        multiply<T, ROWS_APART, COLUMNS_APART, false>(m, a, a_sample, tile, scale, add);
 }

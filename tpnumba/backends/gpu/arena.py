@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 
-class Space:
-    """Numbers from ``end`` on are given out; those that came before are the caller's.
+class Arena:
+    """Allocates numbers from ``end`` on; those before are the caller's.
 
-    ``end`` grows to what all arrays together take.
+    ``end`` grows to the size of all arrays together.
     """
 
     def __init__(self, end: int = 0) -> None:
@@ -14,8 +14,8 @@ class Space:
         self._free: list[tuple[int, int]] = []
         self._in_use: dict[int, int] = {}
 
-    def take(self, size: int) -> int:
-        """The start of so many numbers that nothing else uses."""
+    def allocate(self, size: int) -> int:
+        """The start of ``size`` numbers that nothing else uses."""
         for number, (start, room) in enumerate(self._free):
             if room >= size:
                 self._free[number] = (start + size, room - size)
@@ -26,8 +26,8 @@ class Space:
         self._in_use[start] = size
         return start
 
-    def give(self, start: int) -> None:
-        """Let others use the numbers that were taken there; what was not taken stays as it is."""
+    def release(self, start: int) -> None:
+        """Let others use the numbers allocated there; what was not allocated here stays as it is."""
         if start not in self._in_use:
             return
         free = sorted([*self._free, (start, self._in_use.pop(start))])

@@ -1,20 +1,12 @@
-// Kernels for transforms and syntheses whose fields do not fit into shared memory: one for each kind of step.
+// Kernels for transforms and syntheses whose grid values do not fit into shared memory: one for each kind of operation,
+// launched one after the other.
 //
 // What is worked on stands in arrays [number][sample], the sample fastest, so that threads that differ in the sample
 // read and write neighbours. Every number is written by one thread and sums have a fixed order, so results depend
-// neither on chance nor on how samples are shared out; there are no atomics. The layout of the tables is that of
-// staged.py; what depends on a plan stands there, and nothing is compiled for one. All arrays of the samples that are
-// worked at a time have less than 2^31 numbers together; rows of operands and of the result may be further apart.
-
-constexpr int THREADS = 256;
-constexpr int SIDE = 32;     // of a tile that is transposed
-constexpr int COLUMNS = 128;  // of a tile of a matrix product: LANES threads side by side, WIDE columns each
-constexpr int LANES = 32, HIGH = THREADS / LANES, WIDE = COLUMNS / LANES;
-constexpr int SLICE = 16;  // terms of a matrix product between barriers
-constexpr int SQUARE = 4;  // rows and columns that a thread makes of a sample's own matrix product
-
-// The record of a task: some rows of one group of a matrix product.
-enum { MATRIX, ROWS, DEPTH, TO, FROM, N_COLUMNS, STEP_TO, STEP_FROM, FIRST, TASK_SIZE };
+// neither on chance nor on how samples are shared out; there are no atomics. The tables are written by
+// transform/multipass.py; constants and the columns of records come from layout.py and stand before this text. Nothing
+// is compiled for one plan. All arrays of the samples that are worked at a time have less than 2^31 numbers together;
+// rows of operands and of the result may be further apart.
 
 // As many numbers as a thread makes rows, read at once.
 template <typename T, int R>
@@ -22,90 +14,96 @@ struct alignas(sizeof(T) * R < 16 ? sizeof(T) * R : 16) Pack {
     T of[R];
 };
 
+// Transpose a part of a matrix, at most EDGE rows and columns of it, through shared memory: read(row, column), then
+// write(row, column, number) of the transpose. Threads of a warp differ in the column of both.
+template <typename T, typename Read, typename Write>
+__device__ __forceinline__ void transpose(int rows, int columns, Read read, Write write) {
+    extern __shared__ __align__(16) unsigned char shared[];
+    T* tile = reinterpret_cast<T*>(shared);
+    const int lane = threadIdx.x % EDGE;
+    for (int i = threadIdx.x / EDGE; i < EDGE; i += THREADS / EDGE)
+        if (lane < columns && i < rows) tile[i * (EDGE + 1) + lane] = read(i, lane);
+    __syncthreads();
+    for (int i = threadIdx.x / EDGE; i < EDGE; i += THREADS / EDGE)
+        if (i < columns && lane < rows) write(i, lane, tile[lane * (EDGE + 1) + i]);
+}
+
 // Rows of a matrix, `stride` numbers apart, into an array [column][sample].
 template <typename T>
 __global__ void __launch_bounds__(THREADS) take_rows(
     const T* __restrict__ rows, long long start, long long stride, T* __restrict__ to, int width, int samples) {
-    extern __shared__ __align__(16) unsigned char shared[];
-    T* tile = reinterpret_cast<T*>(shared);
-    const int across = (width + SIDE - 1) / SIDE, block = static_cast<int>(blockIdx.x);
-    const int column = block % across * SIDE, sample = block / across * SIDE;
-    const int lane = threadIdx.x % SIDE;
-    for (int i = threadIdx.x / SIDE; i < SIDE; i += THREADS / SIDE)
-        if (column + lane < width && sample + i < samples)
-            tile[i * (SIDE + 1) + lane] = rows[start + (sample + i) * stride + column + lane];
-    __syncthreads();
-    for (int i = threadIdx.x / SIDE; i < SIDE; i += THREADS / SIDE)
-        if (column + i < width && sample + lane < samples)
-            to[(column + i) * samples + sample + lane] = tile[lane * (SIDE + 1) + i];
+    const int across = (width + EDGE - 1) / EDGE, block = static_cast<int>(blockIdx.x);
+    const int column = block % across * EDGE, sample = block / across * EDGE;
+    transpose<T>(
+        samples - sample, width - column,
+        [&](int i, int lane) { return rows[start + (sample + i) * stride + column + lane]; },
+        [&](int i, int lane, T number) { to[(column + i) * samples + sample + lane] = number; });
 }
 
 // The other way, into rows `width` numbers apart.
 template <typename T>
 __global__ void __launch_bounds__(THREADS) put_rows(
     const T* __restrict__ from, T* __restrict__ rows, long long start, int width, int samples) {
-    extern __shared__ __align__(16) unsigned char shared[];
-    T* tile = reinterpret_cast<T*>(shared);
-    const int across = (width + SIDE - 1) / SIDE, block = static_cast<int>(blockIdx.x);
-    const int column = block % across * SIDE, sample = block / across * SIDE;
-    const int lane = threadIdx.x % SIDE;
-    for (int i = threadIdx.x / SIDE; i < SIDE; i += THREADS / SIDE)
-        if (column + i < width && sample + lane < samples)
-            tile[i * (SIDE + 1) + lane] = from[(column + i) * samples + sample + lane];
-    __syncthreads();
-    for (int i = threadIdx.x / SIDE; i < SIDE; i += THREADS / SIDE)
-        if (column + lane < width && sample + i < samples)
-            rows[start + static_cast<long long>(sample + i) * width + column + lane] = tile[lane * (SIDE + 1) + i];
+    const int across = (width + EDGE - 1) / EDGE, block = static_cast<int>(blockIdx.x);
+    const int column = block % across * EDGE, sample = block / across * EDGE;
+    transpose<T>(
+        width - column, samples - sample,
+        [&](int i, int lane) { return from[(column + i) * samples + sample + lane]; },
+        [&](int i, int lane, T number) {
+            rows[start + static_cast<long long>(sample + i) * width + column + lane] = number;
+        });
 }
 
-// Products with dense matrices, a group each: out[to[m] + c step_to] = sum over k of A[m, k] in[from[k] + c step_from],
+// Products with dense matrices: out[to[m] + c step_to] = sum over k of A[m, k] in[from[k] + c step_from],
 // for all columns c and samples, which together are the columns of a tile. A thread makes R rows of WIDE columns; its
-// columns lie LANES apart, so that the threads of a warp read and write neighbours.
+// columns lie WARP apart, so that the threads of a warp read and write neighbours.
 template <typename T, int R>
-__global__ void __launch_bounds__(THREADS, 2) multiply(
+__global__ void __launch_bounds__(THREADS, BLOCKS) multiply(
     const T* __restrict__ in, T* __restrict__ out, const int* __restrict__ table, const T* __restrict__ coefficients,
     int tasks, int n_tasks, int samples, int add) {
     extern __shared__ __align__(16) unsigned char shared[];
     constexpr int TALL = HIGH * R;
     T* left = reinterpret_cast<T*>(shared);
-    T* right = left + SLICE * TALL;
+    T* right = left + DEPTH_AT_ONCE * TALL;
     const int block = static_cast<int>(blockIdx.x);
     const int* task = table + tasks + block % n_tasks * TASK_SIZE;
-    const int first = block / n_tasks * COLUMNS;
+    const int first = block / n_tasks * TILE_COLUMNS;
     const int columns = task[N_COLUMNS] * samples;
     if (first >= columns) return;
-    const int lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
+    const int lane = threadIdx.x % WARP, group = threadIdx.x / WARP;
     const int rows = task[ROWS], depth = task[DEPTH], first_row = task[FIRST];
     const T* matrix = coefficients + task[MATRIX];
     int source[WIDE];
     T sum[R][WIDE];
 #pragma unroll
     for (int q = 0; q < WIDE; ++q) {
-        const int own = first + lane + q * LANES;
+        const int own = first + lane + q * WARP;
         const int column = (own < columns ? own : columns - 1) / samples;
         source[q] = column * task[STEP_FROM] * samples + own - column * samples;
 #pragma unroll
         for (int r = 0; r < R; ++r) sum[r][q] = T(0);
     }
-    for (int begin = 0; begin < depth; begin += SLICE) {
-        for (int i = threadIdx.x; i < SLICE * TALL; i += THREADS) {
+    for (int begin = 0; begin < depth; begin += DEPTH_AT_ONCE) {
+        for (int i = threadIdx.x; i < DEPTH_AT_ONCE * TALL; i += THREADS) {
             const int row = first_row + i % TALL, k = begin + i / TALL;
             left[i] = row < rows && k < depth ? matrix[k * rows + row] : T(0);
         }
-        for (int i = group; i < SLICE; i += HIGH) {
+        for (int i = group; i < DEPTH_AT_ONCE; i += HIGH) {
             const bool there = begin + i < depth;
             const int place = there ? table[task[FROM] + begin + i] * samples : 0;
 #pragma unroll
-            for (int q = 0; q < WIDE; ++q)
-                right[i * COLUMNS + lane + q * LANES] = there && first + lane + q * LANES < columns ? in[source[q] + place] : T(0);
+            for (int q = 0; q < WIDE; ++q) {
+                const bool is_column = there && first + lane + q * WARP < columns;
+                right[i * TILE_COLUMNS + lane + q * WARP] = is_column ? in[source[q] + place] : T(0);
+            }
         }
         __syncthreads();
 #pragma unroll 4
-        for (int k = 0; k < SLICE; ++k) {
+        for (int k = 0; k < DEPTH_AT_ONCE; ++k) {
             const Pack<T, R> a = reinterpret_cast<const Pack<T, R>*>(left + k * TALL)[group];
 #pragma unroll
             for (int q = 0; q < WIDE; ++q) {
-                const T b = right[k * COLUMNS + lane + q * LANES];
+                const T b = right[k * TILE_COLUMNS + lane + q * WARP];
 #pragma unroll
                 for (int r = 0; r < R; ++r) sum[r][q] += a.of[r] * b;
             }
@@ -114,7 +112,7 @@ __global__ void __launch_bounds__(THREADS, 2) multiply(
     }
 #pragma unroll
     for (int q = 0; q < WIDE; ++q) {
-        const int own = first + lane + q * LANES;
+        const int own = first + lane + q * WARP;
         if (own >= columns) continue;
         const int column = own / samples;
         const int to = column * task[STEP_TO] * samples + own - column * samples;
@@ -157,10 +155,10 @@ __global__ void __launch_bounds__(THREADS) gather(
         if (own[q] < samples) to[own[q]] = add ? to[own[q]] + sum[q] : sum[q];
 }
 
-// The product of fields at each point, summed over terms, times the weight of the point's ring. Of an operand that is
-// one for all samples (alone) there is one number a point.
+// The product of grid values at each point, summed over terms, times the weight of the point's ring. Of an operand that
+// is one for all samples (alone) there is one number a point.
 template <typename T>
-__global__ void __launch_bounds__(THREADS) meet(
+__global__ void __launch_bounds__(THREADS) multiply_pointwise(
     const T* __restrict__ a, int a_alone, const T* __restrict__ b, int b_alone, T* __restrict__ out,
     const int* __restrict__ table, const T* __restrict__ coefficients,
     int terms, int factors, int n_terms, int weights, int rings, int points, int samples) {
@@ -179,14 +177,15 @@ __global__ void __launch_bounds__(THREADS) meet(
 // A matrix product for every sample, c[i, k] = scale * sum over j of a[i, j] b[j, k], of n x n matrices; a thread makes
 // SQUARE x SQUARE numbers of a sample. Steps are those of rows and columns; c is stored row by row.
 template <typename T>
-__global__ void __launch_bounds__(THREADS, 2) multiply_matrices(
+__global__ void __launch_bounds__(THREADS, BLOCKS) multiply_matrices(
     const T* __restrict__ a, int a_alone, int a_i, int a_j, const T* __restrict__ b, int b_alone, int b_j, int b_k,
     T* __restrict__ c, int n, int samples, T scale, int add) {
     const unsigned tiles = (n + SQUARE - 1) / SQUARE;
     const unsigned task = blockIdx.x * THREADS + threadIdx.x;
     if (task >= tiles * tiles * samples) return;
     const int sample = static_cast<int>(task % samples);
-    const int i = static_cast<int>(task / samples / tiles) * SQUARE, k = static_cast<int>(task / samples % tiles) * SQUARE;
+    const int i = static_cast<int>(task / samples / tiles) * SQUARE;
+    const int k = static_cast<int>(task / samples % tiles) * SQUARE;
     const int a_pitch = a_alone ? 1 : samples, b_pitch = b_alone ? 1 : samples;
     const T* x[SQUARE];
     const T* y[SQUARE];
@@ -219,18 +218,18 @@ __global__ void __launch_bounds__(THREADS, 2) multiply_matrices(
         }
 }
 
-// Add to each number its sum over the samples: LANES threads, each over every so many of them, then pairs of threads.
+// Add to each number its sum over the samples: WARP threads, each over every WARP-th, then pairs.
 template <typename T>
 __global__ void __launch_bounds__(THREADS) sum_samples(
     const T* __restrict__ in, T* __restrict__ out, int numbers, int samples) {
     extern __shared__ __align__(16) unsigned char shared[];
     T* sums = reinterpret_cast<T*>(shared);
-    const int lane = threadIdx.x % LANES, number = blockIdx.x * HIGH + threadIdx.x / LANES;
+    const int lane = threadIdx.x % WARP, number = blockIdx.x * HIGH + threadIdx.x / WARP;
     T sum = T(0);
     if (number < numbers)
-        for (int sample = lane; sample < samples; sample += LANES) sum += in[number * samples + sample];
+        for (int sample = lane; sample < samples; sample += WARP) sum += in[number * samples + sample];
     sums[threadIdx.x] = sum;
-    for (int half = LANES / 2; half > 0; half /= 2) {
+    for (int half = WARP / 2; half > 0; half /= 2) {
         __syncthreads();
         if (lane < half) sums[threadIdx.x] += sums[threadIdx.x + half];
     }

@@ -1,16 +1,51 @@
-// Products with dense matrices, R results of C columns at a time: out[to[m] + c step] = sum over k of A[m, k] in[from[k] +
-// c step]. A pack of coefficients serves C columns, and a number of the tile R results. What mirrors itself is made as
-// sums and differences, of sums or of what is summed, see dense.py.
+// Store R results of C columns, or add them: every update of the operation, from `out` on.
 template <typename T, int R, int C>
-__device__ __forceinline__ void run_dense(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
-    constexpr int QUAD = 4, WIDE = 16 / sizeof(T);  // integers, and coefficients, that are read at once
-    constexpr int AHEAD = sizeof(T) == 4 && R * C < 32 ? 4 : 2;  // places of what is summed; there are no registers for more
+__device__ __forceinline__ void update_tile(
+    const int* op, const int* table, const T* coefficients, T* out, const int (&item)[ITEM_SIZE], const T (&sum)[R][C],
+    bool add) {
+    using Quad = Pack<int, QUAD>;
+    Quad targets[R / QUAD];
+#pragma unroll
+    for (int q = 0; q < R / QUAD; ++q) targets[q] = reinterpret_cast<const Quad*>(table + item[TARGETS])[q];
+    for (int u = 0; u < op[N_UPDATES]; ++u) {
+        const Quad update = reinterpret_cast<const Quad*>(table + op[UPDATES])[u];
+        const T factor = coefficients[update.of[UPDATE_FACTOR]];
+        const int times = update.of[TIMES] - update.of[TO];
+        const bool more = add || update.of[UPDATE_ADD];
+        T* to = out + update.of[TO];
+#pragma unroll
+        for (int r = 0; r < R; ++r) {
+            const int target = targets[r / QUAD].of[r % QUAD];
+            if (target < 0) continue;
+            T* own = to + target;
+#pragma unroll
+            for (int c = 0; c < C; ++c) {
+                if (c >= item[N_COLUMNS]) break;
+                T value = factor * sum[r][c];
+                if (update.of[TIMES] >= 0) value *= own[c * item[STEP_OUT] + times];
+                own[c * item[STEP_OUT]] = more ? own[c * item[STEP_OUT]] + value : value;
+            }
+        }
+    }
+}
+
+// Products with dense matrices, R results of C columns at a time:
+// out[to[m] + c step] = sum over k of A[m, k] in[from[k] + c step]. A pack of coefficients serves C columns, and a
+// number of the tile R results. What mirrors itself is made as sums and differences, of sums or of what is summed, see
+// tile/dense.py.
+template <typename T, int R, int C>
+__device__ __forceinline__ void evaluate_dense(
+    const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+    constexpr int WIDE = 16 / sizeof(T);  // coefficients that are read at once
+    // Places of what is summed that are read at once; there are no registers for more.
+    constexpr int AHEAD = sizeof(T) == 4 && R * C < 32 ? 4 : 2;
     using Quad = Pack<int, QUAD>;
     const int tasks = op[N_ITEMS] << tile.shift;
     for (int task = threadIdx.x; task < tasks; task += THREADS) {
         const int sample = task & ((1 << tile.shift) - 1);
         if (sample >= tile.valid) continue;
-        const Quad* quads = reinterpret_cast<const Quad*>(table + op[ITEMS]) + (task >> tile.shift) * (ITEM_SIZE / QUAD);
+        const int place = (task >> tile.shift) * (ITEM_SIZE / QUAD);
+        const Quad* quads = reinterpret_cast<const Quad*>(table + op[ITEMS]) + place;
         int item[ITEM_SIZE];
 #pragma unroll
         for (int i = 0; i < ITEM_SIZE / QUAD; ++i) {
@@ -79,42 +114,24 @@ __device__ __forceinline__ void run_dense(const int* op, const int* table, const
                     sum[r + R / 2][c] = difference;
                 }
         }
-        Quad targets[R / QUAD];
-#pragma unroll
-        for (int q = 0; q < R / QUAD; ++q) targets[q] = reinterpret_cast<const Quad*>(table + item[TARGETS])[q];
-        for (int u = 0; u < op[N_UPDATES]; ++u) {
-            const Quad update = reinterpret_cast<const Quad*>(table + op[UPDATES])[u];
-            const T factor = coefficients[update.of[UPDATE_FACTOR]];
-            const int times = update.of[TIMES] - update.of[TO];
-            const bool more = add || update.of[UPDATE_ADD];
-            T* to = tile.at + update.of[TO] + item[OUT] + sample;
-#pragma unroll
-            for (int r = 0; r < R; ++r) {
-                const int target = targets[r / QUAD].of[r % QUAD];
-                if (target < 0) continue;
-                T* own = to + target;
-#pragma unroll
-                for (int c = 0; c < C; ++c) {
-                    if (c >= item[N_COLUMNS]) break;
-                    T value = factor * sum[r][c];
-                    if (update.of[TIMES] >= 0) value *= own[c * item[STEP_OUT] + times];
-                    own[c * item[STEP_OUT]] = more ? own[c * item[STEP_OUT]] + value : value;
-                }
-            }
-        }
+        update_tile<T, R, C>(op, table, coefficients, tile.at + item[OUT] + sample, item, sum, add);
     }
 }
 
-// The shapes are those of dense.py.
+// By the number of the shape; every shape is a case.
 template <typename T>
-__device__ __forceinline__ void run_shape(const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
+__device__ __forceinline__ void evaluate_shape(
+    const int* op, const int* table, const T* coefficients, Tile<T> tile, bool add) {
     switch (op[SHAPE]) {
-        case 0: return run_dense<T, 4, 2>(op, table, coefficients, tile, add);
-        case 1: return run_dense<T, 8, 1>(op, table, coefficients, tile, add);
-        case 2: return run_dense<T, 8, 2>(op, table, coefficients, tile, add);
+#define CASE(NUMBER, R, C) \
+    case NUMBER: return evaluate_dense<T, R, C>(op, table, coefficients, tile, add);
+        SHAPES(CASE)
+#undef CASE
     }
     if constexpr (sizeof(T) == 4) {
-        if (op[SHAPE] == 3) return run_dense<T, 8, 4>(op, table, coefficients, tile, add);
-        if (op[SHAPE] == 4) return run_dense<T, 16, 2>(op, table, coefficients, tile, add);
+#define CASE(NUMBER, R, C) \
+    if (op[SHAPE] == NUMBER) return evaluate_dense<T, R, C>(op, table, coefficients, tile, add);
+        FLOAT_SHAPES(CASE)
+#undef CASE
     }
 }

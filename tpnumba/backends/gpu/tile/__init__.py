@@ -1,0 +1,1 @@
+"""Programs of one kernel, ``kernels/tile.cu``: each block holds the numbers of some samples in its tile."""
