@@ -81,20 +81,21 @@ def _evaluate_blocks(
 
     for block in blocks(samples, max(1, backend.block_samples(plan, context))):
         count = prod(cut.stop - cut.start for cut in block)
-        targets = [None if adds else _rows_in_place(xp, whole, block, count) for whole in wholes]
-        leading = () if shared else (count,)
-        parts = [
-            xp.empty((*leading, whole.shape[-1]), dtype=context.dtype, device=context.device) if rows is None else rows
-            for rows, whole in zip(targets, wholes, strict=True)
-        ]
-        evaluated = backend.evaluate_rows(plan, inputs_of(block), (count,), parts, call)
+        rows, leading = inputs_of(block), () if shared else (count,)
+        # Into the results where they stand; else into arrays of their own, which are put or added there.
+        parts = [] if adds else [_rows_in_place(xp, whole, block, count) for whole in wholes]
+        in_place = bool(parts) and all(part is not None for part in parts)
+        if in_place and backend.evaluate_rows(plan, rows, (count,), parts, call):
+            continue
+        parts = [xp.empty((*leading, whole.shape[-1]), dtype=context.dtype, device=context.device) for whole in wholes]
+        evaluated = backend.evaluate_rows(plan, rows, (count,), parts, call)
         assert evaluated  # rows that were copied for it
-        for whole, part, target in zip(wholes, parts, targets, strict=True):
+        for whole, part in zip(wholes, parts, strict=True):
             value = fold(xp, part, block, padded, shared)
             where = (...,) if shared else (*clip(block, padded), slice(None))
             if adds:
                 whole[where] += value
-            elif target is None:
+            else:
                 whole[where] = value
     for whole, result in zip(wholes, results, strict=True):
         if whole is not result and not writes_through(xp, whole, result):
