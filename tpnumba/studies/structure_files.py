@@ -1,0 +1,194 @@
+"""Structures from files, pipes and standard input, in the formats that ASE reads; errors name their source."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.studies.extras import need
+from tpnumba.studies.neighbours import periods
+from tpnumba.studies.outputs import is_of_the_system
+
+Array = npt.NDArray[np.float64]
+
+#: Read by their position, and of element 1 to everything here.
+_ISOTOPES = {"D": 1, "T": 1}
+
+_NUMBERS = rb"[ \t]*(?:[-+.\deE]+[ \t]+){2}[-+.\deE]+[^\n]*\n"
+#: Formats that ASE knows by their names only, by how they begin.
+_BEGINNINGS = {
+    "cif": rb"(?:\s*#[^\n]*\n|\s)*data_",
+    "proteindatabank": rb"(?:HEADER|TITLE |COMPND|REMARK|CRYST1|MODEL |ATOM  |HETATM)",
+    "json": rb"\s*\{",
+    "sdf": rb"(?:[^\n]*\n){3}[^\n]*V[23]000",
+    "lammps-dump-text": rb"ITEM: ",
+    "vasp": rb"[^\n]*\n[ \t]*[-+.\deE]+[^\n]*\n(?:" + _NUMBERS + rb"){3}",
+}
+#: Endings that ASE unpacks, by the first bytes of what has them.
+_PACKED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\x00": ".xz"}
+#: How much of a file is looked at: more than the longest comment line has.
+_LOOK = 2**16
+
+
+class Structure(NamedTuple):
+    """Atoms of the last of ``frames`` frames: positions ``(n, 3)`` and lattice ``(0..3, 3)``, in angstrom."""
+
+    name: str
+    positions: Array
+    lattice: Array
+    frames: int
+
+
+def read_structure(path: str, file_format: str | None = None) -> Structure:
+    """Read the last frame of a file, of a pipe, or of standard input (``-``).
+
+    A direction repeats if the file says so (or leaves it open) and has a vector for it that is not zero.
+
+    Args:
+        path: any file of a format that ASE reads, also packed by gzip, bzip2 or xz.
+        file_format: ASE's name of the format. By default it is found by the name of the file and its content.
+
+    Raises:
+        ValueError: what is there is no structure of finite, known atoms in a cell that is not flat; the file is named.
+        ImportError: ASE is not installed.
+    """
+    need("ase.io")
+    source = "the structure on standard input" if path == "-" else f"the structure file {path}"
+    try:
+        with _regular_file(path) as file:
+            atoms, frames = _last_frame(file, file_format)
+        positions = np.asarray(atoms.get_positions(), dtype=np.float64)
+        if len(positions) == 0:
+            raise ValueError("holds no atoms")
+        with np.errstate(over="ignore"):
+            bad = np.flatnonzero(~np.isfinite(np.sum(positions**2, axis=1)))
+        if len(bad):
+            x, y, z = positions[bad[0]]
+            raise ValueError(
+                f"has positions that are not finite, or whose squares are not: atom {bad[0] + 1} of {len(positions)} "
+                f"({atoms.symbols[bad[0]]}) at ({x:g} {y:g} {z:g})"
+            )
+        lattice = periods(np.asarray(atoms.cell, dtype=np.float64), np.asarray(atoms.pbc))
+    except ValueError as error:
+        raise ValueError(f"{source} {error}") from error
+    except OSError as error:
+        raise ValueError(f"{source} cannot be read: {error.strerror or error}") from error
+    name = "standard input" if path == "-" else path if is_of_the_system(path) else Path(path).name
+    return Structure(name, positions, lattice, frames)
+
+
+@contextmanager
+def _regular_file(path: str) -> Iterator[Path]:
+    """A file that can be read more than once: ``path`` itself, or a copy of what a pipe gives."""
+    if path == "-":
+        if sys.stdin is None:
+            raise ValueError("cannot be read: it is closed")
+        with _copied(sys.stdin.buffer, "structure") as copy:
+            yield copy
+        return
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        raise ValueError("does not exist") from error
+    if stat.S_ISDIR(mode):
+        raise ValueError("is a directory")
+    if stat.S_ISREG(mode) and not is_of_the_system(path):
+        yield Path(path).absolute()
+        return
+    with open(path, "rb") as stream:
+        if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not stream.isatty()):
+            raise ValueError("is a device, which holds no structure")
+        with _copied(stream, "structure" if is_of_the_system(path) else Path(path).name) as copy:
+            yield copy
+
+
+@contextmanager
+def _copied(stream: BinaryIO, name: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, name)
+        with copy.open("wb") as target:
+            shutil.copyfileobj(stream, target)
+        with copy.open("rb") as written:
+            start = written.read(8)
+        for magic, ending in _PACKED.items():
+            if start.startswith(magic) and copy.suffix != ending:
+                copy = copy.rename(copy.with_name(copy.name + ending))
+        yield copy
+
+
+def _last_frame(file: Path, file_format: str | None) -> tuple[Any, int]:
+    io = need("ase.io")
+    try:
+        chosen = _format(file, file_format)
+        atoms, frames = None, 0
+        with warnings.catch_warnings(), _isotopes():
+            warnings.simplefilter("ignore")  # what a reader thinks of a file's dialect changes nothing here
+            for atoms in io.iread(str(file), index=":", format=chosen, do_not_split_by_at_sign=True):  # noqa: B007
+                frames += 1
+    except _ClearError:
+        raise
+    except Exception as error:  # every format's reader fails in its own way
+        raise ValueError(_reason(error)) from error
+    if atoms is None:
+        raise ValueError("holds no atoms")
+    return atoms, frames
+
+
+class _ClearError(ValueError):
+    """One that needs no more words than the name of the file before it."""
+
+
+def _reason(error: Exception) -> str:
+    """What a reader's error means."""
+    innermost = traceback.extract_tb(error.__traceback__)[-1].name
+    if isinstance(error, KeyError) and innermost == "symbols2numbers":
+        return f"holds an unknown element {error.args[0]!r}"
+    text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    kind = "" if isinstance(error, (ValueError, OSError)) and text else f"{type(error).__name__} "
+    return f"cannot be read: {kind}{' '.join(text.split())}".rstrip()
+
+
+def _format(file: Path, asked: str | None) -> str:
+    """ASE's name of the format of a file, by its name and content unless it was asked for."""
+    formats = need("ase.io.formats")
+    with formats.open_with_compression(str(file), "rb") as stream:
+        start = stream.read(_LOOK)
+    if not start.strip():
+        raise _ClearError("cannot be read: it is empty")
+    if asked is not None:
+        if asked not in formats.ioformats:
+            raise _ClearError(f"cannot be read: {asked!r} is no format that ASE knows, such as extxyz, cif or vasp")
+        return asked
+    try:
+        return str(formats.filetype(str(file), guess=False))
+    except formats.UnknownFileTypeError:
+        for name, beginning in _BEGINNINGS.items():
+            if re.match(beginning, start):
+                return name
+    raise _ClearError("cannot be read: its format is not known by its name or content; name it with --format")
+
+
+@contextmanager
+def _isotopes() -> Iterator[None]:
+    """Let ASE's readers take the symbols of deuterium and tritium for those of hydrogen."""
+    numbers = need("ase.data").atomic_numbers
+    added = {symbol: number for symbol, number in _ISOTOPES.items() if symbol not in numbers}
+    numbers.update(added)
+    try:
+        yield
+    finally:
+        for symbol in added:
+            del numbers[symbol]
