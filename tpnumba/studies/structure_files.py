@@ -11,7 +11,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -79,7 +79,7 @@ def read_structure(path: str, file_format: str | None = None) -> Structure:
             x, y, z = positions[bad[0]]
             raise ValueError(
                 f"has positions that are not finite, or whose squares are not: atom {bad[0] + 1} of {len(positions)} "
-                f"({atoms.symbols[bad[0]]}) at ({x:g} {y:g} {z:g})"
+                f"({atoms.symbols[int(bad[0])]}) at ({x:g} {y:g} {z:g})"
             )
         lattice = periods(np.asarray(atoms.cell, dtype=np.float64), np.asarray(atoms.pbc))
     except ValueError as error:
@@ -131,34 +131,30 @@ def _copied(stream: BinaryIO, name: str) -> Iterator[Path]:
 
 def _last_frame(file: Path, file_format: str | None) -> tuple[Any, int]:
     io = need("ase.io")
+    chosen = _format(file, file_format)
+    atoms, frames = None, 0
     try:
-        chosen = _format(file, file_format)
-        atoms, frames = None, 0
         with warnings.catch_warnings(), _isotopes():
             warnings.simplefilter("ignore")  # what a reader thinks of a file's dialect changes nothing here
             for atoms in io.iread(str(file), index=":", format=chosen, do_not_split_by_at_sign=True):  # noqa: B007
                 frames += 1
-    except _ClearError:
-        raise
     except Exception as error:  # every format's reader fails in its own way
-        raise ValueError(_reason(error)) from error
+        raise ValueError(_reason(error, chosen)) from error
     if atoms is None:
         raise ValueError("holds no atoms")
     return atoms, frames
 
 
-class _ClearError(ValueError):
-    """One that needs no more words than the name of the file before it."""
-
-
-def _reason(error: Exception) -> str:
-    """What a reader's error means."""
+def _reason(error: Exception, file_format: str) -> str:
+    """What an error of the reader of a format means."""
     innermost = traceback.extract_tb(error.__traceback__)[-1].name
-    if isinstance(error, KeyError) and innermost == "symbols2numbers":
-        return f"holds an unknown element {error.args[0]!r}"
-    text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, KeyError) and innermost in {"symbols2numbers", "label_to_symbol"}:
+        return f"holds an unknown element {text.rpartition(' ')[2].rstrip('.')!r}"  # the last word is the symbol
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
     kind = "" if isinstance(error, (ValueError, OSError)) and text else f"{type(error).__name__} "
-    return f"cannot be read: {kind}{' '.join(text.split())}".rstrip()
+    return f"cannot be read as {file_format}: {kind}{' '.join(text.split())}".rstrip()
 
 
 def _format(file: Path, asked: str | None) -> str:
@@ -167,28 +163,32 @@ def _format(file: Path, asked: str | None) -> str:
     with formats.open_with_compression(str(file), "rb") as stream:
         start = stream.read(_LOOK)
     if not start.strip():
-        raise _ClearError("cannot be read: it is empty")
+        raise ValueError("cannot be read: it is empty")
     if asked is not None:
         if asked not in formats.ioformats:
-            raise _ClearError(f"cannot be read: {asked!r} is no format that ASE knows, such as extxyz, cif or vasp")
+            raise ValueError(f"cannot be read: {asked!r} is no format that ASE knows, such as extxyz, cif or vasp")
         return asked
-    try:
-        return str(formats.filetype(str(file), guess=False))
-    except formats.UnknownFileTypeError:
-        for name, beginning in _BEGINNINGS.items():
-            if re.match(beginning, start):
+    for guess in (True, False):  # endings that are formats, then whether the beginning is that of an XYZ file
+        with suppress(formats.UnknownFileTypeError):
+            name = str(formats.filetype(str(file), guess=guess))
+            if name in formats.ioformats:
                 return name
-    raise _ClearError("cannot be read: its format is not known by its name or content; name it with --format")
+    for name, beginning in _BEGINNINGS.items():
+        if re.match(beginning, start):
+            return name
+    raise ValueError("cannot be read: its format is not known by its name or content; name it with --format")
 
 
 @contextmanager
 def _isotopes() -> Iterator[None]:
     """Let ASE's readers take the symbols of deuterium and tritium for those of hydrogen."""
-    numbers = need("ase.data").atomic_numbers
-    added = {symbol: number for symbol, number in _ISOTOPES.items() if symbol not in numbers}
-    numbers.update(added)
+    data = need("ase.data")
+    added = {symbol: number for symbol, number in _ISOTOPES.items() if symbol not in data.atomic_numbers}
+    data.atomic_numbers.update(added)
+    data.chemical_symbols.extend(added)  # for readers that look there whether a symbol is one
     try:
         yield
     finally:
         for symbol in added:
-            del numbers[symbol]
+            del data.atomic_numbers[symbol]
+            data.chemical_symbols.remove(symbol)
