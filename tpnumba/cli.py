@@ -143,6 +143,7 @@ def _compare(options: argparse.Namespace) -> None:
     from tpnumba.studies.machine import describe_machine
     from tpnumba.studies.outputs import check_writable, write_whole
     from tpnumba.studies.report import check_figure_format, figure, print_summary, print_tables, progress_bar
+    from tpnumba.studies.structure_files import COUNTED_FRAMES
     from tpnumba.studies.structures import CUTOFF, read_neighbourhoods
 
     if options.json is not None:
@@ -165,7 +166,8 @@ def _compare(options: argparse.Namespace) -> None:
             on_progress=report,
         )
     machine = describe_machine()
-    frame = f", the last of {neighbourhoods.frames:,} frames" if neighbourhoods.frames > 1 else ""
+    more = " or more" if neighbourhoods.frames == COUNTED_FRAMES else ""
+    frame = f", the last of {neighbourhoods.frames:,}{more} frames" if neighbourhoods.frames > 1 else ""
     subject = (
         f"{neighbourhoods.name}{frame}: {neighbourhoods.n_atoms:,} atoms, {neighbourhoods.pairs:,} neighbour pairs "
         f"within {CUTOFF:g} angstrom, as {options.batch:,} samples in {options.dtype}, backend {options.backend}"

@@ -194,6 +194,9 @@ def test_the_frame_that_is_taken_is_named(tmp_path: Path, capsys: pytest.Capture
     path.write_text(TWO_ATOMS.format("one") * 3 + "1\n\nH 0 0 0\n")
     assert main(["compare", str(path), "--lmax", "0", "--batch", "1"]) == 0
     assert "frames.xyz, the last of 4 frames: 1 atoms, 0 neighbour pairs" in capsys.readouterr().out
+    path.write_text(TWO_ATOMS.format("one") * 1000 + "1\n\nH 0 0 0\n")
+    assert main(["compare", str(path), "--lmax", "0", "--batch", "1"]) == 0
+    assert "frames.xyz, the last of 1,000 or more frames: 1 atoms" in capsys.readouterr().out
 
 
 def test_float64_deviates_by_float64_rounding(tmp_path: Path) -> None:

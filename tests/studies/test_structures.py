@@ -99,8 +99,8 @@ def test_a_single_atom_has_a_scalar_only(tmp_path: Path) -> None:
             "ATOM      1  QQ  MOL     1       0.000   0.000   0.000  1.00  0.00          QQ\n",
             "unknown element 'QQ'",
         ),
-        ("flat.xyz", CELL.format("1 0 0 2 0 0 0 0 9"), r"flat cell.*\(1 0 0\) \(2 0 0\) \(0 0 9\)"),
-        ("flat_POSCAR", "c\n1\n2 0 0\n4 0 0\n0 0 2\nC\n1\nDirect\n0 0 0\n", "flat cell"),
+        ("flat.xyz", CELL.format("1 0 0 2 0 0 0 0 9"), r"the cell is flat.*\(1 0 0\) \(2 0 0\) \(0 0 9\)"),
+        ("flat_POSCAR", "c\n1\n2 0 0\n4 0 0\n0 0 2\nC\n1\nDirect\n0 0 0\n", "the cell is flat"),
         ("infinite.xyz", CELL.format("1 0 0 0 nan 0 0 0 9"), "vectors that are not finite"),
     ],
 )
@@ -203,8 +203,6 @@ class Piped:
 def test_standard_input_is_read_in_every_format(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str, packed
 ) -> None:
-    if file_format == "traj" and packed is not bytes:
-        pytest.skip("ASE does not read packed trajectories")
     content = packed(water(file_format, tmp_path))
     for stated in (None, file_format) if file_format != "gen" else (file_format,):
         monkeypatch.setattr(sys, "stdin", Piped(content))
@@ -216,6 +214,8 @@ def test_standard_input_is_read_in_every_format(
     ("content", "stated", "message"),
     [
         (b"", None, "is empty"),
+        (gzip.compress(b"1\n\nH 0 0 0\n" * 99)[:-12], None, "cannot be read: Compressed file ended"),
+        (gzip.compress(b"1\n\nH 0 0 0\n")[:12] + b"broken" * 9, None, "cannot be read"),
         (b"what is this", None, "name it with --format"),
         (b"1\n\nH 0 0 0\n", "zzz", "'zzz' is no format that ASE knows"),
         (b"1\n\nH 0 0 0\n", "cif", "cannot be read"),

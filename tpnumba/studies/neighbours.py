@@ -46,11 +46,11 @@ def periods(cell: Array, pbc: npt.NDArray[np.bool_]) -> Array:
     vectors: Array = cell[pbc]
     shown = " ".join(f"({x:g} {y:g} {z:g})" for x, y, z in cell)
     if not np.isfinite(vectors).all():
-        raise ValueError(f"a cell with vectors that are not finite: {shown}")
+        raise ValueError(f"the cell has vectors that are not finite: {shown}")
     lengths = np.linalg.norm(vectors, axis=1)
     vectors, lengths = vectors[lengths > 0], lengths[lengths > 0]
     if len(vectors) > 1 and np.linalg.svd(vectors / lengths[:, None], compute_uv=False)[-1] < _FLAT:
-        raise ValueError(f"a flat cell, whose periodic vectors are linearly dependent: {shown}")
+        raise ValueError(f"the cell is flat, its periodic vectors are linearly dependent: {shown}")
     return vectors
 
 
@@ -70,7 +70,7 @@ def neighbour_pairs(positions: Array, lattice: Array, cutoff: float) -> tuple[In
         ImportError: there are several lattice vectors, and ASE is not installed.
 
     Example:
-        >>> neighbour_pairs(np.zeros((1, 3)), np.array([[4.0, 0.0, 0.0]]), 5.0)[1][:, 0]
+        >>> np.sort(neighbour_pairs(np.zeros((1, 3)), np.array([[4.0, 0.0, 0.0]]), 5.0)[1][:, 0])
         array([-4.,  4.])
     """
     reach = cutoff * (1 + _ROUNDING)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import os
 import re
 import shutil
@@ -10,10 +14,11 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +29,7 @@ from tpnumba.studies.outputs import is_of_the_system
 
 Array = npt.NDArray[np.float64]
 
-#: Read by their position, and of element 1 to everything here.
+#: Symbols that ASE's tables lack, by atomic number.
 _ISOTOPES = {"D": 1, "T": 1}
 
 _NUMBERS = rb"[ \t]*(?:[-+.\deE]+[ \t]+){2}[-+.\deE]+[^\n]*\n"
@@ -37,14 +42,23 @@ _BEGINNINGS = {
     "lammps-dump-text": rb"ITEM: ",
     "vasp": rb"[^\n]*\n[ \t]*[-+.\deE]+[^\n]*\n(?:" + _NUMBERS + rb"){3}",
 }
-#: Endings that ASE unpacks, by the first bytes of what has them.
-_PACKED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\x00": ".xz"}
+#: How to unpack a pipe, by its first bytes, and the ending that goes with it.
+_PACKED: dict[bytes, tuple[str, Callable[[BinaryIO], BinaryIO]]] = {
+    b"\x1f\x8b": (".gz", lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream))),
+    b"BZh": (".bz2", lambda stream: cast(BinaryIO, bz2.BZ2File(stream))),
+    b"\xfd7zXZ\x00": (".xz", lambda stream: cast(BinaryIO, lzma.LZMAFile(stream))),  # noqa: SIM115
+}
+#: A file of so many frames or more is read at its end: reading 250,000 frames of two atoms took minutes.
+COUNTED_FRAMES = 1000
 #: How much of a file is looked at: more than the longest comment line has.
 _LOOK = 2**16
 
 
 class Structure(NamedTuple):
-    """Atoms of the last of ``frames`` frames: positions ``(n, 3)`` and lattice ``(0..3, 3)``, in angstrom."""
+    """Atoms of the last of ``frames`` frames: positions ``(n, 3)`` and lattice ``(0..3, 3)``, in angstrom.
+
+    Frames are counted up to `COUNTED_FRAMES`.
+    """
 
     name: str
     positions: Array
@@ -81,7 +95,10 @@ def read_structure(path: str, file_format: str | None = None) -> Structure:
                 f"has positions that are not finite, or whose squares are not: atom {bad[0] + 1} of {len(positions)} "
                 f"({atoms.symbols[int(bad[0])]}) at ({x:g} {y:g} {z:g})"
             )
-        lattice = periods(np.asarray(atoms.cell, dtype=np.float64), np.asarray(atoms.pbc))
+        try:
+            lattice = periods(np.asarray(atoms.cell, dtype=np.float64), np.asarray(atoms.pbc))
+        except ValueError as error:
+            raise ValueError(f"cannot be used: {error}") from error
     except ValueError as error:
         raise ValueError(f"{source} {error}") from error
     except OSError as error:
@@ -117,27 +134,37 @@ def _regular_file(path: str) -> Iterator[Path]:
 
 @contextmanager
 def _copied(stream: BinaryIO, name: str) -> Iterator[Path]:
+    """A copy of what is left in a stream, unpacked."""
+    buffered = io.BufferedReader(cast(io.RawIOBase, stream))
+    start = buffered.peek(8)
     with tempfile.TemporaryDirectory() as folder:
+        unpacked = cast(BinaryIO, buffered)
+        for magic, (ending, unpack) in _PACKED.items():
+            if start.startswith(magic):
+                unpacked, name = unpack(unpacked), name.removesuffix(ending)
         copy = Path(folder, name)
-        with copy.open("wb") as target:
-            shutil.copyfileobj(stream, target)
-        with copy.open("rb") as written:
-            start = written.read(8)
-        for magic, ending in _PACKED.items():
-            if start.startswith(magic) and copy.suffix != ending:
-                copy = copy.rename(copy.with_name(copy.name + ending))
+        try:
+            with copy.open("wb") as target:
+                shutil.copyfileobj(unpacked, target)
+        except (EOFError, zlib.error, lzma.LZMAError) as error:
+            raise ValueError(f"cannot be read: {error}") from error
+        finally:
+            buffered.detach()  # the stream is not ours to close
         yield copy
 
 
 def _last_frame(file: Path, file_format: str | None) -> tuple[Any, int]:
-    io = need("ase.io")
+    readers = need("ase.io")
     chosen = _format(file, file_format)
     atoms, frames = None, 0
     try:
         with warnings.catch_warnings(), _isotopes():
             warnings.simplefilter("ignore")  # what a reader thinks of a file's dialect changes nothing here
-            for atoms in io.iread(str(file), index=":", format=chosen, do_not_split_by_at_sign=True):  # noqa: B007
+            options = {"format": chosen, "do_not_split_by_at_sign": True}
+            for atoms in readers.iread(str(file), index=slice(0, COUNTED_FRAMES), **options):  # noqa: B007
                 frames += 1
+            if frames == COUNTED_FRAMES:
+                atoms = readers.read(str(file), index=-1, **options)
     except Exception as error:  # every format's reader fails in its own way
         raise ValueError(_reason(error, chosen)) from error
     if atoms is None:

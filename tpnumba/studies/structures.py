@@ -23,7 +23,7 @@ class Neighbourhoods(NamedTuple):
     """For every pair of an atom and a neighbour within the cutoff: the atom's number and the vector to the neighbour.
 
     Every atom is also its own neighbour, at distance 0. Lengths in angstrom. ``frames``: of the file that was read, of
-    which this is the last.
+    which this is the last; counted up to `tpnumba.studies.structure_files.COUNTED_FRAMES`.
     """
 
     name: str
