@@ -49,10 +49,20 @@ def _parser() -> argparse.ArgumentParser:
         "compare",
         help="compare all products and methods on a real structure",
         description="Expand each atom's neighbourhood in spherical harmonics, run every product and method on these "
-        "features, and print what each can express, what it costs and how exact it is.",
+        "features, and print what couples everything and what is cheapest; with --all, what each can express, what it "
+        "costs and how exact it is.",
     )
     compare.add_argument(
-        "structure", nargs="?", metavar="STRUCTURE", help="any file that ASE reads (default: a caffeine molecule)"
+        "structure",
+        nargs="?",
+        metavar="STRUCTURE",
+        help="any file or pipe that ASE reads, or - for standard input; of several frames the last (default: a "
+        "caffeine molecule)",
+    )
+    compare.add_argument(
+        "--format",
+        metavar="NAME",
+        help="ASE's name of the format of STRUCTURE, such as extxyz, cif or vasp (default: by name and content)",
     )
     compare.add_argument(
         "--lmax",
@@ -66,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the run (default: float32)")
     compare.add_argument("--backend", choices=_BACKENDS, default="auto", help="what runs the products (default: auto)")
-    compare.add_argument("--json", metavar="FILE", help="also write the machine and all rows to FILE")
+    compare.add_argument("--all", action="store_true", help="also print the tables of all cases, before the summary")
+    compare.add_argument(
+        "--json", metavar="FILE", help="also write the machine, the structure and the rows of all cases to FILE"
+    )
     compare.add_argument("--plot", metavar="FILE.png", help="also draw time and time a degree of freedom against L")
     compare.set_defaults(run=_compare)
     warmup = commands.add_parser(
@@ -129,7 +142,8 @@ def _compare(options: argparse.Namespace) -> None:
     from tpnumba.studies.compare import compare
     from tpnumba.studies.machine import describe_machine
     from tpnumba.studies.outputs import check_writable, write_whole
-    from tpnumba.studies.report import check_figure_format, figure, print_tables, progress_bar
+    from tpnumba.studies.report import check_figure_format, figure, print_summary, print_tables, progress_bar
+    from tpnumba.studies.structure_files import COUNTED_FRAMES
     from tpnumba.studies.structures import CUTOFF, read_neighbourhoods
 
     if options.json is not None:
@@ -139,7 +153,9 @@ def _compare(options: argparse.Namespace) -> None:
         check_figure_format("--plot", options.plot)
         if options.json is not None and Path(options.json).absolute() == Path(options.plot).absolute():
             raise ValueError(f"--json and --plot are both {options.json}")
-    neighbourhoods = read_neighbourhoods(options.structure)
+    if options.format is not None and options.structure is None:
+        raise ValueError("--format is that of a STRUCTURE, and none is given")
+    neighbourhoods = read_neighbourhoods(options.structure, options.format)
     with progress_bar("tables") as report:
         rows = compare(
             neighbourhoods,
@@ -150,20 +166,25 @@ def _compare(options: argparse.Namespace) -> None:
             on_progress=report,
         )
     machine = describe_machine()
+    more = " or more" if neighbourhoods.frames == COUNTED_FRAMES else ""
+    frame = f", the last of {neighbourhoods.frames:,}{more} frames" if neighbourhoods.frames > 1 else ""
     subject = (
-        f"{neighbourhoods.name}: {neighbourhoods.n_atoms:,} atoms, neighbours within {CUTOFF:g} angstrom, "
-        f"as {options.batch:,} samples in {options.dtype}, backend {options.backend}"
+        f"{neighbourhoods.name}{frame}: {neighbourhoods.n_atoms:,} atoms, {neighbourhoods.pairs:,} neighbour pairs "
+        f"within {CUTOFF:g} angstrom, as {options.batch:,} samples in {options.dtype}, backend {options.backend}"
     )
     print(subject)
     print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}\n")
-    print_tables(rows)
-    print(
-        "couples: triples (l1, l2, l3) of the context that the product joins; expressivity: dimensions of the bilinear "
-        "maps it reaches;\nflops, bytes: of the plan, a sample; spread: half the distance between the quartiles; "
-        "deviation: from the direct method in float64,\nrelative to the greatest component."
-    )
+    if options.all:
+        print_tables(rows)
+    print_summary(rows)
+    if not options.all:
+        print(
+            "\nA degree of freedom is a dimension of the bilinear maps that a product can reach: its expressivity.\n"
+            f"All {len(rows)} cases: --all prints them as tables, --json FILE writes them."
+        )
     if options.json is not None:
-        document = {"machine": machine, "rows": [row.as_dict() for row in rows]}
+        structure = {"name": neighbourhoods.name, "atoms": neighbourhoods.n_atoms, "pairs": neighbourhoods.pairs}
+        document = {"machine": machine, "structure": structure, "rows": [row.as_dict() for row in rows]}
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         sys.stdout.flush()  # FILE may be /dev/stdout
         write_whole(options.json, lambda stream: stream.write(text.encode()))

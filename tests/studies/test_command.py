@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 from strategies import tolerance
 
 from tpnumba.cli import main
+from tpnumba.studies.compare import Row
 from tpnumba.studies.registry import CONFIGURATIONS, CONTENDERS
+from tpnumba.studies.report import summarize
 
 QUICK = ["compare", "--lmax", "2", "--batch", "30"]
 ROW_KEYS = [
@@ -49,7 +54,7 @@ def run_in_process(*arguments: str, **options) -> subprocess.CompletedProcess[st
 
 def test_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "out.json"
-    assert main([*QUICK, "--json", str(path)]) == 0
+    assert main([*QUICK, "--all", "--json", str(path)]) == 0
     printed = capsys.readouterr()
     products = {contender.product for contender in CONTENDERS}
     methods = {contender.method for contender in CONTENDERS}
@@ -87,6 +92,113 @@ def test_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     }
 
 
+def test_the_summary_is_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "out.json"
+    assert main([*QUICK, "--json", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "24 atoms, 382 neighbour pairs within 5 angstrom" in lines[0]
+    assert len(lines) <= 20
+    assert not any("equivariance error" in line for line in lines)
+    document = json.loads(path.read_text())
+    assert document["structure"] == {"name": "caffeine", "atoms": 24, "pairs": 382}
+    start = next(i for i, line in enumerate(lines) if line.startswith("MIMO:"))
+    assert lines[start].endswith("L = 2")
+    said = {line[:31].strip(): line[31:].strip() for line in lines[start + 1 : start + 4]}
+    rows = [row for row in document["rows"] if (row["setting"], row["lmax"]) == ("MIMO", 2)]
+    for row in rows:
+        named = f"{row['product']} (expressivity {row['expressivity']})" in said["couples everything"].split(", ")
+        assert named is (row["interactable"] == row["triples"])
+    quickest = min(rows, key=lambda row: row["seconds_per_sample"])
+    assert f"ns: {quickest['product']}, {quickest['method']} (couples" in said["cheapest a sample"]
+    densest = min(rows, key=lambda row: row["seconds_per_sample"] / row["expressivity"])
+    if densest is quickest:
+        assert "; also cheapest a degree of freedom" in said["cheapest a sample"]
+    else:
+        assert f"ns: {densest['product']}, {densest['method']} (couples" in said["cheapest a degree of freedom"]
+
+
+def test_the_summary_takes_what_is_cheapest_with_what_it_buys() -> None:
+    def row(product: str, interactable: int, expressivity: int, seconds: float | None) -> Row:
+        error = None if seconds is None else 1e-7
+        spread = None if seconds is None else seconds / 50
+        sizes = (2, interactable, 6, expressivity, 0, 0)
+        return Row("MIMO", product, "direct", *sizes, seconds, error, error, spread)
+
+    rows = [row("slow", 6, 6, 60e-9), row("quick", 2, 1, 20e-9), row("none", 0, 0, None)]
+    bought = "deviation 1e-07, spread 2%)"
+    assert summarize(rows) == [
+        ("couples everything", "slow (expressivity 6)"),
+        ("cheapest a sample", f"20 ns: quick, direct (couples 2 of 6, expressivity 1, {bought}"),
+        ("cheapest a degree of freedom", f"10.0 ns: slow, direct (couples 6 of 6, expressivity 6, {bought}"),
+    ]
+    assert summarize(rows[2:]) == [("couples everything", "none")]
+    assert summarize(rows[1:])[1:] == [
+        (
+            "cheapest a sample",
+            f"20 ns: quick, direct (couples 2 of 6, expressivity 1, {bought}; also cheapest a degree of freedom",
+        )
+    ]
+    alike = [row("one", 6, 6, 1e-9), row("other", 6, 6, 2e-9)]
+    assert summarize(alike)[0] == ("couples everything", "one, other (each of expressivity 6)")
+
+
+def test_the_summary_stands_after_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--all"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("equivariance error") < printed.index("couples everything")
+    assert "--all" not in printed
+
+
+def test_the_summary_fits_a_terminal() -> None:
+    """Statements are folded under themselves, at blanks."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    command = [sys.executable, "-m", "tpnumba", *QUICK]
+    with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env={**environment, "TERM": "dumb"}):
+        os.close(slave)
+        shown = b""
+        try:
+            while part := os.read(master, 4096):
+                shown += part
+        except OSError:  # how a closed terminal ends on Linux
+            pass
+    os.close(master)
+    lines = shown.decode().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("SISO:"))
+    end = next(i for i, line in enumerate(lines) if line.startswith("A degree"))
+    assert all(len(line) <= 80 for line in lines[start:end])
+    folded = [line for line in lines[start:end] if line.startswith(" " * 32)]
+    assert folded
+    assert all(line[32] != " " for line in folded)
+
+
+TWO_ATOMS = "2\n{}\nC 0 0 0\nO 0 0 1.1\n"
+
+
+@pytest.mark.parametrize("through", ["-", "/dev/stdin", "pipe"])
+def test_structures_come_through_pipes(through: str, tmp_path: Path) -> None:
+    (tmp_path / "co.xyz").write_text(TWO_ATOMS.format('Lattice="0 0 0 0 0 0 0 0 0"'))
+    command = f"{sys.executable} -m tpnumba compare --lmax 1 --batch 2 --json out.json"
+    full = f"{command} <(cat co.xyz)" if through == "pipe" else f"cat co.xyz | {command} {through}"
+    done = subprocess.run(["bash", "-c", full], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 atoms, 2 neighbour pairs" in done.stdout
+    structure = json.loads((tmp_path / "out.json").read_text())["structure"]
+    assert (structure["atoms"], structure["pairs"]) == (2, 2)
+    assert structure["name"] == {"-": "standard input", "/dev/stdin": "/dev/stdin"}.get(through, structure["name"])
+
+
+def test_the_frame_that_is_taken_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "frames.xyz"
+    path.write_text(TWO_ATOMS.format("one") * 3 + "1\n\nH 0 0 0\n")
+    assert main(["compare", str(path), "--lmax", "0", "--batch", "1"]) == 0
+    assert "frames.xyz, the last of 4 frames: 1 atoms, 0 neighbour pairs" in capsys.readouterr().out
+    path.write_text(TWO_ATOMS.format("one") * 1000 + "1\n\nH 0 0 0\n")
+    assert main(["compare", str(path), "--lmax", "0", "--batch", "1"]) == 0
+    assert "frames.xyz, the last of 1,000 or more frames: 1 atoms" in capsys.readouterr().out
+
+
 def test_float64_deviates_by_float64_rounding(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     assert main([*QUICK, "--dtype", "float64", "--backend", "generic", "--json", str(path)]) == 0
@@ -109,7 +221,7 @@ def test_figure(tmp_path: Path) -> None:
 
 
 def test_a_pipe_gets_whole_lines_and_no_progress_bar() -> None:
-    done = run_in_process(*QUICK, env={**os.environ, "COLUMNS": "40"})
+    done = run_in_process(*QUICK, "--all", env={**os.environ, "COLUMNS": "40"})
     assert done.returncode == 0
     assert done.stderr == ""
     assert "…" not in done.stdout
@@ -159,6 +271,7 @@ def test_without_an_output_there_is_no_traceback() -> None:
         (["compare", "--dtype", "float16"], "float16"),
         (["compare", "--backend", "quantum"], "quantum"),
         (["compare", "--backend", "gpu"], "invalid choice: 'gpu'"),
+        (["compare", "--format", "cif"], "--format is that of a STRUCTURE"),
         (["compare", "no_such_file.xyz"], "no_such_file.xyz does not exist"),
         (["compare", "--json", "no/such/folder/out.json"], "no/such/folder/out.json cannot be written"),
         (["compare", "--plot", "no/such/folder/out.png"], "no/such/folder/out.png cannot be written"),

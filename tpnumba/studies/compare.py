@@ -24,7 +24,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One case measured. Times are None where the product couples nothing that the setting asks for.
+    """One case measured. Times are None where the product couples nothing that the configuration asks for.
+
+    ``setting`` is the name of the configuration.
 
     ``error`` is the greatest deviation from the float64 result of the direct method, relative to that result's greatest
     component; ``seconds_spread`` is half the distance between the quartiles of ``seconds_per_sample``.
@@ -79,8 +81,8 @@ def compare(
     what = f"operands and results of {batch:,} samples up to L = {lmax:,}"
     require_memory(batch * ITEMSIZE[dtype] * (lmax + 1) ** 2, what)  # before the degrees are listed
     widest = 0
-    for setting in CONFIGURATIONS:
-        first, second, out = (sum(2 * degree + 1 for degree in degrees) for degrees in setting.degrees(lmax))
+    for configuration in CONFIGURATIONS:
+        first, second, out = (sum(2 * degree + 1 for degree in degrees) for degrees in configuration.degrees(lmax))
         widest = max(widest, first + second + 2 * first * second, 3 * (first + second + 2 * out))
     needed = batch * widest * (ITEMSIZE[dtype] + ITEMSIZE["float64"])
     require_memory(needed, what)
@@ -92,17 +94,17 @@ def compare(
     cases(0)[0].build()(small, small, backend=backend)
 
     rows: list[Row] = []
-    for (setting, degree), group in groupby(listed, key=lambda case: (case.configuration.name, case.lmax)):
+    for (name, degree), group in groupby(listed, key=lambda case: (case.configuration.name, case.lmax)):
         if on_progress is not None:
-            on_progress(f"{setting}, L = {degree}", len(rows), len(listed))
+            on_progress(f"{name}, L = {degree}", len(rows), len(listed))
         together = list(group)
         samples = {case: _operands(products[case], features, batch) for case in together}
         able = [case for case in together if case.interactable(products[case])]
-        runs = {case: _call(products[case], samples[case], dtype, backend) for case in able}
-        timings = interleaved(runs, repeats=7, repeat_seconds=0.005)
+        calls = {case: _call(products[case], samples[case], dtype, backend) for case in able}
+        timings = interleaved(calls, repeats=7, repeat_seconds=0.005)
         for case in together:
             product = products[case]
-            measured = case in runs
+            measured = case in calls
             cost = product.cost()
             rows.append(
                 Row(
@@ -116,7 +118,7 @@ def compare(
                     flops=cost.flops,
                     bytes=product.cost(dtype=dtype).bytes,
                     seconds_per_sample=timings[case].seconds / batch if measured else None,
-                    error=_deviation(runs[case](), case.build_reference()(*samples[case])) if measured else None,
+                    error=_deviation(calls[case](), case.build_reference()(*samples[case])) if measured else None,
                     equivariance_error=equivariance_error(product, dtype=dtype, backend=backend) if measured else None,
                     seconds_spread=timings[case].spread / batch if measured else None,
                 )

@@ -16,7 +16,7 @@ def check_writable(option: str, path: str) -> None:
         raise ValueError(f"{option} {path} is a directory")
     if target.exists() and not os.access(target, os.W_OK):
         raise ValueError(f"{option} {path} cannot be written")
-    if _is_of_the_system(path) or (target.exists() and not target.is_file()):
+    if is_of_the_system(path) or (target.exists() and not target.is_file()):
         return
     target = Path(os.path.realpath(path))
     try:
@@ -26,7 +26,7 @@ def check_writable(option: str, path: str) -> None:
         raise ValueError(f"{option} {path} cannot be written: {error.strerror}") from error
 
 
-def _is_of_the_system(path: str) -> bool:
+def is_of_the_system(path: str) -> bool:
     """Whether a name stands for a device or an open file: nothing may be put in its place."""
     return os.path.abspath(path).startswith(("/dev/", "/proc/"))
 
@@ -37,7 +37,7 @@ def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
     So are the names that the system gives to open files, such as ``/dev/stdout``, also where that is a regular file: it
     is appended to, and the name stays what it is. Other links are followed.
     """
-    if _is_of_the_system(path) or (Path(path).exists() and not Path(path).is_file()):
+    if is_of_the_system(path) or (Path(path).exists() and not Path(path).is_file()):
         with Path(path).open("ab") as stream:
             write(stream)
         return
