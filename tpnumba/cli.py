@@ -113,14 +113,15 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 
 def _warmup(_: argparse.Namespace) -> None:
-    from tpnumba.backends.cpu import evaluate, harmonics
-    from tpnumba.backends.cpu.compiler import cache_folder
+    from tpnumba.backends.cpu import driver
+    from tpnumba.backends.cpu.harmonics import lower
+    from tpnumba.backends.cpu.runtime.compiler import cache_folder
 
     plans = {
         "contraction": tpnumba.FullTensorProduct("1o", "1o").plan,
         "fields": tpnumba.GauntTensorProduct(1, 1, method="grid").plan,
     }
-    for done in (*evaluate.compile_all(plans), *harmonics.compile_all()):
+    for done in (*driver.compile_all(plans), *lower.compile_all()):
         print(done)
     print(f"kept in {cache_folder()}")
 

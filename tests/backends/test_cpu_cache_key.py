@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tpnumba
-from tpnumba.backends.cpu.compiler import hash_sources
+from tpnumba.backends.cpu.runtime.compiler import hash_sources
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from strategies import tolerance
 
 import tpnumba as tp
-from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
-from tpnumba.backends.cpu.orbits import Orbits
-from tpnumba.backends.cpu.planning import MOST_BYTES, make_program
+from tpnumba.backends.cpu.contraction.lower import MOST_BYTES, make_program
+from tpnumba.backends.cpu.transform.lower import FEW_RINGS, count_rings, plan_fields
+from tpnumba.backends.cpu.transform.parity import Orbits
 from tpnumba.tables.quadrature import Grid, Torus
 
 PRODUCTS = {

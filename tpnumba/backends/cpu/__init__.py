@@ -42,14 +42,14 @@ def run_harmonics(
 @lru_cache(maxsize=1)
 def _kernels() -> ModuleType:
     """What needs Numba, whose import takes longer than that of all the rest."""
-    from tpnumba.backends.cpu import evaluate
+    from tpnumba.backends.cpu import driver
 
-    return evaluate
+    return driver
 
 
 @lru_cache(maxsize=1)
 def _harmonics() -> ModuleType:
     """Likewise."""
-    from tpnumba.backends.cpu import harmonics
+    from tpnumba.backends.cpu.harmonics import lower
 
-    return harmonics
+    return lower

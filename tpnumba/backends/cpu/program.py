@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.fields import transform
-from tpnumba.backends.cpu.lanes import contract
-from tpnumba.backends.cpu.operands import SIZE
+from tpnumba.backends.cpu.contraction.kernel import contract
+from tpnumba.backends.cpu.simd.operands import SIZE
+from tpnumba.backends.cpu.transform.kernel import transform
 
 Ints = npt.NDArray[np.int64]
 #: Bytes of a vector, and of a line of the caches.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit
-from tpnumba.backends.cpu.memory import block_in_tile, fence, stream_line, write, write_line
-from tpnumba.backends.cpu.solid_gradients import (
+from tpnumba.backends.cpu.harmonics.gradients import (
     jacobian,
     jacobian_of_direction,
     jacobian_of_extreme_direction,
@@ -12,7 +10,7 @@ from tpnumba.backends.cpu.solid_gradients import (
     push_forward,
     push_forward_of_direction,
 )
-from tpnumba.backends.cpu.solid_vectors import (
+from tpnumba.backends.cpu.harmonics.recursion import (
     address_of,
     all_ones,
     block_to_memory,
@@ -25,8 +23,10 @@ from tpnumba.backends.cpu.solid_vectors import (
     scaled_product,
     split_points,
 )
-from tpnumba.backends.cpu.tiles import LONGEST, load_rows, store_rows
-from tpnumba.backends.cpu.vectors import fill
+from tpnumba.backends.cpu.runtime.compiler import jit
+from tpnumba.backends.cpu.simd.memory import block_in_tile, fence, stream_line, write, write_line
+from tpnumba.backends.cpu.simd.rows import LONGEST, load_rows, store_rows
+from tpnumba.backends.cpu.simd.vectors import fill
 
 #: Rows of ``arrays``: the points; the cotangent or tangent that comes with them; the results.
 POINTS, SECOND, VALUES, DERIVATIVE = range(4)
@@ -63,7 +63,7 @@ def harmonics(
         derivative: what is asked for besides values, or instead.
         lmax: the largest degree.
         unit: of the direction of a point, not of the point.
-        powers, recursion, places, weights: see :class:`tpnumba.backends.cpu.harmonics.HarmonicsProgram`.
+        powers, recursion, places, weights: see :class:`tpnumba.backends.cpu.harmonics.lower.HarmonicsProgram`.
         buffer: where rows of results are put together.
         start, stop: the points.
     """

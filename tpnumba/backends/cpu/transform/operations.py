@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.fields import DENSE, FILL, STEP_COLUMNS
-from tpnumba.backends.cpu.operands import AT, COLUMN_STRIDE, OUTPUT, SIZE
 from tpnumba.backends.cpu.program import FieldProgram
-from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
+from tpnumba.backends.cpu.simd.operands import AT, COLUMN_STRIDE, OUTPUT, SIZE
+from tpnumba.backends.cpu.simd.rows import LONGEST, STRETCH
+from tpnumba.backends.cpu.transform.kernel import DENSE, FILL, STEP_COLUMNS
 from tpnumba.plans.base import Plan
 from tpnumba.plans.stages import SparseStage
 

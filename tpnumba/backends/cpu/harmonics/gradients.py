@@ -1,6 +1,6 @@
 """Gradients of solid harmonics by the ladder: rows of Jacobians, sums over cotangents, derivatives along a tangent.
 
-The harmonics stand in a tile, with points as :mod:`tpnumba.backends.cpu.solid_vectors` lays them out.
+The harmonics stand in a tile, with points as :mod:`tpnumba.backends.cpu.harmonics.recursion` lays them out.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.emit import at_address, count_of, store, transposed
-from tpnumba.backends.cpu.solid_vectors import Runs
+from tpnumba.backends.cpu.harmonics.recursion import Runs
+from tpnumba.backends.cpu.simd.codegen import at_address, count_of, store, transposed
 
 #: Columns of the ladder: terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z; among the
 #: weights, the degree follows.

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.lanes import (
+from tpnumba.backends.cpu.contraction.kernel import (
     ADD,
     AFTER,
     BEFORE,
@@ -43,9 +43,9 @@ from tpnumba.backends.cpu.lanes import (
     TO_FIXED,
     TO_MOVING,
 )
-from tpnumba.backends.cpu.operands import AT, COLUMN_STRIDE, COMPACT, OUTPUT, SHARED, SIZE
 from tpnumba.backends.cpu.program import ContractionProgram
-from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
+from tpnumba.backends.cpu.simd.operands import AT, COLUMN_STRIDE, COMPACT, OUTPUT, SHARED, SIZE
+from tpnumba.backends.cpu.simd.rows import LONGEST, STRETCH
 from tpnumba.backends.paths import components_of, leg_of, mixes, weights_of
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit, part
-from tpnumba.backends.cpu.memory import (
+from tpnumba.backends.cpu.runtime.compiler import jit, part
+from tpnumba.backends.cpu.simd.memory import (
     block_from_memory,
     block_in_tile,
     copy_line,
@@ -14,7 +14,7 @@ from tpnumba.backends.cpu.memory import (
     write,
     write_line,
 )
-from tpnumba.backends.cpu.vectors import fill
+from tpnumba.backends.cpu.simd.vectors import fill
 
 #: Columns of the buffer that rows of the result are put together in, in units of 64 bytes.
 STRETCH = 64

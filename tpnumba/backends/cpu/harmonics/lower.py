@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, rows_of
-from tpnumba.backends.cpu.evaluate import _COPY_BYTES, _find, _workspace
-from tpnumba.backends.cpu.planning import _TILE_BYTES
-from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS, WIDTHS
-from tpnumba.backends.cpu.solid import (
+from tpnumba.backends.cpu.contraction.lower import _TILE_BYTES
+from tpnumba.backends.cpu.driver import _COPY_BYTES, _find, _workspace
+from tpnumba.backends.cpu.harmonics.kernel import (
     ADDRESS,
     AT,
     DERIVATIVE,
@@ -29,9 +28,10 @@ from tpnumba.backends.cpu.solid import (
     VALUES,
     harmonics,
 )
-from tpnumba.backends.cpu.solid_vectors import POINT_RUNS
-from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
-from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
+from tpnumba.backends.cpu.harmonics.recursion import POINT_RUNS
+from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS, WIDTHS
+from tpnumba.backends.cpu.runtime.threads import WORTH_SHARING, default_threads, share
+from tpnumba.backends.cpu.simd.rows import LONGEST, STRETCH
 from tpnumba.backends.namespaces import Context
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
 from tpnumba.tables.couplings import NORMALIZATIONS, harmonic_scale
@@ -62,7 +62,7 @@ class HarmonicsProgram(NamedTuple):
 
     Attributes:
         vectors, lanes, tile_size, buffer: as of a contraction.
-        arrays: the rows of :data:`tpnumba.backends.cpu.solid.VALUES` and others, without addresses.
+        arrays: the rows of :data:`tpnumba.backends.cpu.harmonics.kernel.VALUES` and others, without addresses.
         derivative: which one the second result is.
         powers: the constant harmonic; then factors from ``S_{m-1,m-1}`` to ``S_mm``.
         values: the recursion's ``(a, b)``, order by order, by rising degree.

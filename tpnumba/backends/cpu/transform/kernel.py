@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit, part
-from tpnumba.backends.cpu.memory import fence
-from tpnumba.backends.cpu.operands import load_operands, load_shared_operands, store_operands
-from tpnumba.backends.cpu.small_products import dense, meet, multiply_into, reflect
-from tpnumba.backends.cpu.vectors import fill, mix_runs
+from tpnumba.backends.cpu.runtime.compiler import jit, part
+from tpnumba.backends.cpu.simd.memory import fence
+from tpnumba.backends.cpu.simd.operands import load_operands, load_shared_operands, store_operands
+from tpnumba.backends.cpu.simd.small_products import dense, meet, multiply_into, reflect
+from tpnumba.backends.cpu.simd.vectors import fill, mix_runs
 
 #: Columns of ``steps``; what is meant by A to H depends on the kind. Positions in numbers.
 KIND, COUNT, TO, SOURCE, OTHER, A, B, C, D, E, F, G, H = range(13)

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.np import arrayobj
 
-from tpnumba.backends.cpu.compiler import FAST_MATH
+from tpnumba.backends.cpu.runtime.compiler import FAST_MATH
 
 FLAGS = tuple(sorted(FAST_MATH))
 LINE = 64

@@ -1,6 +1,6 @@
 """What solid harmonics take: directions, powers, recursions by degree; on whole runs of lanes.
 
-See :mod:`tpnumba.backends.cpu.vectors` for runs and ``width``. A point takes ``POINT_RUNS`` runs of the tile that
+See :mod:`tpnumba.backends.cpu.simd.vectors` for runs and ``width``. A point takes ``POINT_RUNS`` runs of the tile that
 follow each other: x, y, z; then ``|r|^2 - 1`` of a direction, ``|r|^2`` of a point; then two factors of ``1 / |r|``.
 """
 
@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.emit import (
+from tpnumba.backends.cpu.simd.codegen import (
     FLAGS,
     LINE,
     at_address,
@@ -76,7 +76,7 @@ class Runs:
     def over(self, one, other):
         """The quotient itself: a product with the reciprocal, which may be infinite, will not do.
 
-        A plain division would be given the flags of :mod:`tpnumba.backends.cpu.compiler` by Numba.
+        A plain division would be given the flags of :mod:`tpnumba.backends.cpu.runtime.compiler` by Numba.
         """
         kind, text, module = one.type, ir.MetaDataType(), self.builder.module
         signature = ir.FunctionType(kind, [kind, kind, text, text])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import part
-from tpnumba.backends.cpu.tiles import load_numbers, load_rows, load_shared, store_rows
-from tpnumba.backends.cpu.vectors import lane_sum
+from tpnumba.backends.cpu.runtime.compiler import part
+from tpnumba.backends.cpu.simd.rows import load_numbers, load_rows, load_shared, store_rows
+from tpnumba.backends.cpu.simd.vectors import lane_sum
 
 #: Columns of ``operands``; OUTPUT is the place of the totals of a result that is shared, or 1.
 AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE = range(7)

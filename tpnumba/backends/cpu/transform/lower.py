@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.fields import COPY, MATRICES, MEET, MULTIPLY, REFLECT
-from tpnumba.backends.cpu.orbits import Orbits, Separated, separate
 from tpnumba.backends.cpu.program import LINE, FieldProgram
-from tpnumba.backends.cpu.steps import Steps
+from tpnumba.backends.cpu.transform.kernel import COPY, MATRICES, MEET, MULTIPLY, REFLECT
+from tpnumba.backends.cpu.transform.operations import Steps
+from tpnumba.backends.cpu.transform.parity import Orbits, Separated, separate
 from tpnumba.plans.stages import SparseStage
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.blocks import Shape, blocks, clip, fold, rows_of
-from tpnumba.backends.cpu.operands import ADDRESS, COLUMN_STRIDE, OUTPUT, ROW_STRIDE, SHARED
-from tpnumba.backends.cpu.planning import make_program, program_of
+from tpnumba.backends.cpu.contraction.lower import make_program, program_of
 from tpnumba.backends.cpu.program import LINE, VECTORS, Ints, Program
-from tpnumba.backends.cpu.threads import WORTH_SHARING, default_threads, share
+from tpnumba.backends.cpu.runtime.threads import WORTH_SHARING, default_threads, share
+from tpnumba.backends.cpu.simd.operands import ADDRESS, COLUMN_STRIDE, OUTPUT, ROW_STRIDE, SHARED
 from tpnumba.backends.namespaces import Context
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan

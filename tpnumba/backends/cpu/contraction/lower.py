@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from tpnumba.backends.cpu.builder import Builder
-from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
+from tpnumba.backends.cpu.contraction.builder import Builder
 from tpnumba.backends.cpu.program import LINE, MOST_BYTES, VECTORS, Program
+from tpnumba.backends.cpu.transform.lower import FEW_RINGS, count_rings, plan_fields
 from tpnumba.backends.paths import alike, compact_weights, mixes, scratch_size
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan, cached_on_instance

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit, part
-from tpnumba.backends.cpu.memory import fence
-from tpnumba.backends.cpu.operands import load_operands, load_shared_operands, store_operands
-from tpnumba.backends.cpu.vectors import combine, fill, mix_numbers, mix_runs, multiply
+from tpnumba.backends.cpu.runtime.compiler import jit, part
+from tpnumba.backends.cpu.simd.memory import fence
+from tpnumba.backends.cpu.simd.operands import load_operands, load_shared_operands, store_operands
+from tpnumba.backends.cpu.simd.vectors import combine, fill, mix_numbers, mix_runs, multiply
 
 #: Columns of ``groups``. A factor starts at a place, moves by a step a channel and by one a component. A group without
 #: a right factor (size -1) sums the components of the left one itself, not products.
