@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from strategies import dtypes, tolerance
 
 import tpnumba as tp
-from tpnumba.backends import cpu
+from tpnumba.backends.cpu.harmonics import program
 from tpnumba.backends.cpu.runtime import compiler
 from tpnumba.plans.harmonics import HIGHEST_SINGLE
 from tpnumba.tables.couplings import NORMALIZATIONS
@@ -79,20 +79,19 @@ def test_agrees_with_the_reference(lmax, normalization, normalize, dtype, leadin
 @pytest.mark.parametrize("normalize", BOTH)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_runs_of_any_width(monkeypatch, dtype, normalize, vectors):
-    from tpnumba.backends.cpu.harmonics import lower as kernels
+    from tpnumba.backends.cpu import driver, lowering
 
     harmonics = tp.SphericalHarmonics(5, normalize=normalize)
     arguments = arguments_of(harmonics, (150,), dtype)
     expected = all_of(harmonics, *arguments, backend="generic")
-    monkeypatch.setattr(kernels, "program_of", lambda plan, name: kernels._program(plan, name, vectors))
+    monkeypatch.setattr(driver, "program_of", lambda plan, name: lowering.lower_with(plan, name, vectors))
     for one, other in zip(expected, all_of(harmonics, *arguments, backend="cpu"), strict=True):
         assert_close(other, one, dtype, 5)
 
 
 def test_numpy_goes_to_the_kernel_by_default(monkeypatch):
     called = []
-    kernels = cpu._harmonics()
-    monkeypatch.setattr(kernels, "harmonics", lambda *arguments: called.append(len(arguments)))
+    monkeypatch.setattr(program, "harmonics", lambda *arguments: called.append(len(arguments)))
     harmonics = tp.SphericalHarmonics(2)
     for xyz in (np.ones((4, 3)), np.broadcast_to(np.ones(3), (4, 3)), np.ones((3, 4)).T):
         harmonics(xyz)

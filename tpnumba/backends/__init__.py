@@ -19,10 +19,10 @@ Array = Any
 
 BACKENDS = ("auto", "generic", "cpu", "gpu")
 
-_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.run, "gpu": gpu.run}
+_RUN: dict[str, Callable[..., Array]] = {"generic": generic.run, "cpu": cpu.evaluate, "gpu": gpu.run}
 _RUN_HARMONICS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "generic": harmonics.run,
-    "cpu": cpu.run_harmonics,
+    "cpu": cpu.evaluate_harmonics,
     "gpu": gpu.run_harmonics,
 }
 

@@ -57,7 +57,7 @@ def scratch_size(path: Path, plan: Contraction) -> int:
     return size * max(shape[leg_of(path, left)], shape[leg_of(path, right)])
 
 
-def alike(plan: Contraction) -> list[list[Path]]:
+def group_paths(plan: Contraction) -> list[list[Path]]:
     """Paths that share both factors and their channels: their products are formed once. Those that mix stay apart."""
     output = plan.output
     gathered: dict[object, list[Path]] = {}

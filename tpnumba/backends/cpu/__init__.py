@@ -1,4 +1,4 @@
-"""The processor's backend: compiled kernels for NumPy arrays."""
+"""The CPU's backend: compiled kernels for NumPy arrays."""
 
 from __future__ import annotations
 
@@ -12,14 +12,28 @@ from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
 
+@lru_cache(maxsize=1)
+def _lowering() -> ModuleType:
+    """What needs Numba, whose import takes longer than that of all the rest."""
+    from tpnumba.backends.cpu import lowering
+
+    return lowering
+
+
+@lru_cache(maxsize=1)
+def _driver() -> ModuleType:
+    """Likewise."""
+    from tpnumba.backends.cpu import driver
+
+    return driver
+
+
 def supports(plan: Plan | Harmonics, context: Context) -> bool:
     """Whether there is a kernel for ``plan``."""
-    if isinstance(plan, Harmonics):
-        return _harmonics().program_of(plan, context.dtype_name) is not None
-    return _kernels().program_of(plan, context.dtype_name) is not None
+    return _lowering().program_of(plan, context.dtype_name) is not None
 
 
-def run(
+def evaluate(
     plan: Plan,
     operands: Mapping[int, Any],
     full: tuple[int, ...],
@@ -29,27 +43,11 @@ def run(
     num_threads: int | None,
 ) -> Any:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.run` for the arguments."""
-    return _kernels().run(plan, operands, full, batch, context, out, num_threads)
+    return _driver().evaluate(plan, operands, full, batch, context, out, num_threads)
 
 
-def run_harmonics(
+def evaluate_harmonics(
     plan: Harmonics, arrays: tuple[Any, ...], context: Context, out: Any, num_threads: int | None
 ) -> tuple[Any, ...]:
     """Evaluate ``plan``; see :func:`tpnumba.backends.generic.harmonics.run` for the arguments."""
-    return _harmonics().run(plan, arrays, context, out, num_threads)  # type: ignore[no-any-return]
-
-
-@lru_cache(maxsize=1)
-def _kernels() -> ModuleType:
-    """What needs Numba, whose import takes longer than that of all the rest."""
-    from tpnumba.backends.cpu import driver
-
-    return driver
-
-
-@lru_cache(maxsize=1)
-def _harmonics() -> ModuleType:
-    """Likewise."""
-    from tpnumba.backends.cpu.harmonics import lower
-
-    return lower
+    return _driver().evaluate_harmonics(plan, arrays, context, out, num_threads)  # type: ignore[no-any-return]

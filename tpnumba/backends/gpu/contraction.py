@@ -26,7 +26,7 @@ from tpnumba.backends.gpu.program import (
 )
 from tpnumba.backends.gpu.slices import sliced
 from tpnumba.backends.gpu.tables import pack
-from tpnumba.backends.paths import alike, components_of, leg_of, mixes, scratch_size, weights_of
+from tpnumba.backends.paths import components_of, group_paths, leg_of, mixes, scratch_size, weights_of
 from tpnumba.plans.access import Access
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 
@@ -55,7 +55,7 @@ class _Builder:
         self.plan = plan
         self.dtype = dtype
         self.output = plan.operands[plan.output]
-        self.groups = alike(plan)
+        self.groups = group_paths(plan)
         self.wanted = self._wanted_samples()
         self.direct = self._direct()
         self.starts: dict[int, int] = {}

@@ -8,18 +8,24 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.contraction.kernel import (
+from tpnumba.backends.cpu.contraction.program import ContractionProgram
+from tpnumba.backends.cpu.layout import (
     ADD,
     AFTER,
+    ARRAY_COLUMNS,
+    AT,
     BEFORE,
     BEGIN,
     C_RESULT,
     CHANNELS_BEGIN,
     CHANNELS_END,
+    COLUMN_STRIDE,
+    COMPACT,
     END,
     FIRST,
     FIRST_CHANNEL,
     GROUP_COLUMNS,
+    LONGEST,
     MIX,
     MIX_ADD,
     MIX_CHANNEL,
@@ -34,18 +40,19 @@ from tpnumba.backends.cpu.contraction.kernel import (
     MOVING_SIZE,
     MOVING_STEP,
     OUTER,
+    OUTPUT,
     RESULT,
     RESULT_CHANNEL,
     ROWS_BEGIN,
     ROWS_END,
     SECOND,
     SECOND_CHANNEL,
+    SHARED,
+    SIZE,
+    STRETCH,
     TO_FIXED,
     TO_MOVING,
 )
-from tpnumba.backends.cpu.program import ContractionProgram
-from tpnumba.backends.cpu.simd.operands import AT, COLUMN_STRIDE, COMPACT, OUTPUT, SHARED, SIZE
-from tpnumba.backends.cpu.simd.rows import LONGEST, STRETCH
 from tpnumba.backends.paths import components_of, leg_of, mixes, weights_of
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 
@@ -353,7 +360,7 @@ class Builder:
         edges = np.flatnonzero(np.diff(np.concatenate([[0], ~alone, [0]]).astype(np.int8))).reshape(-1, 2)
         buffer = self.products + self.largest * lanes
         totals = buffer + self.line * max(STRETCH * self.line, min(-(-size // self.line) * self.line, LONGEST))
-        operands = np.zeros((len(plan.operands), COLUMN_STRIDE + 1), dtype=np.int64)
+        operands = np.zeros((len(plan.operands), ARRAY_COLUMNS), dtype=np.int64)
         operands[:, AT] = self.starts
         operands[:, SIZE] = plan.sizes
         operands[:, COLUMN_STRIDE] = 1
@@ -365,9 +372,10 @@ class Builder:
             table.flags.writeable = False
         return ContractionProgram(
             vectors=vectors,
-            lanes=lanes,
+            tile_width=lanes,
             tile_size=totals + size,
-            operands=operands,
+            arrays=operands,
+            outputs=(plan.output,),
             groups=groups,
             channels=channels,
             rows=rows,

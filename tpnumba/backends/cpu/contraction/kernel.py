@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
+from tpnumba.backends.cpu.layout import (
+    ADD,
+    AFTER,
+    BEFORE,
+    BEGIN,
+    C_FIRST,
+    C_LEFT,
+    C_RESULT,
+    C_RIGHT,
+    C_SECOND,
+    CHANNELS_BEGIN,
+    CHANNELS_END,
+    END,
+    FIRST,
+    FIRST_CHANNEL,
+    LEFT,
+    LEFT_CHANNEL,
+    LEFT_SIZE,
+    LEFT_STEP,
+    LINE,
+    MIX,
+    MIX_ADD,
+    MIX_CHANNEL,
+    MIX_COMPACT,
+    MIX_COMPONENT,
+    MIX_COMPONENTS,
+    MIX_FROM,
+    MIX_SCRATCH,
+    MIX_THIRD,
+    MIX_TO,
+    MIX_WEIGHTS,
+    MOVING,
+    MOVING_CHANNEL,
+    MOVING_SIZE,
+    MOVING_STEP,
+    OUTER,
+    RESULT,
+    RESULT_CHANNEL,
+    RIGHT,
+    RIGHT_CHANNEL,
+    RIGHT_SIZE,
+    RIGHT_STEP,
+    ROWS_BEGIN,
+    ROWS_END,
+    SECOND,
+    SECOND_CHANNEL,
+    TO_FIXED,
+    TO_MOVING,
+)
 from tpnumba.backends.cpu.runtime.compiler import jit, part
 from tpnumba.backends.cpu.simd.memory import fence
 from tpnumba.backends.cpu.simd.operands import load_operands, load_shared_operands, store_operands
 from tpnumba.backends.cpu.simd.vectors import combine, fill, mix_numbers, mix_runs, multiply
-
-#: Columns of ``groups``. A factor starts at a place, moves by a step a channel and by one a component. A group without
-#: a right factor (size -1) sums the components of the left one itself, not products.
-LEFT, LEFT_CHANNEL, LEFT_STEP, LEFT_SIZE, RIGHT, RIGHT_CHANNEL, RIGHT_STEP, RIGHT_SIZE = range(8)
-CHANNELS_BEGIN, CHANNELS_END, ROWS_BEGIN, ROWS_END = range(8, 12)
-#: Weights that mix channels: before the rows, after them, or as the outer product that their gradient is. FROM channels
-#: of scratch runs, TO channels of the third operand, COMPONENTS of both; weights stand as runs or as numbers.
-MIX, MIX_FROM, MIX_TO, MIX_COMPONENTS, MIX_SCRATCH, MIX_WEIGHTS, MIX_COMPACT = range(12, 19)
-MIX_THIRD, MIX_CHANNEL, MIX_COMPONENT, MIX_ADD = range(19, 23)
-AFTER, BEFORE, OUTER = 1, 2, 3
-#: A factor without channels makes, with the coupling, one matrix for all channels of the other one: FROM channels of
-#: the factor that moves and of the third operand. The result is the moving factor, or the fixed one, of which the
-#: matrix is then the gradient, so it comes first. (For the third operand and for weights, products are quicker: 5.4
-#: against 6.2 ms and 5.6 against 7.3 ms for 1,000 samples of 64x(0e+1o+2e) with harmonics to 3; these two, 7.9 against
-#: 6.4 ms and 7.8 against 4.2 ms.)
-MOVING, MOVING_CHANNEL, MOVING_STEP, MOVING_SIZE = range(23, 27)
-TO_MOVING, TO_FIXED = 4, 5
-GROUP_COLUMNS = 27
-#: Columns of ``channels``: for one combination, the channel of each factor and of the result.
-C_LEFT, C_RIGHT, C_FIRST, C_SECOND, C_RESULT = range(5)
-#: Columns of ``rows``: terms from BEGIN to END, times two factors (-1: none), to a result.
-BEGIN, END, FIRST, FIRST_CHANNEL, SECOND, SECOND_CHANNEL, RESULT, RESULT_CHANNEL, ADD = range(9)
-
 
 #: Blocks of results that a product of runs forms at a time.
 _ONE, _TWO, _FOUR = (0,), (0, 0), (0, 0, 0, 0)
@@ -49,7 +75,7 @@ def contract(
 
     A result with one row for all samples is not written but added up, into the operand's row.
     """
-    lanes = len(width) * 64 // tile.itemsize
+    lanes = len(width) * LINE // tile.itemsize
     load_shared_operands(width, tile, lanes, operands)
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)

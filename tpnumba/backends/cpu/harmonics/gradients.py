@@ -10,11 +10,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from tpnumba.backends.cpu.harmonics.recursion import Runs
+from tpnumba.backends.cpu.layout import DEGREE, TERMS
 from tpnumba.backends.cpu.simd.codegen import at_address, count_of, store, transposed
-
-#: Columns of the ladder: terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z; among the
-#: weights, the degree follows.
-TERMS, DEGREE = 5, 5
 
 
 class _Ladder:

@@ -23,19 +23,28 @@ from tpnumba.backends.cpu.harmonics.recursion import (
     scaled_product,
     split_points,
 )
+from tpnumba.backends.cpu.layout import (
+    ADDRESS,
+    AT,
+    COLUMN_STRIDE,
+    COMPANION,
+    DERIVATIVE,
+    JACOBIAN,
+    LINE,
+    LONGEST,
+    NOTHING,
+    POINTS,
+    PULLED_BACK,
+    ROW_STRIDE,
+    SIZE,
+    STREAM,
+    TOGETHER,
+    VALUES,
+)
 from tpnumba.backends.cpu.runtime.compiler import jit
 from tpnumba.backends.cpu.simd.memory import block_in_tile, fence, stream_line, write, write_line
-from tpnumba.backends.cpu.simd.rows import LONGEST, load_rows, store_rows
+from tpnumba.backends.cpu.simd.rows import load_rows, store_rows
 from tpnumba.backends.cpu.simd.vectors import fill
-
-#: Rows of ``arrays``: the points; the cotangent or tangent that comes with them; the results.
-POINTS, SECOND, VALUES, DERIVATIVE = range(4)
-#: Columns of ``arrays``; an address of zero stands for an array that is not there. STREAM: written past the caches.
-AT, SIZE, ADDRESS, ROW_STRIDE, COLUMN_STRIDE, STREAM = range(6)
-#: What the second result is.
-NOTHING, JACOBIAN, PULLED_BACK, PUSHED_FORWARD = range(4)
-#: Rows of a result are put together in so many bytes, or in as many as a vector has lanes.
-TOGETHER = 2**15
 
 
 @jit
@@ -67,8 +76,8 @@ def harmonics(
         buffer: where rows of results are put together.
         start, stop: the points.
     """
-    lanes = len(width) * 64 // tile.itemsize
-    at, solid, second = arrays[POINTS, AT], arrays[VALUES, AT], arrays[SECOND, AT]
+    lanes = len(width) * LINE // tile.itemsize
+    at, solid, second = arrays[POINTS, AT], arrays[VALUES, AT], arrays[COMPANION, AT]
     to, size = arrays[DERIVATIVE, AT], arrays[VALUES, SIZE]
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)
@@ -92,7 +101,7 @@ def harmonics(
                 usual = all_ones(width, tile, at + 5 * lanes)
             _jacobian(tile, at, lanes, unit, usual, solid, size, places, weights, arrays, first, count, buffer)
         else:
-            _load(width, tile, lanes, arrays, SECOND, first, count, buffer)
+            _load(width, tile, lanes, arrays, COMPANION, first, count, buffer)
             if derivative == PULLED_BACK:
                 pull_back(width, tile, at, unit, solid, second, to, size, places, weights)
             elif unit:
@@ -120,7 +129,7 @@ def _store(tile, lanes, arrays, which, first, count, buffer):
     """Runs into rows of an array: block by block, or past the caches by way of a buffer of many rows."""
     row, column, item = arrays[which, ROW_STRIDE], arrays[which, COLUMN_STRIDE], tile.itemsize
     address, size, at = arrays[which, ADDRESS] + first * row * item, arrays[which, SIZE], arrays[which, AT]
-    side, stream = 64 // item, arrays[which, STREAM] != 0
+    side, stream = LINE // item, arrays[which, STREAM] != 0
     if not stream and column == 1 and size >= side and count == lanes:
         for sample in range(0, lanes, side):
             for begin in range(0, size, side):
@@ -156,7 +165,7 @@ def _jacobian(tile, at, lanes, unit, usual, solid, size, places, weights, arrays
     """Rows of the Jacobian, as they are made: into memory, or by way of the buffer as in :func:`_store`."""
     row, column, item = arrays[DERIVATIVE, ROW_STRIDE], arrays[DERIVATIVE, COLUMN_STRIDE], tile.itemsize
     address = arrays[DERIVATIVE, ADDRESS] + first * row * item
-    side, stream = 64 // item, arrays[DERIVATIVE, STREAM] != 0
+    side, stream = LINE // item, arrays[DERIVATIVE, STREAM] != 0
     direct = not stream and column == 1 and size >= side and count == lanes
     stride = row if direct else 3 * max(size, side)
     together = lanes if direct else _together(lanes, side, stride * item)

@@ -1,6 +1,6 @@
-"""What solid harmonics take: directions, powers, recursions by degree; on whole runs of lanes.
+"""What solid harmonics take: directions, powers, recursions by degree; on whole columns of a tile.
 
-See :mod:`tpnumba.backends.cpu.simd.vectors` for runs and ``width``. A point takes ``POINT_RUNS`` runs of the tile that
+See :mod:`tpnumba.backends.cpu.simd.vectors` for columns and ``width``. A point takes ``POINT_COLUMNS`` columns that
 follow each other: x, y, z; then ``|r|^2 - 1`` of a direction, ``|r|^2`` of a point; then two factors of ``1 / |r|``.
 """
 
@@ -10,19 +10,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.simd.codegen import (
-    FLAGS,
-    LINE,
-    at_address,
-    count_of,
-    load,
-    pointer,
-    splat,
-    store,
-    turn_block,
-)
-
-POINT_RUNS = 6
+from tpnumba.backends.cpu.layout import LINE
+from tpnumba.backends.cpu.simd.codegen import FLAGS, at_address, count_of, load, pointer, splat, store, turn_block
 
 
 class Runs:

@@ -6,10 +6,10 @@ from llvmlite import ir
 from numba import types
 from numba.np import arrayobj
 
+from tpnumba.backends.cpu.layout import LINE
 from tpnumba.backends.cpu.runtime.compiler import FAST_MATH
 
 FLAGS = tuple(sorted(FAST_MATH))
-LINE = 64
 
 
 def pointer(context, builder, array_type, array, index):

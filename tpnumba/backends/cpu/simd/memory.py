@@ -6,7 +6,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.simd.codegen import LINE, at_address, count_of, load, pointer, store, turn_block
+from tpnumba.backends.cpu.layout import LINE
+from tpnumba.backends.cpu.simd.codegen import at_address, count_of, load, pointer, store, turn_block
 
 
 @intrinsic

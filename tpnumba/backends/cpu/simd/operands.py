@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+from tpnumba.backends.cpu.layout import ADDRESS, AT, COLUMN_STRIDE, COMPACT, OUTPUT, ROW_STRIDE, SHARED, SIZE
 from tpnumba.backends.cpu.runtime.compiler import part
 from tpnumba.backends.cpu.simd.rows import load_numbers, load_rows, load_shared, store_rows
 from tpnumba.backends.cpu.simd.vectors import lane_sum
-
-#: Columns of ``operands``; OUTPUT is the place of the totals of a result that is shared, or 1.
-AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE = range(7)
-#: Of SHARED: a row that stays as it is, a number and not a run each.
-COMPACT = 2
 
 
 @part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tpnumba.backends.cpu.layout import LINE, LONGEST, STRETCH
 from tpnumba.backends.cpu.runtime.compiler import jit, part
 from tpnumba.backends.cpu.simd.memory import (
     block_from_memory,
@@ -16,11 +17,6 @@ from tpnumba.backends.cpu.simd.memory import (
 )
 from tpnumba.backends.cpu.simd.vectors import fill
 
-#: Columns of the buffer that rows of the result are put together in, in units of 64 bytes.
-STRETCH = 64
-#: Rows of at most so many numbers are put together whole.
-LONGEST = 16384
-
 
 @jit
 def load_rows(tile, at, lanes, size, count, address, row_stride, column_stride, after, buffer):
@@ -29,7 +25,7 @@ def load_rows(tile, at, lanes, size, count, address, row_stride, column_stride, 
     ``after``: how many more rows follow them in memory.
     """
     item = tile.itemsize
-    side = 64 // item
+    side = LINE // item
     done = 0
     if count == lanes and column_stride == 1:
         if size >= side:
@@ -76,7 +72,7 @@ def load_numbers(tile, at, size, address, column_stride):
 def store_rows(tile, at, lanes, size, count, address, row_stride, column_stride, buffer, stream):
     """Write runs as ``count`` rows; ``stream``: past the caches."""
     item = tile.itemsize
-    side = 64 // item
+    side = LINE // item
     if column_stride != 1 or (size < side and row_stride != size):
         for sample in range(count):
             row = address + sample * row_stride * item

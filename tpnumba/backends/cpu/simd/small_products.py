@@ -9,7 +9,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.simd.codegen import FLAGS, LINE, count_of, load, pointer, splat, store
+from tpnumba.backends.cpu.layout import LINE
+from tpnumba.backends.cpu.simd.codegen import FLAGS, count_of, load, pointer, splat, store
 
 
 @intrinsic

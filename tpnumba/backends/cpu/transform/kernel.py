@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from tpnumba.backends.cpu.layout import (
+    COPY,
+    COUNT,
+    DENSE,
+    KIND,
+    LINE,
+    MATRICES,
+    MEET,
+    MULTIPLY,
+    OTHER,
+    REFLECT,
+    SOURCE,
+    TO,
+    A,
+    B,
+    C,
+    D,
+    E,
+    F,
+    G,
+    H,
+)
 from tpnumba.backends.cpu.runtime.compiler import jit, part
 from tpnumba.backends.cpu.simd.memory import fence
 from tpnumba.backends.cpu.simd.operands import load_operands, load_shared_operands, store_operands
 from tpnumba.backends.cpu.simd.small_products import dense, meet, multiply_into, reflect
 from tpnumba.backends.cpu.simd.vectors import fill, mix_runs
-
-#: Columns of ``steps``; what is meant by A to H depends on the kind. Positions in numbers.
-KIND, COUNT, TO, SOURCE, OTHER, A, B, C, D, E, F, G, H = range(13)
-STEP_COLUMNS = 13
-#: Zero COUNT runs from TO on.
-FILL = 0
-#: COUNT products with a matrix, TO and SOURCE moving on by A and B: C results by D terms, whose places start at E and
-#: F, the matrix at G; H adds to what is there.
-DENSE = 1
-#: COUNT orbits of A times 4 or 2 parities, C apart, 2 of them (the rings' parities) D apart, from SOURCE to points and
-#: back; B is the number of orbits that follow each other, E the distance to the next such row.
-REFLECT = 2
-#: The same for the product of SOURCE and OTHER, written to TO.
-MEET = 3
-#: COUNT runs of the product of SOURCE and OTHER to TO; A as of ``multiply_into``.
-MULTIPLY = 4
-#: Copies of COUNT runs, between places from A and from B on.
-COPY = 5
-#: The product of two matrices of COUNT rows: steps of a row and a column of SOURCE in A and B, of OTHER in C and D.
-MATRICES = 6
 
 _ONE, _TWO, _FOUR, _EIGHT = (0,), (0, 0), (0, 0, 0, 0), (0,) * 8
 
@@ -34,7 +36,7 @@ _ONE, _TWO, _FOUR, _EIGHT = (0,), (0, 0), (0, 0, 0, 0), (0,) * 8
 @jit
 def transform(width, tile, operands, steps, places, numbers, buffer, start, stop, stream):
     """Evaluate the steps for the samples from ``start`` to ``stop``; the arguments are as those of ``contract``."""
-    lanes = len(width) * 64 // tile.itemsize
+    lanes = len(width) * LINE // tile.itemsize
     load_shared_operands(width, tile, lanes, operands)
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)
@@ -49,7 +51,7 @@ def transform(width, tile, operands, steps, places, numbers, buffer, start, stop
 @part
 def _step(width, tile, lanes, step, places, numbers):
     kind, count = step[KIND], step[COUNT]
-    side = 64 // tile.itemsize
+    side = LINE // tile.itemsize
     if kind == DENSE:
         for i in range(count):
             to, source = step[TO] + i * step[A], step[SOURCE] + i * step[B]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.program import LINE, FieldProgram
-from tpnumba.backends.cpu.transform.kernel import COPY, MATRICES, MEET, MULTIPLY, REFLECT
+from tpnumba.backends.cpu.layout import COPY, LINE, MATRICES, MEET, MOST_BYTES, MULTIPLY, REFLECT, TILE_BYTES, VECTORS
 from tpnumba.backends.cpu.transform.operations import Steps
 from tpnumba.backends.cpu.transform.parity import Orbits, Separated, separate
+from tpnumba.backends.cpu.transform.program import TransformProgram
 from tpnumba.plans.stages import SparseStage
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
@@ -133,7 +133,25 @@ class _Fields:
         )
 
 
-def plan_fields(plan: Transform | Synthesis, dtype: str, vectors: int, most_rings: int) -> FieldProgram:
+def lower_transform(plan: Transform | Synthesis, dtype: str, vectors: int | None) -> TransformProgram | None:
+    """The program with the widest tile that stays in the cache; then with fewer rings at a time.
+
+    None if even that takes too much memory. ``vectors``: of a column of the tile, if not as fits.
+    """
+    if sum(plan.sizes) * LINE > MOST_BYTES:
+        return None
+    rings = count_rings(plan)
+    for count in (vectors,) if vectors else VECTORS:
+        program = plan_transform(plan, dtype, count, rings)
+        if program.tile_bytes <= TILE_BYTES:
+            return program
+    while rings > FEW_RINGS and program.tile_bytes > TILE_BYTES:
+        rings = max(FEW_RINGS, rings // 2)
+        program = plan_transform(plan, dtype, program.vectors, rings)
+    return None if program.tile_bytes > MOST_BYTES else program
+
+
+def plan_transform(plan: Transform | Synthesis, dtype: str, vectors: int, most_rings: int) -> TransformProgram:
     """The program of a plan, with the orders of at most so many orbits of rings at a time."""
     steps = Steps(plan, LINE // np.dtype(dtype).itemsize, vectors)
     if isinstance(plan, Synthesis):

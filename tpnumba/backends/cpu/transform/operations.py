@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.program import FieldProgram
-from tpnumba.backends.cpu.simd.operands import AT, COLUMN_STRIDE, OUTPUT, SIZE
-from tpnumba.backends.cpu.simd.rows import LONGEST, STRETCH
-from tpnumba.backends.cpu.transform.kernel import DENSE, FILL, STEP_COLUMNS
+from tpnumba.backends.cpu.layout import (
+    ARRAY_COLUMNS,
+    AT,
+    COLUMN_STRIDE,
+    DENSE,
+    FILL,
+    LONGEST,
+    OUTPUT,
+    SIZE,
+    STEP_COLUMNS,
+    STRETCH,
+)
+from tpnumba.backends.cpu.transform.program import TransformProgram
 from tpnumba.plans.base import Plan
 from tpnumba.plans.stages import SparseStage
 
@@ -96,13 +105,13 @@ class Steps:
             matrix = np.stack([values[begin[row] : begin[row + 1]] for row in chosen], axis=1)
             self.dense(matrix, np.array(chosen), columns[read], to, source, add=add)
 
-    def finish(self, dtype: str) -> FieldProgram:
+    def finish(self, dtype: str) -> TransformProgram:
         """Put the tables together."""
         plan, line, lanes = self.plan, self.line, self.lanes
         size = plan.sizes[plan.output]
         buffer = self.end * lanes
         totals = buffer + line * max(STRETCH * line, min(-(-size // line) * line, LONGEST))
-        operands = np.zeros((len(plan.operands), COLUMN_STRIDE + 1), dtype=np.int64)
+        operands = np.zeros((len(plan.operands), ARRAY_COLUMNS), dtype=np.int64)
         operands[:, AT] = np.array(self.starts) * lanes
         operands[:, SIZE] = plan.sizes
         operands[:, COLUMN_STRIDE] = 1
@@ -110,15 +119,16 @@ class Steps:
         steps = np.array(self.rows, dtype=np.int64).reshape(-1, STEP_COLUMNS)
         for table in (operands, steps):
             table.flags.writeable = False
-        return FieldProgram(
+        return TransformProgram(
             vectors=self.vectors,
-            lanes=lanes,
+            tile_width=lanes,
             tile_size=totals + size,
-            operands=operands,
+            arrays=operands,
+            outputs=(plan.output,),
             buffer=buffer,
             flops=self.flops,
             values=self._numbers.array().astype(dtype),
-            steps=steps,
+            operations=steps,
             places=self._places.array().astype(np.int32),
         )
 
