@@ -166,7 +166,7 @@ MUTANTS = (
     Mutant(
         "a tile's gradients with their radial part",
         "backends/cpu/harmonics/gradients.py",
-        "value = runs.minus(value, runs.times(radial, (x, y, z)[axis]))",
+        "value = emit.minus(value, emit.times(radial, (x, y, z)[axis]))",
         "pass",
         "backends/test_cpu_harmonics.py",
     ),
@@ -194,7 +194,7 @@ MUTANTS = (
     Mutant(
         "points that are their own reflection counted twice",
         "backends/cpu/transform/parity.py",
-        "len(set(orbit)) / len(orbit)",
+        "len(set(mirrors)) / len(mirrors)",
         "1.0",
         "backends/test_cpu_fields.py",
     ),

@@ -1,4 +1,4 @@
-"""The kernels of products on the sphere and of matrices: orbits of grids, blocks of rings, every plan's adjoints."""
+"""The kernels of products on the sphere and of matrices: parity reduction, rings at a time, every plan's adjoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from strategies import tolerance
 import tpnumba as tp
 from tpnumba.backends.cpu.layout import ADDRESS, MOST_BYTES, OUTPUT, STREAM
 from tpnumba.backends.cpu.transform.lower import FEW_RINGS, count_rings, lower_transform, plan_transform
-from tpnumba.backends.cpu.transform.parity import Orbits
+from tpnumba.backends.cpu.transform.parity import ParityReduction
 from tpnumba.tables.quadrature import Grid, Torus
 
 PRODUCTS = {
@@ -28,10 +28,10 @@ PRODUCTS = {
 
 @given(n_beta=st.integers(1, 9), n_alpha=st.integers(1, 13), torus=st.booleans())
 def test_every_point_is_in_one_orbit(n_beta, n_alpha, torus):
-    orbits = Orbits.of(Torus(n_beta, n_alpha) if torus else Grid(n_beta, n_alpha))
+    reduction = ParityReduction.of(Torus(n_beta, n_alpha) if torus else Grid(n_beta, n_alpha))
     count = np.zeros((n_beta, n_alpha))
-    for rings, share in zip(orbits.rings, orbits.ring_shares, strict=True):
-        for longitudes, part in zip(orbits.longitudes, orbits.longitude_shares, strict=True):
+    for rings, share in zip(reduction.rings, reduction.ring_shares, strict=True):
+        for longitudes, part in zip(reduction.longitudes, reduction.longitude_shares, strict=True):
             np.add.at(count, np.ix_(rings, longitudes), share * part)
     np.testing.assert_allclose(count, 1.0)
 

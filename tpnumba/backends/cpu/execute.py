@@ -86,7 +86,7 @@ def evaluate_rows(program: Program, table: Ints, arrays: object, count: int, thr
     Args:
         program: what is evaluated.
         table: where arrays stand, see :func:`find_arrays`; the results too.
-        arrays: those whose addresses stand in the table, which are kept alive by it.
+        arrays: those whose addresses stand in the table, which must live as long as the call.
         count: the samples.
         threads: the most threads that may work.
         fresh: whether the results were allocated for this call.

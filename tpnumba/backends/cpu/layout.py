@@ -51,22 +51,22 @@ COMPACT = 2
 
 # Contraction
 
-#: Columns of ``groups``. A factor starts at a place, moves by a step a channel and by one a component. A group without
-#: a right factor (size -1) sums the components of the left one itself, not products.
+#: Columns of ``groups``. A factor starts at a place, moves by a stride a channel and by one a component. A group
+#: without a right factor (size -1) sums the components of the left one itself, not products.
 LEFT, LEFT_CHANNEL, LEFT_STEP, LEFT_SIZE, RIGHT, RIGHT_CHANNEL, RIGHT_STEP, RIGHT_SIZE = range(8)
 CHANNELS_BEGIN, CHANNELS_END, ROWS_BEGIN, ROWS_END = range(8, 12)
 #: Weights that mix channels: before the rows, after them, or as the outer product that their gradient is. FROM channels
-#: of scratch runs, TO channels of the third operand, COMPONENTS of both; weights stand as runs or as numbers.
+#: of scratch columns, TO channels of the third operand, COMPONENTS of both; weights stand as columns or as numbers.
 MIX, MIX_FROM, MIX_TO, MIX_COMPONENTS, MIX_SCRATCH, MIX_WEIGHTS, MIX_COMPACT = range(12, 19)
 MIX_THIRD, MIX_CHANNEL, MIX_COMPONENT, MIX_ADD = range(19, 23)
 AFTER, BEFORE, OUTER = 1, 2, 3
 #: A factor without channels makes, with the coupling, one matrix for all channels of the other one: FROM channels of
-#: the factor that moves and of the third operand. The result is the moving factor, or the fixed one, of which the
+#: the factor that moves and of the third operand. The result is the varying factor, or the known one, of which the
 #: matrix is then the gradient, so it comes first. (For the third operand and for weights, products are quicker: 5.4
 #: against 6.2 ms and 5.6 against 7.3 ms for 1,000 samples of 64x(0e+1o+2e) with harmonics to 3; these two, 7.9 against
 #: 6.4 ms and 7.8 against 4.2 ms.)
-MOVING, MOVING_CHANNEL, MOVING_STEP, MOVING_SIZE = range(23, 27)
-TO_MOVING, TO_FIXED = 4, 5
+VARYING, VARYING_CHANNEL, VARYING_STEP, VARYING_SIZE = range(23, 27)
+TO_VARYING, TO_KNOWN = 4, 5
 GROUP_COLUMNS = 27
 #: Columns of ``channels``: for one combination, the channel of each factor and of the result.
 C_LEFT, C_RIGHT, C_FIRST, C_SECOND, C_RESULT = range(5)
@@ -77,22 +77,22 @@ BEGIN, END, FIRST, FIRST_CHANNEL, SECOND, SECOND_CHANNEL, RESULT, RESULT_CHANNEL
 
 #: Columns of ``steps``; what is meant by A to H depends on the kind. Positions in numbers.
 KIND, COUNT, TO, SOURCE, OTHER, A, B, C, D, E, F, G, H = range(13)
-STEP_COLUMNS = 13
-#: Zero COUNT runs from TO on.
+OPERATION_COLUMNS = 13
+#: Zero COUNT columns from TO on.
 FILL = 0
 #: COUNT products with a matrix, TO and SOURCE moving on by A and B: C results by D terms, whose places start at E and
 #: F, the matrix at G; H adds to what is there.
 DENSE = 1
-#: COUNT orbits of A times 4 or 2 parities, C apart, 2 of them (the rings' parities) D apart, from SOURCE to points and
-#: back; B is the number of orbits that follow each other, E the distance to the next such row.
+#: COUNT mirror sets of A times 4 or 2 parities, C apart, 2 of them (the rings' parities) D apart, from SOURCE to points
+#: and back; B is the number of mirror sets that follow each other, E the distance to the next such row.
 REFLECT = 2
 #: The same for the product of SOURCE and OTHER, written to TO.
-MEET = 3
-#: COUNT runs of the product of SOURCE and OTHER to TO; A as of ``multiply_into``.
+POINTWISE = 3
+#: COUNT columns of the product of SOURCE and OTHER to TO; A as of ``multiply_into``.
 MULTIPLY = 4
-#: Copies of COUNT runs, between places from A and from B on.
+#: Copies of COUNT columns, between places from A and from B on.
 COPY = 5
-#: The product of two matrices of COUNT rows: steps of a row and a column of SOURCE in A and B, of OTHER in C and D.
+#: The product of two matrices of COUNT rows: strides of a row and a column of SOURCE in A and B, of OTHER in C and D.
 MATRICES = 6
 
 # Harmonics

@@ -24,7 +24,7 @@ def lower_contraction(plan: Contraction, dtype: str, vectors: int | None) -> Con
 
     ``vectors``: of a column of the tile, if not the most whose tile stays in the cache.
     """
-    line = LINE // np.dtype(dtype).itemsize
+    vector_length = LINE // np.dtype(dtype).itemsize
     compact = compact_weights(plan)
     largest = max((max(path.coupling.shape) ** 2 for path in plan.paths), default=0)
     scratch = max((scratch_size(path, plan) for path in plan.paths), default=0)
@@ -37,7 +37,7 @@ def lower_contraction(plan: Contraction, dtype: str, vectors: int | None) -> Con
         matrices = compact is None and any(mixes(path) for path in plan.paths)
         limit = WEIGHTS_TILE_BYTES if matrices else TILE_BYTES
         vectors = next((v for v in VECTORS if total * v * LINE <= limit), VECTORS[-1])
-    builder = Builder(plan, line, vectors * line, scratch, compact)
+    builder = Builder(plan, vector_length, vectors * vector_length, scratch, compact)
     for paths in group_paths(plan):
         if not builder.add(paths):
             return None

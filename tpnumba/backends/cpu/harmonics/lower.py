@@ -62,25 +62,25 @@ def _program(plan: Harmonics, dtype: str, vectors: int | None) -> HarmonicsProgr
     item = np.dtype(dtype).itemsize
     if vectors is None:
         vectors = next((v for v in VECTORS if _tile(plan, dtype, v)[1] * item <= TILE_BYTES), VECTORS[-1])
-    lanes = vectors * LINE // item
+    tile_width = vectors * LINE // item
     ends, tile_size = _tile(plan, dtype, vectors)
     arrays = np.zeros((4, ARRAY_COLUMNS), dtype=np.int64)
-    arrays[[POINTS, VALUES, COMPANION, DERIVATIVE], AT] = np.array([0, *ends[:3]]) * lanes
+    arrays[[POINTS, VALUES, COMPANION, DERIVATIVE], AT] = np.array([0, *ends[:3]]) * tile_width
     arrays[VALUES, SIZE] = plan.size
     for row, size in zip((POINTS, COMPANION), plan.inputs, strict=False):
         arrays[row, SIZE] = size
     for row, core in zip(_results(plan), plan.outputs, strict=True):
         arrays[row, SIZE] = prod(core)
-    places, weights = _ladder(plan, lanes)
+    places, weights = _ladder(plan, tile_width)
     powers, coefficients = _recursion(plan.lmax, plan.normalization)
     tables = arrays, powers.astype(dtype), coefficients.astype(dtype), places, weights.astype(dtype)
     for table in tables:
         table.flags.writeable = False
     return HarmonicsProgram(
         vectors=vectors,
-        tile_width=lanes,
+        tile_width=tile_width,
         tile_size=tile_size,
-        buffer=ends[3] * lanes,
+        buffer=ends[3] * tile_width,
         arrays=arrays,
         inputs=(POINTS, COMPANION)[: len(plan.inputs)],
         outputs=_results(plan),
@@ -101,18 +101,22 @@ def _results(plan: Harmonics) -> tuple[int, ...]:
 
 
 def _tile(plan: Harmonics, dtype: str, vectors: int) -> tuple[list[int], int]:
-    """Where values, second input, second result and buffer begin, in runs; and the size of a tile, in numbers."""
-    line = LINE // np.dtype(dtype).itemsize
+    """Where values, second input, second result and buffer begin, in columns; and the size of a tile, in numbers."""
+    vector_length = LINE // np.dtype(dtype).itemsize
     solid = plan.size if VALUES in _results(plan) else max(1, plan.lmax**2)
     second = plan.inputs[1] if len(plan.inputs) > 1 else 0
     jacobian = plan.kind == "value_and_jacobian"  # whose rows are made in the buffer
     derivative = prod(plan.outputs[-1]) if DERIVATIVE in _results(plan) and not jacobian else 0
     ends = [int(end) for end in np.cumsum([POINT_COLUMNS, solid, second, derivative])]
     # whole rows that are put together; stretches of rows
-    buffer = [TOGETHER // np.dtype(dtype).itemsize, line * STRETCH * line, line * min(plan.size, LONGEST)]
+    buffer = [
+        TOGETHER // np.dtype(dtype).itemsize,
+        vector_length * STRETCH * vector_length,
+        vector_length * min(plan.size, LONGEST),
+    ]
     if jacobian:
-        buffer.append(3 * line * max(plan.size, line))
-    return ends, ends[3] * vectors * line + max(buffer)
+        buffer.append(3 * vector_length * max(plan.size, vector_length))
+    return ends, ends[3] * vectors * vector_length + max(buffer)
 
 
 def _recursion(lmax: int, normalization: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -129,7 +133,7 @@ def _recursion(lmax: int, normalization: str) -> tuple[npt.NDArray[np.float64], 
     return powers, both[np.triu_indices(lmax + 1, 1)].ravel()
 
 
-def _ladder(plan: Harmonics, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+def _ladder(plan: Harmonics, tile_width: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """``places`` and ``weights`` of a program; empty where no derivative is asked for."""
     if plan.kind == "values":
         return np.zeros(0, dtype=np.int32), np.zeros(0)
@@ -139,5 +143,5 @@ def _ladder(plan: Harmonics, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDA
     degree = np.repeat(degrees, 2 * degrees + 1)
     ladder = gradient_ladder(plan.lmax, plan.normalization)
     weights = np.concatenate([ladder.weights / below[degree], degree[None, :]]).T
-    missing = ((0, max(0, LINE - plan.size)), (0, 0))  # Jacobians are made of as many as a vector has lanes
-    return (np.pad(ladder.places.T, missing).ravel() * lanes).astype(np.int32), np.pad(weights, missing).ravel()
+    missing = ((0, max(0, LINE - plan.size)), (0, 0))  # Jacobians are made of as many as a vector has numbers
+    return (np.pad(ladder.places.T, missing).ravel() * tile_width).astype(np.int32), np.pad(weights, missing).ravel()

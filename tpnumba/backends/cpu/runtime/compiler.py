@@ -1,4 +1,4 @@
-"""The one place that says how kernels are compiled, and where their machine code is kept.
+"""The one place that says how kernels are compiled, and where their machine code is stored.
 
 Machine code is cached across processes in a folder of the user, named by a hash of all source files of the package: a
 change of any of them, also of a function or constant that another file uses, makes a new folder, so no stale code can
@@ -44,7 +44,7 @@ def part(function: Callable[..., Any]) -> Any:
 
 @lru_cache(maxsize=1)
 def cache_folder() -> Path | None:
-    """Where machine code is kept, if only to be read; None if there is no place for it."""
+    """Where machine code is stored, if only to be read; None if there is no place for it."""
     name = f"{_source_hash()}-{sys.implementation.cache_tag}"
     for parent in _candidates():
         folder = parent / name
@@ -132,11 +132,11 @@ class _Cache(caching.FunctionCache):
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
-            _warn_that_nothing_is_kept(error.strerror or str(error))
+            _warn_uncached(error.strerror or str(error))
 
 
 @cache
-def _warn_that_nothing_is_kept(reason: str) -> None:
+def _warn_uncached(reason: str) -> None:
     warnings.warn(
         f"tpnumba cannot keep compiled kernels in {cache_folder()}: {reason}; "
         "set TPNUMBA_CACHE_DIR to a writable folder",

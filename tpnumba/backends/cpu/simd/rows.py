@@ -1,4 +1,4 @@
-"""Rows of memory to and from tiles, in which each component is a run of lanes, one a sample."""
+"""Rows of memory to and from tiles, in which each component is a column of numbers, one a sample."""
 
 from __future__ import annotations
 
@@ -19,95 +19,103 @@ from tpnumba.backends.cpu.simd.vectors import fill
 
 
 @jit
-def load_rows(tile, at, lanes, size, count, address, row_stride, column_stride, after, buffer):
-    """Put ``count`` rows of ``size`` numbers into runs; lanes beyond ``count`` become zero. Strides in numbers.
+def load_rows(tile, at, tile_width, size, count, address, row_stride, column_stride, after, buffer):
+    """Put ``count`` rows of ``size`` numbers into columns; numbers beyond ``count`` become zero. Strides in numbers.
 
     ``after``: how many more rows follow them in memory.
     """
     item = tile.itemsize
-    side = LINE // item
+    vector_length = LINE // item
     done = 0
-    if count == lanes and column_stride == 1:
-        if size >= side:
-            for sample in range(0, lanes, side):
+    if count == tile_width and column_stride == 1:
+        if size >= vector_length:
+            for sample in range(0, tile_width, vector_length):
                 row = address + sample * row_stride * item
-                for start in range(0, size, side):
-                    column = min(start, size - side)  # the last block overlaps the one before
-                    block_from_memory(tile, at + column * lanes + sample, lanes, row + column * item, row_stride)
+                for start in range(0, size, vector_length):
+                    component = min(start, size - vector_length)  # the last block overlaps the one before
+                    block_from_memory(
+                        tile, at + component * tile_width + sample, tile_width, row + component * item, row_stride
+                    )
             return
         if row_stride == size and _is_short(size):
-            for sample in range(0, lanes, side):
-                _split(tile, at + sample, lanes, size, address + sample * size * item)
+            for sample in range(0, tile_width, vector_length):
+                _split(tile, at + sample, tile_width, size, address + sample * size * item)
             return
         # Rows narrower than a block are read together with what follows them, as far as there is something.
-        while row_stride >= size and done < lanes and (lanes - done - side + after) * row_stride + size >= side:
-            block_from_memory(tile, buffer, side, address + done * row_stride * item, row_stride)
-            for column in range(size):
-                copy_line(tile, at + column * lanes + done, buffer + column * side)
-            done += side
-    for column in range(size):
-        to = at + column * lanes
-        source = address + column * column_stride * item
+        while (
+            row_stride >= size
+            and done < tile_width
+            and (tile_width - done - vector_length + after) * row_stride + size >= vector_length
+        ):
+            block_from_memory(tile, buffer, vector_length, address + done * row_stride * item, row_stride)
+            for component in range(size):
+                copy_line(tile, at + component * tile_width + done, buffer + component * vector_length)
+            done += vector_length
+    for component in range(size):
+        to = at + component * tile_width
+        source = address + component * column_stride * item
         for sample in range(done, count):
             tile[to + sample] = read(tile, source + sample * row_stride * item)
-        for sample in range(count, lanes):
+        for sample in range(count, tile_width):
             tile[to + sample] = 0.0
 
 
 @part
-def load_shared(width, tile, at, lanes, size, address, column_stride):
-    """One row for all samples: every lane the same."""
-    for column in range(size):
-        fill(width, tile, at + column * lanes, read(tile, address + column * column_stride * tile.itemsize))
+def load_shared(width, tile, at, tile_width, size, address, column_stride):
+    """One row for all samples: every number the same."""
+    for component in range(size):
+        fill(width, tile, at + component * tile_width, read(tile, address + component * column_stride * tile.itemsize))
 
 
 @part
 def load_numbers(tile, at, size, address, column_stride):
-    """One row as it is: a number and not a run each."""
-    for column in range(size):
-        tile[at + column] = read(tile, address + column * column_stride * tile.itemsize)
+    """One row as it is: a number and not a column each."""
+    for component in range(size):
+        tile[at + component] = read(tile, address + component * column_stride * tile.itemsize)
 
 
 @jit
-def store_rows(tile, at, lanes, size, count, address, row_stride, column_stride, buffer, stream):
-    """Write runs as ``count`` rows; ``stream``: past the caches."""
+def store_rows(tile, at, tile_width, size, count, address, row_stride, column_stride, buffer, stream):
+    """Write columns as ``count`` rows; ``stream``: past the caches."""
     item = tile.itemsize
-    side = LINE // item
-    if column_stride != 1 or (size < side and row_stride != size):
+    vector_length = LINE // item
+    if column_stride != 1 or (size < vector_length and row_stride != size):
         for sample in range(count):
             row = address + sample * row_stride * item
-            for column in range(size):
-                write(tile, row + column * column_stride * item, tile[at + column * lanes + sample])
+            for component in range(size):
+                write(tile, row + component * column_stride * item, tile[at + component * tile_width + sample])
         return
     # Rows that follow each other in memory are put together whole, if they are not too long: one long copy, aligned if
     # the first row is. Others go in stretches, row by row.
     whole = row_stride == size and size <= LONGEST
-    stretch = size if whole else STRETCH * side
-    for sample in range(0, count, side):
-        rows = min(side, count - sample)
+    stretch = size if whole else STRETCH * vector_length
+    for sample in range(0, count, vector_length):
+        rows = min(vector_length, count - sample)
         for start in range(0, size, stretch):
             wide = min(stretch, size - start)
-            first = start if wide >= side or whole else size - side  # too few columns for a block: take some again
-            wide = wide if whole else max(wide, side)
-            _turn(tile, at + first * lanes + sample, lanes, wide, side, buffer, stretch)
+            first = (
+                start if wide >= vector_length or whole else size - vector_length
+            )  # too few columns for a block: take some again
+            wide = wide if whole else max(wide, vector_length)
+            _turn(tile, at + first * tile_width + sample, tile_width, wide, vector_length, buffer, stretch)
             for row in range(1 if whole else rows):
                 to = address + ((sample + row) * row_stride + first) * item
-                _copy(tile, buffer + row * stretch, to, rows * size if whole else wide, side, stream)
+                _copy(tile, buffer + row * stretch, to, rows * size if whole else wide, vector_length, stream)
 
 
 @part
-def _turn(tile, at, lanes, size, side, to, stride):
-    """Put ``side`` lanes of ``size`` runs as rows of the given stride.
+def _turn(tile, at, tile_width, size, vector_length, to, stride):
+    """Put ``vector_length`` numbers of ``size`` columns as rows of the given stride.
 
     Of narrow rows each is written with what follows it in the block, which the next row then covers; only behind the
     last one something is left.
     """
     if stride == size and _is_short(size):
-        _join(tile, to, at, lanes, size)
+        _join(tile, to, at, tile_width, size)
         return
-    for start in range(0, size, side):
-        column = max(0, min(start, size - side))  # the last block overlaps the one before
-        block_in_tile(tile, to + column, stride, at + column * lanes, lanes)
+    for start in range(0, size, vector_length):
+        component = max(0, min(start, size - vector_length))  # the last block overlaps the one before
+        block_in_tile(tile, to + component, stride, at + component * tile_width, tile_width)
 
 
 #: Rows that have code of their own: vectors, with and without a scalar, and degrees 2 and 3.
@@ -120,43 +128,43 @@ def _is_short(size):
 
 
 @part
-def _split(tile, at, lanes, size, address):
+def _split(tile, at, tile_width, size, address):
     if size == 3:
-        split_rows(_THREE, tile, at, lanes, address)
+        split_rows(_THREE, tile, at, tile_width, address)
     elif size == 4:
-        split_rows(_FOUR, tile, at, lanes, address)
+        split_rows(_FOUR, tile, at, tile_width, address)
     elif size == 5:
-        split_rows(_FIVE, tile, at, lanes, address)
+        split_rows(_FIVE, tile, at, tile_width, address)
     else:
-        split_rows(_SEVEN, tile, at, lanes, address)
+        split_rows(_SEVEN, tile, at, tile_width, address)
 
 
 @part
-def _join(tile, to, at, lanes, size):
+def _join(tile, to, at, tile_width, size):
     if size == 3:
-        join_rows(_THREE, tile, to, at, lanes)
+        join_rows(_THREE, tile, to, at, tile_width)
     elif size == 4:
-        join_rows(_FOUR, tile, to, at, lanes)
+        join_rows(_FOUR, tile, to, at, tile_width)
     elif size == 5:
-        join_rows(_FIVE, tile, to, at, lanes)
+        join_rows(_FIVE, tile, to, at, tile_width)
     else:
-        join_rows(_SEVEN, tile, to, at, lanes)
+        join_rows(_SEVEN, tile, to, at, tile_width)
 
 
 @part
-def _copy(tile, source, to, count, side, stream):
+def _copy(tile, source, to, count, vector_length, stream):
     done = 0
     item = tile.itemsize
     if stream:
-        done = min(count, (-(to // item)) % side)
+        done = min(count, (-(to // item)) % vector_length)
         for i in range(done):
             write(tile, to + i * item, tile[source + i])
-        while done + side <= count:
+        while done + vector_length <= count:
             stream_line(tile, to + done * item, source + done)
-            done += side
+            done += vector_length
     else:
-        while done + side <= count:
+        while done + vector_length <= count:
             write_line(tile, to + done * item, source + done)
-            done += side
+            done += vector_length
     for i in range(done, count):
         write(tile, to + i * item, tile[source + i])

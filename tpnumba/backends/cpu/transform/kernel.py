@@ -1,4 +1,4 @@
-"""The kernel of products on the sphere and of matrices: a list of steps, each worked for a tile of samples."""
+"""The kernel of products on the sphere and of matrices: a list of operations, each worked for a tile of samples."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tpnumba.backends.cpu.layout import (
     KIND,
     LINE,
     MATRICES,
-    MEET,
     MULTIPLY,
     OTHER,
+    POINTWISE,
     REFLECT,
     SOURCE,
     TO,
@@ -27,78 +27,106 @@ from tpnumba.backends.cpu.layout import (
 from tpnumba.backends.cpu.runtime.compiler import jit, part
 from tpnumba.backends.cpu.simd.memory import fence
 from tpnumba.backends.cpu.simd.operands import load_operands, load_shared_operands, store_operands
-from tpnumba.backends.cpu.simd.small_products import dense, meet, multiply_into, reflect
-from tpnumba.backends.cpu.simd.vectors import fill, mix_runs
+from tpnumba.backends.cpu.simd.small_products import dense, multiply_into, pointwise_product, reflect
+from tpnumba.backends.cpu.simd.vectors import fill, mix_columns
 
 _ONE, _TWO, _FOUR, _EIGHT = (0,), (0, 0), (0, 0, 0, 0), (0,) * 8
 
 
 @jit
-def transform(width, tile, operands, steps, places, numbers, buffer, start, stop, stream):
-    """Evaluate the steps for the samples from ``start`` to ``stop``; the arguments are as those of ``contract``."""
-    lanes = len(width) * LINE // tile.itemsize
-    load_shared_operands(width, tile, lanes, operands)
-    for first in range(start, stop, lanes):
-        count = min(lanes, stop - first)
-        load_operands(tile, lanes, operands, first, count, stop - first - count, buffer)
-        for s in range(steps.shape[0]):
-            _step(width, tile, lanes, steps[s], places, numbers)
-        store_operands(width, tile, lanes, operands, first, count, buffer, stream)
+def transform(width, tile, operands, operations, places, numbers, buffer, start, stop, stream):
+    """Evaluate the operations for samples ``start`` to ``stop``; the arguments are as those of ``contract``."""
+    tile_width = len(width) * LINE // tile.itemsize
+    load_shared_operands(width, tile, tile_width, operands)
+    for first in range(start, stop, tile_width):
+        count = min(tile_width, stop - first)
+        load_operands(tile, tile_width, operands, first, count, stop - first - count, buffer)
+        for s in range(operations.shape[0]):
+            _operation(width, tile, tile_width, operations[s], places, numbers)
+        store_operands(width, tile, tile_width, operands, first, count, buffer, stream)
     if stream:
         fence()
 
 
 @part
-def _step(width, tile, lanes, step, places, numbers):
+def _operation(width, tile, tile_width, step, places, numbers):
     kind, count = step[KIND], step[COUNT]
-    side = LINE // tile.itemsize
+    vector_length = LINE // tile.itemsize
     if kind == DENSE:
         for i in range(count):
             to, source = step[TO] + i * step[A], step[SOURCE] + i * step[B]
             _dense(width, tile, to, source, places, step[E], step[F], step[C], step[D], numbers, step[G], step[H] != 0)
-    elif kind in (MEET, REFLECT):
+    elif kind in (POINTWISE, REFLECT):
         for row in range(count):
             for i in range(step[B]):
                 away = row * step[E] + i * step[A] * step[C]
-                for v in range(0, lanes, side):
+                for v in range(0, tile_width, vector_length):
                     at = away + v
                     if kind == REFLECT and step[A] == 4:
                         reflect(_EIGHT, tile, step[SOURCE] + at, step[C], step[D])
                     elif kind == REFLECT:
                         reflect(_FOUR, tile, step[SOURCE] + at, step[C], step[D])
                     elif step[A] == 4:
-                        meet(_EIGHT, tile, step[TO] + at, step[SOURCE] + at, step[OTHER] + at, step[C], step[D])
+                        pointwise_product(
+                            _EIGHT, tile, step[TO] + at, step[SOURCE] + at, step[OTHER] + at, step[C], step[D]
+                        )
                     else:
-                        meet(_FOUR, tile, step[TO] + at, step[SOURCE] + at, step[OTHER] + at, step[C], step[D])
+                        pointwise_product(
+                            _FOUR, tile, step[TO] + at, step[SOURCE] + at, step[OTHER] + at, step[C], step[D]
+                        )
     elif kind == MULTIPLY:
-        for at in range(0, count * lanes, side):
+        for at in range(0, count * tile_width, vector_length):
             multiply_into(tile, step[TO] + at, step[SOURCE] + at, step[OTHER] + at, step[A])
     elif kind == COPY:
         for i in range(count):
             to, source = step[TO] + places[step[A] + i], step[SOURCE] + places[step[B] + i]
-            for v in range(lanes):
+            for v in range(tile_width):
                 tile[to + v] = tile[source + v]
     elif kind == MATRICES:
         for i in range(count):
-            to, source = step[TO] + i * count * lanes, step[SOURCE] + i * step[A]
+            to, source = step[TO] + i * count * tile_width, step[SOURCE] + i * step[A]
             k = 0
             while k < count:
                 other = step[OTHER] + k * step[D]
                 if count - k >= 4:
-                    mix_runs(
-                        *(width, _FOUR, tile, to + k * lanes, lanes, source, step[B], other, step[C], step[D], count),
+                    mix_columns(
+                        *(
+                            width,
+                            _FOUR,
+                            tile,
+                            to + k * tile_width,
+                            tile_width,
+                            source,
+                            step[B],
+                            other,
+                            step[C],
+                            step[D],
+                            count,
+                        ),
                         *(-1, 0, False),
                     )
                     k += 4
                 else:
-                    mix_runs(
-                        *(width, _ONE, tile, to + k * lanes, lanes, source, step[B], other, step[C], step[D], count),
+                    mix_columns(
+                        *(
+                            width,
+                            _ONE,
+                            tile,
+                            to + k * tile_width,
+                            tile_width,
+                            source,
+                            step[B],
+                            other,
+                            step[C],
+                            step[D],
+                            count,
+                        ),
                         *(-1, 0, False),
                     )
                     k += 1
     else:
         for i in range(count):
-            fill(width, tile, step[TO] + i * lanes, 0.0)
+            fill(width, tile, step[TO] + i * tile_width, 0.0)
 
 
 @jit
