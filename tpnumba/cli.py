@@ -126,14 +126,17 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 
 def _warmup(_: argparse.Namespace) -> None:
-    from tpnumba.backends.cpu import evaluate, harmonics
-    from tpnumba.backends.cpu.compiler import cache_folder
+    from tpnumba.backends.cpu.runtime.compiler import cache_folder
+    from tpnumba.backends.cpu.warmup import compile_all
+    from tpnumba.plans.base import Plan
+    from tpnumba.plans.harmonics import Harmonics
 
-    plans = {
+    plans: dict[str, Plan | Harmonics] = {
         "contraction": tpnumba.FullTensorProduct("1o", "1o").plan,
-        "fields": tpnumba.GauntTensorProduct(1, 1, method="grid").plan,
+        "transform": tpnumba.GauntTensorProduct(1, 1, method="grid").plan,
+        "harmonics": Harmonics(0),
     }
-    for done in (*evaluate.compile_all(plans), *harmonics.compile_all()):
+    for done in compile_all(plans):
         print(done)
     print(f"kept in {cache_folder()}")
 

@@ -20,7 +20,10 @@ from hypothesis import strategies as st
 from strategies import leading_pairs, products, random_arguments, tolerance
 
 import tpnumba as tp
-from tpnumba.backends.cpu import compiler, fields, lanes, program, threads
+from tpnumba.backends.cpu.contraction import kernel as contraction
+from tpnumba.backends.cpu.contraction import program
+from tpnumba.backends.cpu.runtime import compiler, threads
+from tpnumba.backends.cpu.transform import kernel as transform
 
 SPHERICAL = tp.Irreps.spherical_harmonics(3)
 FULL = tp.FullTensorProduct(SPHERICAL, SPHERICAL)
@@ -98,16 +101,17 @@ def test_other_arrays_are_refused():
 def test_only_safe_fast_math(tmp_path: Path):
     """In what the compiler was given; code from the cache does not show it, so a new one is made."""
     assert {"contract", "nsz", "arcp"} == compiler.FAST_MATH
-    assert lanes.contract.targetoptions["fastmath"] == compiler.FAST_MATH
-    assert fields.transform.targetoptions["fastmath"] == compiler.FAST_MATH
+    assert contraction.contract.targetoptions["fastmath"] == compiler.FAST_MATH
+    assert transform.transform.targetoptions["fastmath"] == compiler.FAST_MATH
     code = """
         import re
         import numpy as np, tpnumba as tp
-        from tpnumba.backends.cpu import fields, lanes
+        from tpnumba.backends.cpu.contraction import kernel as contraction
+        from tpnumba.backends.cpu.transform import kernel as transform
 
         tp.FullTensorProduct("1o", "1o")(np.ones((2, 3)), np.ones((2, 3)))
         tp.GauntTensorProduct(1, 1, method="grid")(np.ones((2, 4)), np.ones((2, 4)))
-        for kernel in (lanes.contract, fields.transform):
+        for kernel in (contraction.contract, transform.transform):
             (text,) = kernel.inspect_llvm().values()
             found = re.findall(r"= f(?:mul|add|sub|div|neg)((?: \\w+)*?) (?:<|float|double)", text)
             print(len(found), *sorted({word for words in found for word in words.split()}))
@@ -243,13 +247,13 @@ def test_pieces_are_each_done_once():
 def test_a_new_irreps_string_compiles_nothing():
     FULL(np.ones((2, 16)), np.ones((2, 16)))
     FIELDS(np.ones((2, 27)), np.ones((2, 27)))
-    before = len(lanes.contract.signatures), len(fields.transform.signatures)
+    before = len(contraction.contract.signatures), len(transform.transform.signatures)
     for text in ("5x0e + 2x3o", "1e", "0e + 6e"):
         p = tp.FullTensorProduct(text, "1o + 2x2e")
         p(np.ones((3, p.irreps_in1.dim)), np.ones((3, p.irreps_in2.dim)))
     for q in (tp.GauntTensorProduct(3, 5, method="fourier"), tp.BracketTensorProduct(4, 1, method="grid")):
         q(np.ones((3, q.irreps_in1.dim)), np.ones((3, q.irreps_in2.dim)))
-    assert (len(lanes.contract.signatures), len(fields.transform.signatures)) == before
+    assert (len(contraction.contract.signatures), len(transform.transform.signatures)) == before
 
 
 QUICK = """
@@ -279,12 +283,14 @@ READ_ONLY = """
 def test_what_a_read_only_cache_lacks_is_compiled_with_one_warning(tmp_path: Path):
     first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
     more = """
-        from tpnumba.backends.cpu import fields, lanes
-        print(lanes.contract.stats.cache_hits.total(), lanes.contract.stats.cache_misses.total(), flush=True)
+        from tpnumba.backends.cpu.contraction import kernel as contraction
+        from tpnumba.backends.cpu.transform import kernel as transform
+        found = contraction.contract.stats
+        print(found.cache_hits.total(), found.cache_misses.total(), flush=True)
         x = np.arange(4, dtype="float32")
         print(tp.FullTensorProduct("0e + 1o", "0e + 1o")(x, x).tolist())
         print(tp.GauntTensorProduct(1, 1, method="grid")(x, x).tolist())
-        print(lanes.contract.stats.cache_misses.total(), fields.transform.stats.cache_misses.total())
+        print(contraction.contract.stats.cache_misses.total(), transform.transform.stats.cache_misses.total())
         """
     code = "".join(map(textwrap.dedent, (READ_ONLY, QUICK, more)))
     done = in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path))
@@ -331,7 +337,7 @@ def test_machine_code_is_kept_and_taken_again_and_never_stale(tmp_path: Path):
 
     package = tmp_path / "site" / "tpnumba"
     shutil.copytree(Path(tp.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    callee = package / "backends" / "cpu" / "tiles.py"
+    callee = package / "backends" / "cpu" / "simd" / "rows.py"
     text = callee.read_text()
     changed = text.replace("tile[to + sample] = read(tile, source", "tile[to + sample] = 3.0 * read(tile, source")
     assert changed != text
@@ -376,10 +382,11 @@ def test_warmup_leaves_nothing_to_compile_in_a_folder_that_is_then_read_only(tmp
         text=True,
         check=True,
     )
-    assert done.stdout.count("contraction, float") == done.stdout.count("fields, float") == 6
+    assert done.stdout.count("contraction, float") == done.stdout.count("transform, float") == 6
     code = """
         import numpy as np, tpnumba as tp
-        from tpnumba.backends.cpu import fields, lanes
+        from tpnumba.backends.cpu.contraction import kernel as contraction
+        from tpnumba.backends.cpu.transform import kernel as transform
         for dtype in ("float32", "float64"):
             for mul in (1, 30, 300):  # tiles of every width
                 p = tp.ChannelwiseTensorProduct(f"{mul}x0e + {mul}x1o", "0e + 1o + 2e")
@@ -387,7 +394,7 @@ def test_warmup_leaves_nothing_to_compile_in_a_folder_that_is_then_read_only(tmp
             for L in (2, 40):
                 x = np.ones((L + 1) ** 2, dtype)
                 tp.GauntTensorProduct(L, L, method="grid")(x, x)
-        print(*(sum(kernel.stats.cache_misses.values()) for kernel in (lanes.contract, fields.transform)))
+        print(*(sum(kernel.stats.cache_misses.values()) for kernel in (contraction.contract, transform.transform)))
         """
     again = in_process(textwrap.dedent(READ_ONLY) + textwrap.dedent(code), TPNUMBA_CACHE_DIR=str(tmp_path))
     assert (again.stdout, again.stderr) == ("0 0\n", "")

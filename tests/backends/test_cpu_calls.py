@@ -7,7 +7,7 @@ import pytest
 from strategies import random_arguments
 
 import tpnumba as tp
-from tpnumba.backends.cpu import evaluate
+from tpnumba.backends.cpu.runtime.workspace import address_of
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.transform import Transform
 
@@ -59,4 +59,4 @@ def test_an_operator_equal_to_another_is_called_without_comparing_their_plans(ma
     ids=["plain", "empty", "strided", "unaligned", "broadcast", "subclass"],
 )
 def test_the_address_is_the_one_that_numpy_gives(array):
-    assert evaluate._address(array) == array.__array_interface__["data"][0]
+    assert address_of(array) == array.__array_interface__["data"][0]

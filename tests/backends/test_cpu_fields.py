@@ -1,4 +1,4 @@
-"""The kernels of products on the sphere and of matrices: orbits of grids, blocks of rings, every plan's adjoints."""
+"""The kernels of products on the sphere and of matrices: parity reduction, rings at a time, every plan's adjoints."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from strategies import tolerance
 
 import tpnumba as tp
-from tpnumba.backends.cpu.field_planning import FEW_RINGS, count_rings, plan_fields
-from tpnumba.backends.cpu.orbits import Orbits
-from tpnumba.backends.cpu.planning import MOST_BYTES, make_program
+from tpnumba.backends.cpu.layout import ADDRESS, MOST_BYTES, OUTPUT, STREAM
+from tpnumba.backends.cpu.transform.lower import FEW_RINGS, count_rings, lower_transform, plan_transform
+from tpnumba.backends.cpu.transform.parity import ParityReduction
 from tpnumba.tables.quadrature import Grid, Torus
 
 PRODUCTS = {
@@ -28,10 +28,10 @@ PRODUCTS = {
 
 @given(n_beta=st.integers(1, 9), n_alpha=st.integers(1, 13), torus=st.booleans())
 def test_every_point_is_in_one_orbit(n_beta, n_alpha, torus):
-    orbits = Orbits.of(Torus(n_beta, n_alpha) if torus else Grid(n_beta, n_alpha))
+    reduction = ParityReduction.of(Torus(n_beta, n_alpha) if torus else Grid(n_beta, n_alpha))
     count = np.zeros((n_beta, n_alpha))
-    for rings, share in zip(orbits.rings, orbits.ring_shares, strict=True):
-        for longitudes, part in zip(orbits.longitudes, orbits.longitude_shares, strict=True):
+    for rings, share in zip(reduction.rings, reduction.ring_shares, strict=True):
+        for longitudes, part in zip(reduction.longitudes, reduction.longitude_shares, strict=True):
             np.add.at(count, np.ix_(rings, longitudes), share * part)
     np.testing.assert_allclose(count, 1.0)
 
@@ -65,14 +65,14 @@ def test_a_few_rings_at_a_time_give_the_same(name):
         rng = np.random.default_rng(0)
         results = []
         for most in (rings, FEW_RINGS, 3):
-            program = plan_fields(plan, "float64", 1, most)
+            program = plan_transform(plan, "float64", 1, most)
             arrays = [rng.standard_normal((8, size)) for size in plan.sizes]
             rng = np.random.default_rng(0)
-            table = program.operands.copy()
+            table = program.arrays.copy()
             for i, array in enumerate(arrays):
-                table[i, 4:] = array.ctypes.data, array.shape[1], 1
-            table[output, 3] = 1
-            program.call(_aligned(program.tile_size), table, 0, 8, False)
+                table[i, ADDRESS:STREAM] = array.ctypes.data, array.shape[1], 1
+            table[output, OUTPUT] = 1
+            program.call(_aligned(program.tile_size), table, 0, 8)
             results.append(arrays[output])
         for result in results[1:]:
             size = np.max(np.abs(results[0]))
@@ -117,7 +117,7 @@ def test_large_fields_are_refused_or_fit():
         expected = tp.to_grid(x, L, grid, backend="generic")
         size = np.max(np.abs(expected))
         np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance("float32", L, x.size))
-    program = make_program(tp.GauntTensorProduct(48, 48, 48, method="grid").plan, "float64")
+    program = lower_transform(tp.GauntTensorProduct(48, 48, 48, method="grid").plan, "float64", None)
     assert program is not None
     assert program.tile_size * 8 <= MOST_BYTES
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from strategies import dtypes, tolerance
 
 import tpnumba as tp
-from tpnumba.backends import cpu
-from tpnumba.backends.cpu import compiler
+from tpnumba.backends.cpu.harmonics import program
+from tpnumba.backends.cpu.runtime import compiler
 from tpnumba.plans.harmonics import HIGHEST_SINGLE
 from tpnumba.tables.couplings import NORMALIZATIONS
 
@@ -79,20 +79,19 @@ def test_agrees_with_the_reference(lmax, normalization, normalize, dtype, leadin
 @pytest.mark.parametrize("normalize", BOTH)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_runs_of_any_width(monkeypatch, dtype, normalize, vectors):
-    from tpnumba.backends.cpu import harmonics as kernels
+    from tpnumba.backends.cpu import evaluation, lowering
 
     harmonics = tp.SphericalHarmonics(5, normalize=normalize)
     arguments = arguments_of(harmonics, (150,), dtype)
     expected = all_of(harmonics, *arguments, backend="generic")
-    monkeypatch.setattr(kernels, "program_of", lambda plan, name: kernels._program(plan, name, vectors))
+    monkeypatch.setattr(evaluation, "program_of", lambda plan, name: lowering.lower_with(plan, name, vectors))
     for one, other in zip(expected, all_of(harmonics, *arguments, backend="cpu"), strict=True):
         assert_close(other, one, dtype, 5)
 
 
 def test_numpy_goes_to_the_kernel_by_default(monkeypatch):
     called = []
-    kernels = cpu._harmonics()
-    monkeypatch.setattr(kernels, "harmonics", lambda *arguments: called.append(len(arguments)))
+    monkeypatch.setattr(program, "harmonics", lambda *arguments: called.append(len(arguments)))
     harmonics = tp.SphericalHarmonics(2)
     for xyz in (np.ones((4, 3)), np.broadcast_to(np.ones(3), (4, 3)), np.ones((3, 4)).T):
         harmonics(xyz)
@@ -205,10 +204,10 @@ def test_only_safe_fast_math(tmp_path: Path):
     code = """
         import re
         import numpy as np, tpnumba as tp
-        from tpnumba.backends.cpu import solid
+        from tpnumba.backends.cpu.harmonics import kernel
 
         tp.SphericalHarmonics(2).value_and_jacobian(np.ones((2, 3)))
-        (text,) = solid.harmonics.inspect_llvm().values()
+        (text,) = kernel.harmonics.inspect_llvm().values()
         found = re.findall(r"= f(?:mul|add|sub|div|neg)((?: \\w+)*?) (?:<|float|double)", text)
         print(len(found), *sorted({word for words in found for word in words.split()}))
         print(text.count("= fdiv"))
@@ -221,14 +220,14 @@ def test_only_safe_fast_math(tmp_path: Path):
 
 
 def test_a_new_degree_compiles_nothing():
-    from tpnumba.backends.cpu import solid
+    from tpnumba.backends.cpu.harmonics import kernel
 
     tp.SphericalHarmonics(1)(np.ones((2, 3)))
-    before = len(solid.harmonics.signatures)
+    before = len(kernel.harmonics.signatures)
     for lmax in (0, 2, 3):
         harmonics = tp.SphericalHarmonics(lmax, normalization="norm", normalize=lmax == 2)
         all_of(harmonics, *arguments_of(harmonics, (5,)))
-    assert len(solid.harmonics.signatures) == before
+    assert len(kernel.harmonics.signatures) == before
 
 
 def test_warmup_leaves_nothing_to_compile(tmp_path: Path):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tpnumba as tp
-from tpnumba.backends.cpu.planning import MOST_BYTES, program_of
+from tpnumba.backends.cpu.layout import MOST_BYTES
+from tpnumba.backends.cpu.lowering import program_of
 
 MANY = {
     "outputs": tp.FullTensorProduct("300x3e", "300x3e"),

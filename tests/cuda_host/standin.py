@@ -16,7 +16,7 @@ from cuda_host.compiler import HostModule
 
 from tpnumba.backends import evaluate, gpu, registry
 from tpnumba.backends.call import Call
-from tpnumba.backends.gpu import device, launch, lower, sources
+from tpnumba.backends.gpu import device, evaluation, lower, sources
 from tpnumba.backends.gpu.tile import launch as tile_launch
 from tpnumba.backends.gpu.tile import unrolled as code
 from tpnumba.backends.gpu.transform import linear_maps, multipass_launch
@@ -29,7 +29,7 @@ from tpnumba.plans.methods import Methods
 SMALL: tuple[dict[tuple[Any, str], int], ...] = (
     {(device, "COMFORTABLE_BYTES"): 2**12, (device, "MOST_BLOCKS"): 2},
     {(device, "COMFORTABLE_BYTES"): 0, (device, "MOST_SHARED_BYTES"): 0, (tile_launch, "SLAB_BYTES"): 2**14},
-    {(launch, "COPY_BYTES"): 2**10, (tile_launch, "SUM_BYTES"): 2**10, (tile_launch, "MOST_SUMMING"): 2},
+    {(evaluation, "COPY_BYTES"): 2**10, (tile_launch, "SUM_BYTES"): 2**10, (tile_launch, "MOST_SUMMING"): 2},
 )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import dtypes, tolerance
 
 import tpnumba as tp
-from tpnumba.backends.gpu import device, launch, program_of
+from tpnumba.backends.gpu import device, evaluation, program_of
 from tpnumba.backends.gpu.harmonics import launch as kernels
 from tpnumba.backends.gpu.harmonics import lower
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, KINDS, Harmonics
@@ -25,7 +25,7 @@ BOTH = [True, False]
 #: With so little memory that few points are in a tile, and degrees come in ranges; in few blocks, one after the other.
 LITTLE = [
     {(lower, name): value for name, value in zip(("SMALL_BYTES", "USUAL_BYTES", "USUAL_DEGREES"), own, strict=True)}
-    | {(device, "MOST_BLOCKS"): 2, (launch, "COPY_BYTES"): 2**10}
+    | {(device, "MOST_BLOCKS"): 2, (evaluation, "COPY_BYTES"): 2**10}
     for own in ((0, 2**11, 2), (0, 2**13, 2), (0, 2**14, 3))
 ]
 #: As many points in a block as of a large batch.
@@ -166,7 +166,7 @@ def test_results_do_not_depend_on_order_or_split():
         assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
-@pytest.mark.parametrize("limits", [None, {(launch, "COPY_BYTES"): 2**12}], ids=["usual", "little"])
+@pytest.mark.parametrize("limits", [None, {(evaluation, "COPY_BYTES"): 2**12}], ids=["usual", "little"])
 def test_arrays_of_any_strides(limits):
     harmonics = tp.SphericalHarmonics(3)
     arguments = arguments_of(harmonics, (6, 11))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tpnumba.backends import adapters
+from tpnumba.backends import adapters, batching
 from tpnumba.backends.call import Array, Call
 from tpnumba.backends.namespaces import is_numpy
-from tpnumba.backends.registry import choose, evaluate_on
+from tpnumba.backends.registry import choose, evaluate_on, evaluation_of
 
 __all__ = ["evaluate"]
 
@@ -27,4 +27,6 @@ def evaluate(call: Call, *arrays: Array, out: Array | None = None) -> tuple[Arra
             results: tuple[Array, ...] = adapter.evaluate(call, arrays, out)
             return results
     backend, plan = choose(call)
+    if backend == "cpu":  # the way of most calls
+        return batching.evaluate(evaluation_of(backend), plan, call, arrays, out)
     return evaluate_on(backend, plan, call, *arrays, out=out)

@@ -14,10 +14,7 @@ Array = Any
 
 
 class Backend(Protocol):
-    """One way to evaluate plans; a module with these functions, entered in :mod:`tpnumba.backends.registry`.
-
-    Rows are the samples of an operand along one axis: ``(n, size)``, or ``(size,)`` for one row that all samples share.
-    """
+    """One way to evaluate plans: a package with these functions, entered in :mod:`tpnumba.backends.registry`."""
 
     def accepts(self, context: Context) -> bool:
         """Whether arrays of this namespace and device are taken."""
@@ -27,6 +24,13 @@ class Backend(Protocol):
 
     def supports(self, plan: Plan | Harmonics, context: Context) -> bool:
         """Whether there is a kernel for the plan in the dtype of the context."""
+
+
+class Evaluation(Protocol):
+    """The module ``evaluation`` of a backend's package.
+
+    Rows are the samples of an operand along one axis: ``(n, size)``, or ``(size,)`` for one row that all samples share.
+    """
 
     def block_samples(self, plan: Plan | Harmonics, context: Context) -> int:
         """The most samples to be copied into rows at a time, for the sake of memory."""
@@ -41,6 +45,8 @@ class Backend(Protocol):
         samples: tuple[int, ...],
         results: Sequence[Array],
         call: Call,
+        *,
+        fresh: bool,
     ) -> bool:
         """Evaluate, if all arrays stand in memory as rows; nothing is done, and False given, if one does not.
 
@@ -52,4 +58,5 @@ class Backend(Protocol):
             results: of the leading axes ``samples``; with one axis, the sum of all samples, where the plan says that
                 the output is shared. Every number is written.
             call: for its context and its number of threads.
+            fresh: whether the results were allocated for this call.
         """

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
-from tpnumba.backends.base import Backend
+from tpnumba.backends.base import Evaluation
 from tpnumba.backends.blocks import Block, Shape, blocks, clip, fold, rows_of
 from tpnumba.backends.call import Call, with_shared_rows
 from tpnumba.backends.namespaces import Context, is_eager, writes_through
-from tpnumba.plans.access import Access
 from tpnumba.plans.base import CHUNK_BYTES, Plan
 from tpnumba.plans.harmonics import Harmonics
 
@@ -23,7 +22,7 @@ Array = Any
 
 
 def evaluate(
-    backend: Backend, plan: Plan | Harmonics, call: Call, arrays: Sequence[Array], out: Array | None
+    backend: Evaluation, plan: Plan | Harmonics, call: Call, arrays: Sequence[Array], out: Array | None
 ) -> tuple[Array, ...]:
     """Evaluate a plan by a backend; see :func:`tpnumba.backends.evaluate`."""
     batch = call.batch
@@ -44,7 +43,7 @@ def evaluate(
     if 0 in samples or not any(result.shape[-1] for result in results):
         for result in results:
             result[...] = 0.0
-    elif not (whole and backend.evaluate_rows(plan, inputs, samples, results, call)):
+    elif not (whole and backend.evaluate_rows(plan, inputs, samples, results, call, fresh=out is None)):
         _evaluate_blocks(backend, plan, call, inputs, results, padded)
     if out is not None:
         return (out,)
@@ -56,7 +55,7 @@ def evaluate(
 
 
 def _evaluate_blocks(
-    backend: Backend,
+    backend: Evaluation,
     plan: Plan | Harmonics,
     call: Call,
     inputs: Mapping[int, Array],
@@ -75,7 +74,7 @@ def _evaluate_blocks(
     def inputs_of(block: Block) -> dict[int, Array]:
         found = {}
         for i, array in inputs.items():
-            is_shared = plan.operands[i].access is Access.SHARED
+            is_shared = i in plan.shared_operands
             found[i] = backend.rows(array if is_shared else rows_of(xp, array, block, samples), context)
         return found
 
@@ -85,10 +84,10 @@ def _evaluate_blocks(
         # Into the results where they stand; else into arrays of their own, which are put or added there.
         parts = [] if adds else [_rows_in_place(xp, whole, block, count) for whole in wholes]
         in_place = bool(parts) and all(part is not None for part in parts)
-        if in_place and backend.evaluate_rows(plan, rows, (count,), parts, call):
+        if in_place and backend.evaluate_rows(plan, rows, (count,), parts, call, fresh=True):
             continue
         parts = [xp.empty((*leading, whole.shape[-1]), dtype=context.dtype, device=context.device) for whole in wholes]
-        evaluated = backend.evaluate_rows(plan, rows, (count,), parts, call)
+        evaluated = backend.evaluate_rows(plan, rows, (count,), parts, call, fresh=True)
         assert evaluated  # rows that were copied for it
         for whole, part in zip(wholes, parts, strict=True):
             value = fold(xp, part, block, padded, shared)

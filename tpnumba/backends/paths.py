@@ -35,7 +35,7 @@ def mixes(path: Path) -> bool:
 
 
 def compact_weights(plan: Contraction) -> int | None:
-    """The weights that stand in a tile as they are, a number and not a run each: one row for all that only mixes."""
+    """The weights that stand in a tile as they are, a number and not a column each: one row for all that only mixes."""
     found = {weights_of(path) for path in plan.paths} - {None}
     if len(found) != 1 or not all(mixes(path) for path in plan.paths if weights_of(path) is not None):
         return None
@@ -45,7 +45,7 @@ def compact_weights(plan: Contraction) -> int | None:
 
 
 def scratch_size(path: Path, plan: Contraction) -> int:
-    """Runs that are needed beside the operands: products before weights mix them, or the matrix of a fixed factor."""
+    """Columns needed beside the operands: products before weights mix them, or the matrix of a precontraction."""
     left, right, third = components_of(path)
     shape = path.coupling.shape
     size = shape[leg_of(path, third)]
@@ -57,7 +57,7 @@ def scratch_size(path: Path, plan: Contraction) -> int:
     return size * max(shape[leg_of(path, left)], shape[leg_of(path, right)])
 
 
-def alike(plan: Contraction) -> list[list[Path]]:
+def group_paths(plan: Contraction) -> list[list[Path]]:
     """Paths that share both factors and their channels: their products are formed once. Those that mix stay apart."""
     output = plan.output
     gathered: dict[object, list[Path]] = {}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import Any, cast
 
 from tpnumba.backends import batching, cpu, generic, gpu
-from tpnumba.backends.call import Array, Call, with_shared_rows
+from tpnumba.backends.base import Evaluation
+from tpnumba.backends.call import Array, Call
 from tpnumba.backends.namespaces import is_cupy, is_eager, short_name
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
 BACKENDS = ("auto", "generic", "cpu", "gpu")
-
-_BACKENDS: dict[str, Any] = {"generic": generic, "cpu": cpu, "gpu": gpu}
 
 
 def check_backend(backend: str) -> None:
@@ -109,25 +110,20 @@ def _plan(call: Call, backend: str) -> Plan | Harmonics:
     return call.methods.choose(backend, call.context.dtype_name)[1]
 
 
+@cache
+def evaluation_of(backend: str) -> Evaluation:
+    """The module by which a backend evaluates rows, imported when it is first needed."""
+    module: Any = import_module(f"tpnumba.backends.{backend}.evaluation")
+    return cast(Evaluation, module)
+
+
 def evaluate_on(
     backend: str, plan: Plan | Harmonics, call: Call, *arrays: Array, out: Array | None = None
 ) -> tuple[Array, ...]:
     """Evaluate a plan by a backend."""
-    if backend == "cpu":
-        return _legacy(backend, plan, call, *arrays, out=out)
-    if backend == "gpu":
-        with gpu.on_device(arrays[0]):
-            return batching.evaluate(gpu, plan, call, arrays, out)
     if backend == "generic" and not is_eager(call.context.xp, arrays):
         return generic.evaluate_functional(plan, call, arrays)
-    return batching.evaluate(_BACKENDS[backend], plan, call, arrays, out)
-
-
-def _legacy(backend: str, plan: Any, call: Call, *arrays: Array, out: Array | None = None) -> tuple[Array, ...]:
-    module: Any = _BACKENDS[backend]
-    if isinstance(plan, Harmonics):
-        return module.run_harmonics(plan, arrays, call.context, out, call.num_threads)
-    plan, rows, batch = with_shared_rows(plan, call, arrays)
-    operands = dict(zip(call.operands, rows, strict=True))
-    result = module.run(plan, operands, call.samples, batch, call.context, out, call.num_threads)
-    return (result if batch == call.batch else call.context.xp.reshape(result, (*call.batch, result.shape[-1])),)
+    if backend == "gpu":
+        with gpu.on_device(arrays[0]):
+            return batching.evaluate(evaluation_of(backend), plan, call, arrays, out)
+    return batching.evaluate(evaluation_of(backend), plan, call, arrays, out)

@@ -144,9 +144,14 @@ class Plan:
         return ((self.sizes[self.output],),)
 
     @cached_property
+    def shared_operands(self) -> frozenset[int]:
+        """The operands with one row for all samples."""
+        return frozenset(i for i, operand in enumerate(self.operands) if operand.access is Access.SHARED)
+
+    @cached_property
     def sums_samples(self) -> bool:
         """Whether the result is one row, the sum over all samples."""
-        return self.operands[self.output].access is Access.SHARED
+        return self.output in self.shared_operands
 
     def adjoint(self, i: int) -> Self:
         """The same form with operand ``i`` as the output."""

@@ -53,6 +53,11 @@ class Harmonics:
         return tuple(Operand(name, (Segment(0, 1, size),)) for name, size in zip(names, self.input_sizes, strict=False))
 
     @property
+    def shared_operands(self) -> frozenset[int]:
+        """The operands with one row for all samples: there are none."""
+        return frozenset()
+
+    @property
     def sums_samples(self) -> bool:
         """Whether the result is one row for all samples: it never is."""
         return False

@@ -1,109 +1,91 @@
-"""What a kernel reads: the tables of one plan in one dtype."""
+"""What every program has: the table of arrays, the size of a tile, and how its batch is cut into chunks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.fields import transform
-from tpnumba.backends.cpu.lanes import contract
-from tpnumba.backends.cpu.operands import SIZE
+from tpnumba.backends.cpu.layout import CHUNK_SECONDS, MOST_BYTES, SIZE, STREAM_BYTES
 
 Ints = npt.NDArray[np.int64]
-#: Bytes of a vector, and of a line of the caches.
-LINE = 64
-#: How many vectors a run may have.
-VECTORS = (4, 2, 1)
-#: What the tiles of all threads may take together. A plan whose shortest tile is larger has no program.
-MOST_BYTES = 2**25
-#: A piece of work takes about so many seconds: long enough to be worth a call, short enough to answer Ctrl-C.
-_PIECE_SECONDS = 1e-3
-_FLOPS_A_SECOND, _BYTES_A_SECOND = 2e10, 5e9
-#: The type that says how long a run is.
-WIDTHS = {vectors: (0,) * vectors for vectors in VECTORS}
 
 
 @dataclass(frozen=True)
 class Program:
-    """Read-only; positions in numbers from the start of the tile."""
+    """A plan lowered to the tables that a kernel reads, in one dtype; read-only.
+
+    Attributes:
+        vectors: the 64-byte vectors of a column of the tile.
+        tile_width: the samples of a tile, which are the numbers of a column.
+        tile_size: the numbers of a tile.
+        arrays: the table of arrays, see :data:`tpnumba.backends.cpu.layout.AT`; addresses are filled in by a call.
+        outputs: the rows of ``arrays`` that are results.
+        buffer: the place in the tile where rows are put together.
+        flops: additions and multiplications a sample.
+        values: the numbers of the tables, in the program's dtype.
+    """
 
     vectors: int
-    lanes: int
+    tile_width: int
     tile_size: int
-    operands: Ints
+    arrays: Ints
+    outputs: tuple[int, ...]
     buffer: int
     flops: int
     values: npt.NDArray[np.floating]
 
-    def call(self, tile: Any, operands: Ints, start: int, stop: int, stream: bool) -> None:
-        """Run the kernel for some samples, in memory of this thread; ``operands``: with their addresses."""
+    #: Chunks that each thread gets at least, where the batch allows it.
+    chunks_per_thread: ClassVar[int] = 1
+    #: What one core does in a second, roughly.
+    flops_per_second: ClassVar[float] = 2e10
+    bytes_per_second: ClassVar[float] = 5e9
+
+    def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
+        """Evaluate the samples from ``start`` to ``stop`` in the memory ``tile``; ``arrays``: with their addresses."""
         raise NotImplementedError
+
+    def is_streamed(self, written: int, *, fresh: bool) -> bool:  # noqa: ARG002
+        """Whether a result of ``written`` bytes goes past the caches; ``fresh``: its memory was allocated just now."""
+        return written > STREAM_BYTES
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """The dtype of all arrays."""
+        return self.values.dtype
 
     @property
     def tile_bytes(self) -> int:
         """The memory that a thread works in."""
-        return self.tile_size * self.values.itemsize
+        return self.tile_size * self.dtype.itemsize
 
     @cached_property
     def most_threads(self) -> int:
-        """How many threads may work at once, for the sake of their tiles."""
+        """The number of threads whose tiles fit into ``MOST_BYTES`` together; at least 1."""
         return max(1, MOST_BYTES // self.tile_bytes)
 
     @cached_property
     def seconds(self) -> float:
-        """About how long a sample takes on one core; a rough guess is enough to cut work by."""
-        numbers = 1 + int(self.operands[:, SIZE].sum())
-        return self.flops / _FLOPS_A_SECOND + numbers * self.values.itemsize / _BYTES_A_SECOND
+        """About the time of a sample on one core; a rough guess is enough to cut a batch by."""
+        numbers = 1 + int(self.arrays[:, SIZE].sum())
+        return self.flops / self.flops_per_second + numbers * self.dtype.itemsize / self.bytes_per_second
 
     @cached_property
-    def samples(self) -> int:
-        """How many samples make a piece of work, in whole tiles."""
-        return max(1, int(_PIECE_SECONDS / self.seconds) // self.lanes) * self.lanes
+    def chunk_samples(self) -> int:
+        """The samples of a chunk where nothing asks for shorter ones, in whole tiles."""
+        return max(1, int(CHUNK_SECONDS / self.seconds) // self.tile_width) * self.tile_width
 
+    @property
+    def shortest_chunk(self) -> int:
+        """The samples below which a chunk is not shortened to give every thread one."""
+        return self.tile_width
 
-@dataclass(frozen=True)
-class ContractionProgram(Program):
-    """Sums of products, group by group."""
-
-    groups: Ints
-    channels: Ints
-    rows: Ints
-    places: npt.NDArray[np.int32]
-    zeros: Ints
-    products: int
-
-    def call(self, tile: Any, operands: Ints, start: int, stop: int, stream: bool) -> None:
-        """See :class:`Program`."""
-        contract(
-            WIDTHS[self.vectors],
-            tile,
-            operands,
-            self.groups,
-            self.channels,
-            self.rows,
-            self.places,
-            self.values,
-            self.zeros,
-            self.products,
-            self.buffer,
-            start,
-            stop,
-            stream,
-        )
-
-
-@dataclass(frozen=True)
-class FieldProgram(Program):
-    """Linear maps to where the operands meet, step by step."""
-
-    steps: Ints
-    places: npt.NDArray[np.int32]
-
-    def call(self, tile: Any, operands: Ints, start: int, stop: int, stream: bool) -> None:
-        """See :class:`Program`."""
-        width = WIDTHS[self.vectors]
-        transform(width, tile, operands, self.steps, self.places, self.values, self.buffer, start, stop, stream)
+    def chunk(self, count: int, threads: int) -> int:
+        """The samples of a chunk, of a batch of ``count`` samples on ``threads`` threads, in whole tiles."""
+        if threads == 1:
+            return self.chunk_samples
+        equal = -(-count // (self.chunks_per_thread * threads * self.tile_width)) * self.tile_width
+        return min(self.chunk_samples, max(equal, self.shortest_chunk))

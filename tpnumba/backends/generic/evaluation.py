@@ -50,7 +50,13 @@ def rows(array: Array, context: Context) -> Array:  # noqa: ARG001
 
 
 def evaluate_rows(
-    plan: Plan | Harmonics, arrays: Mapping[int, Array], samples: Shape, results: Sequence[Array], call: Call
+    plan: Plan | Harmonics,
+    arrays: Mapping[int, Array],
+    samples: Shape,
+    results: Sequence[Array],
+    call: Call,
+    *,
+    fresh: bool,  # noqa: ARG001
 ) -> bool:
     """See :class:`tpnumba.backends.base.Backend`; False also for more samples than are worked at a time."""
     context = call.context

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tpnumba.backends.gpu.device import missing, on_device, require_device
-from tpnumba.backends.gpu.launch import block_samples, evaluate_rows, rows
 from tpnumba.backends.gpu.lower import program_of
 from tpnumba.backends.namespaces import Context, is_cupy
 from tpnumba.plans.base import Plan
@@ -11,13 +10,10 @@ from tpnumba.plans.harmonics import Harmonics
 
 __all__ = [
     "accepts",
-    "block_samples",
-    "evaluate_rows",
     "missing",
     "on_device",
     "program_of",
     "require_device",
-    "rows",
     "supports",
 ]
 

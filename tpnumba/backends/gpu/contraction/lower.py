@@ -12,7 +12,7 @@ from tpnumba.backends.gpu.tile import program as tile
 from tpnumba.backends.gpu.tile.program import Ints, Matrix, Part, Sums
 from tpnumba.backends.gpu.tile.split_reduction import split_sums
 from tpnumba.backends.gpu.tile.tables import pack
-from tpnumba.backends.paths import alike, components_of, leg_of, mixes, scratch_size, weights_of
+from tpnumba.backends.paths import components_of, group_paths, leg_of, mixes, scratch_size, weights_of
 from tpnumba.plans.access import Access
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 
@@ -41,7 +41,7 @@ class _Builder:
         self.plan = plan
         self.dtype = dtype
         self.output = plan.operands[plan.output]
-        self.groups = alike(plan)
+        self.groups = group_paths(plan)
         self.wanted = self._wanted_samples()
         self.direct = self._direct()
         self.starts: dict[int, int] = {}

@@ -1,7 +1,7 @@
-"""Operations on whole vectors of lanes, as the compiler's own instructions.
+"""Operations on whole columns of a tile, as the compiler's own instructions.
 
-A value of a tile is a run of ``lanes`` numbers, one a sample. How many is said by a type: ``width`` is a tuple whose
-length is the number of 64-byte vectors of a run. Positions are in numbers, from the start of ``tile``.
+A column has ``tile_width`` numbers, one a sample. Their count is said by a type: ``width`` is a tuple whose length is
+the number of 64-byte vectors of a column. Positions are in numbers, from the start of ``tile``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.emit import FLAGS, LINE, count_of, load, pointer, splat, store, when
+from tpnumba.backends.cpu.layout import LINE
+from tpnumba.backends.cpu.simd.codegen import FLAGS, count_of, load, pointer, splat, store, when
 
 
 @intrinsic
@@ -31,7 +32,7 @@ def multiply(typing_context, width, tile, to, left, right):
 
 @intrinsic
 def fill(typing_context, width, tile, to, value):
-    """``tile[to] = value`` in every lane."""
+    """``tile[to] = value`` for every sample."""
     signature = types.void(width, tile, types.intp, tile.dtype)
 
     def generate(context, builder, signature, arguments):
@@ -108,9 +109,9 @@ def combine(typing_context, width, tile, to, source, places, values, begin, end,
 def _mixing(numbers):
     """``tile[to + j to_step] (+)= sum over n of f[n, j] tile[source + n step]`` for as many j as ``block`` is long.
 
-    ``f[n, j]`` stands at ``factor + n factor_step + j result_step``, as a run or as one number. The sums of a block
-    stay in registers while n runs, and share what they read of the source. Where ``scale`` is not negative, the source
-    is multiplied by the run at ``scale + n scale_step`` first.
+    ``f[n, j]`` stands at ``factor + n factor_step + j result_step``, as a column or as one number. The sums of a block
+    stay in registers from term to term, and share what they read of the source. Where ``scale`` is not negative, the
+    source is multiplied by the column at ``scale + n scale_step`` first.
     """
 
     def mix(
@@ -182,8 +183,8 @@ def _mixing(numbers):
             builder.cbranch(add, then, otherwise)
             builder.position_at_end(then)
             for total, place in zip(totals, places, strict=True):
-                kept = load(builder, at(place), count, LINE)
-                store(builder, builder.fadd(total, kept, flags=FLAGS), at(place), LINE)
+                before = load(builder, at(place), count, LINE)
+                store(builder, builder.fadd(total, before, flags=FLAGS), at(place), LINE)
             builder.branch(join)
             builder.position_at_end(otherwise)
             for total, place in zip(totals, places, strict=True):
@@ -197,13 +198,13 @@ def _mixing(numbers):
     return mix
 
 
-mix_runs = intrinsic(_mixing(False))
+mix_columns = intrinsic(_mixing(False))
 mix_numbers = intrinsic(_mixing(True))
 
 
 @intrinsic
-def lane_sum(typing_context, width, tile, place):
-    """The sum of a run's lanes, always in the same order: halves are added until one is left."""
+def sum_column(typing_context, width, tile, place):
+    """The sum of a column's numbers, always in the same order: halves are added until one is left."""
     signature = tile.dtype(width, tile, types.intp)
 
     def generate(context, builder, signature, arguments):

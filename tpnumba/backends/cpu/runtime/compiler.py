@@ -1,9 +1,10 @@
-"""The one place that says how kernels are compiled, and where their machine code is kept.
+"""The one place that says how kernels are compiled, and where their machine code is stored.
 
-Machine code is cached across processes in a folder of the user, named by a hash of this package's kernels: a change of
-any of them, also of a function that another file calls, makes a new folder, so nothing stale can run. The folder is
-``TPNUMBA_CACHE_DIR``, else the user's cache folder. One that is there and cannot be written, as in a container, is
-read; what is missing in it, or where there is none, is compiled anew in each process, and one warning says so.
+Machine code is cached across processes in a folder of the user, named by a hash of all source files of the package: a
+change of any of them, also of a function or constant that another file uses, makes a new folder, so no stale code can
+run. The folder is ``TPNUMBA_CACHE_DIR``, else the user's cache folder. One that is there and cannot be written, as in a
+container, is read; what is missing in it, or where there is none, is compiled anew in each process, and one warning
+says so.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 
 import numba
 from numba.core import caching
+
+import tpnumba
 
 #: What the compiler may assume of arithmetic: multiply-add may be contracted, the sign of zero and the rounding of a
 #: reciprocal may change. NaN and infinity keep their meaning, and sums their order.
@@ -41,8 +44,8 @@ def part(function: Callable[..., Any]) -> Any:
 
 @lru_cache(maxsize=1)
 def cache_folder() -> Path | None:
-    """Where machine code is kept, if only to be read; None if there is no place for it."""
-    name = f"{_package_hash()}-{sys.implementation.cache_tag}"
+    """Where machine code is stored, if only to be read; None if there is no place for it."""
+    name = f"{_source_hash()}-{sys.implementation.cache_tag}"
     for parent in _candidates():
         folder = parent / name
         try:
@@ -70,17 +73,23 @@ def _candidates() -> list[Path]:
         return []
 
 
-@lru_cache(maxsize=1)
-def _package_hash() -> str:
+def hash_sources(package: Path) -> str:
+    """The key of the cache: a hash of the Python files below a folder, of their relative paths, and Numba's version."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+    for name, path in sorted((path.relative_to(package).as_posix(), path) for path in package.rglob("*.py")):
+        text = path.read_bytes()
+        digest.update(f"\0{name}\0{len(text)}\0".encode())
+        digest.update(text)
     return digest.hexdigest()[:16]
 
 
+@lru_cache(maxsize=1)
+def _source_hash() -> str:
+    return hash_sources(Path(tpnumba.__file__).parent)
+
+
 class _Locator(caching._CacheLocator):
-    """Puts a function's machine code into :func:`cache_folder`; its stamp is the hash of all kernels."""
+    """Puts a function's machine code into :func:`cache_folder`; its stamp is the hash of all sources."""
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
         self._lineno = py_func.__code__.co_firstlineno
@@ -90,7 +99,7 @@ class _Locator(caching._CacheLocator):
         return str(cache_folder())
 
     def get_source_stamp(self) -> str:
-        return _package_hash()
+        return _source_hash()
 
     def get_disambiguator(self) -> str:
         return str(self._lineno)
@@ -123,11 +132,11 @@ class _Cache(caching.FunctionCache):
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
-            _warn_that_nothing_is_kept(error.strerror or str(error))
+            _warn_uncached(error.strerror or str(error))
 
 
 @cache
-def _warn_that_nothing_is_kept(reason: str) -> None:
+def _warn_uncached(reason: str) -> None:
     warnings.warn(
         f"tpnumba cannot keep compiled kernels in {cache_folder()}: {reason}; "
         "set TPNUMBA_CACHE_DIR to a writable folder",

@@ -1,6 +1,6 @@
-"""What solid harmonics take: directions, powers, recursions by degree; on whole runs of lanes.
+"""What solid harmonics take: directions, powers, recursions by degree; on whole columns of a tile.
 
-See :mod:`tpnumba.backends.cpu.vectors` for runs and ``width``. A point takes ``POINT_RUNS`` runs of the tile that
+See :mod:`tpnumba.backends.cpu.simd.vectors` for columns and ``width``. A point takes ``POINT_COLUMNS`` columns that
 follow each other: x, y, z; then ``|r|^2 - 1`` of a direction, ``|r|^2`` of a point; then two factors of ``1 / |r|``.
 """
 
@@ -10,23 +10,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.emit import (
-    FLAGS,
-    LINE,
-    at_address,
-    count_of,
-    load,
-    pointer,
-    splat,
-    store,
-    turn_block,
-)
-
-POINT_RUNS = 6
+from tpnumba.backends.cpu.layout import LINE
+from tpnumba.backends.cpu.simd.codegen import FLAGS, at_address, count_of, load, pointer, splat, store, turn_block
 
 
-class Runs:
-    """The runs of one tile in one intrinsic: loading, storing and arithmetic on them."""
+class ColumnEmitter:
+    """The columns of one tile in one intrinsic: loading, storing and arithmetic on them."""
 
     def __init__(self, context, builder, width, kind, tile):
         self.context, self.builder, self.kind, self.tile = context, builder, kind, tile
@@ -35,20 +24,20 @@ class Runs:
     def _at(self, place):
         return pointer(self.context, self.builder, self.kind, self.tile, place)
 
-    def load(self, place, run=0):
-        """The run at a place, or so many runs further on."""
-        return load(self.builder, self._at(self.moved(place, run)), self.count, LINE)
+    def load(self, place, column=0):
+        """The column at a place, or ``column`` columns further on."""
+        return load(self.builder, self._at(self.moved(place, column)), self.count, LINE)
 
-    def store(self, value, place, run=0):
-        """Put a run there."""
-        store(self.builder, value, self._at(self.moved(place, run)), LINE)
+    def store(self, value, place, column=0):
+        """Put a column there."""
+        store(self.builder, value, self._at(self.moved(place, column)), LINE)
 
-    def moved(self, place, run):
-        """The place so many runs further on."""
-        return self.builder.add(place, ir.Constant(place.type, run * self.count)) if run else place
+    def moved(self, place, column):
+        """The place ``column`` columns further on."""
+        return self.builder.add(place, ir.Constant(place.type, column * self.count)) if column else place
 
     def number(self, array_type, array, index):
-        """A number of a table in every lane."""
+        """A number of a table for every sample."""
         return splat(self.builder, self.item(array_type, array, index), self.count)
 
     def item(self, array_type, array, index):
@@ -56,7 +45,7 @@ class Runs:
         return self.builder.load(pointer(self.context, self.builder, array_type, array, index))
 
     def times(self, *factors):
-        """Their product, lane by lane."""
+        """Their product, sample by sample."""
         product = factors[0]
         for factor in factors[1:]:
             product = self.builder.fmul(product, factor, flags=FLAGS)
@@ -76,7 +65,7 @@ class Runs:
     def over(self, one, other):
         """The quotient itself: a product with the reciprocal, which may be infinite, will not do.
 
-        A plain division would be given the flags of :mod:`tpnumba.backends.cpu.compiler` by Numba.
+        A plain division would be given the flags of :mod:`tpnumba.backends.cpu.runtime.compiler` by Numba.
         """
         kind, text, module = one.type, ir.MetaDataType(), self.builder.module
         signature = ir.FunctionType(kind, [kind, kind, text, text])
@@ -84,11 +73,11 @@ class Runs:
         return self.builder.call(self._function("experimental.constrained.fdiv", signature), [one, other, *how])
 
     def constant(self, value, like):
-        """One number in every lane."""
+        """One number for every sample."""
         return ir.Constant(like.type, [value] * self.count)
 
     def call(self, name, value):
-        """A function of the compiler's on every lane."""
+        """A function of the compiler's on every number."""
         return self.builder.call(self._function(name, ir.FunctionType(value.type, [value.type])), [value])
 
     def _function(self, name, signature):
@@ -121,22 +110,26 @@ class Runs:
 
 @intrinsic
 def split_points(typing_context, width, tile, to, address):
-    """Points that follow each other in memory, as many as a run has lanes, into runs of x, y and z."""
+    """Points that follow each other in memory, as many as a column has numbers, into columns of x, y and z."""
     signature = types.void(width, tile, types.intp, types.intp)
 
     def generate(context, builder, signature, arguments):
         width, kind = signature.args[:2]
-        runs = Runs(context, builder, width, kind, arguments[1])
-        side = count_of(kind.dtype)
+        emit = ColumnEmitter(context, builder, width, kind, arguments[1])
+        vector_length = count_of(kind.dtype)
         scalar = builder.load(at_address(builder, arguments[3], kind.dtype)).type
         for vector in range(len(width)):
             place = builder.add(arguments[3], ir.Constant(arguments[3].type, vector * 3 * LINE))
-            three = load(builder, at_address(builder, place, kind.dtype), 3 * side, kind.dtype.bitwidth // 8)
+            three = load(builder, at_address(builder, place, kind.dtype), 3 * vector_length, kind.dtype.bitwidth // 8)
             for axis in range(3):
-                mask = ir.Constant(ir.VectorType(ir.IntType(32), side), [3 * i + axis for i in range(side)])
-                part = builder.shuffle_vector(three, ir.Constant(ir.VectorType(scalar, 3 * side), ir.Undefined), mask)
-                at = runs.moved(arguments[2], axis)
-                at = builder.add(at, ir.Constant(at.type, vector * side))
+                mask = ir.Constant(
+                    ir.VectorType(ir.IntType(32), vector_length), [3 * i + axis for i in range(vector_length)]
+                )
+                part = builder.shuffle_vector(
+                    three, ir.Constant(ir.VectorType(scalar, 3 * vector_length), ir.Undefined), mask
+                )
+                at = emit.moved(arguments[2], axis)
+                at = builder.add(at, ir.Constant(at.type, vector * vector_length))
                 store(builder, part, pointer(context, builder, kind, arguments[1], at), LINE)
         return context.get_dummy_value()
 
@@ -145,7 +138,7 @@ def split_points(typing_context, width, tile, to, address):
 
 @intrinsic
 def block_to_memory(typing_context, tile, at, stride, address, row_stride):
-    """Turn a square block of the tile, whose runs are ``stride`` numbers apart, into rows of 64 bytes in memory."""
+    """Turn a square block of the tile, whose columns are ``stride`` numbers apart, into rows of 64 bytes in memory."""
     signature = types.void(tile, *(types.intp,) * 4)
 
     def generate(context, builder, signature, arguments):
@@ -163,38 +156,38 @@ def _measured(unit, inverse):
 
         def generate(context, builder, signature, arguments):
             width, kind = signature.args[:2]
-            runs, at = Runs(context, builder, width, kind, arguments[1]), arguments[2]
-            x, y, z = (runs.load(at, axis) for axis in range(3))
-            one = runs.constant(1.0, x)
+            emit, at = ColumnEmitter(context, builder, width, kind, arguments[1]), arguments[2]
+            x, y, z = (emit.load(at, axis) for axis in range(3))
+            one = emit.constant(1.0, x)
             if unit:
-                zero = runs.constant(0.0, x)
+                zero = emit.constant(0.0, x)
                 largest = zero
                 for value in (x, y, z):
-                    size = runs.call("fabs", value)
+                    size = emit.call("fabs", value)
                     largest = builder.select(builder.fcmp_ordered(">", size, largest), size, largest)
                 at_zero = builder.fcmp_ordered("==", largest, zero)
-                scale = builder.select(at_zero, runs.constant(float("inf"), x), largest)
-                x, y, z = (runs.over(value, scale) for value in (x, y, z))
-                square = runs.plus(runs.times(x, x), runs.times(y, y), runs.times(z, z))
+                scale = builder.select(at_zero, emit.constant(float("inf"), x), largest)
+                x, y, z = (emit.over(value, scale) for value in (x, y, z))
+                square = emit.plus(emit.times(x, x), emit.times(y, y), emit.times(z, z))
                 square = builder.select(builder.fcmp_ordered("==", square, zero), one, square)
-                shorter = runs.over(one, runs.call("sqrt", square))
-                x, y, z = (runs.times(value, shorter) for value in (x, y, z))
+                shorter = emit.over(one, emit.call("sqrt", square))
+                x, y, z = (emit.times(value, shorter) for value in (x, y, z))
                 for axis, value in enumerate((x, y, z)):
-                    runs.store(value, at, axis)
+                    emit.store(value, at, axis)
                 if inverse:
                     far = 1e30 if kind.dtype == types.float32 else 1e300
                     usual = builder.and_(
-                        builder.fcmp_ordered("<", scale, runs.constant(far, x)),
-                        builder.fcmp_ordered(">", scale, runs.constant(1 / far, x)),
+                        builder.fcmp_ordered("<", scale, emit.constant(far, x)),
+                        builder.fcmp_ordered(">", scale, emit.constant(1 / far, x)),
                     )
-                    half = runs.over(one, runs.call("sqrt", scale))
-                    first = builder.select(usual, runs.over(one, scale), half)
-                    runs.store(runs.times(first, shorter), at, 4)
-                    runs.store(builder.select(usual, one, half), at, 5)
-                middle = runs.times(runs.minus(y, one), runs.plus(y, one))
+                    half = emit.over(one, emit.call("sqrt", scale))
+                    first = builder.select(usual, emit.over(one, scale), half)
+                    emit.store(emit.times(first, shorter), at, 4)
+                    emit.store(builder.select(usual, one, half), at, 5)
+                middle = emit.times(emit.minus(y, one), emit.plus(y, one))
             else:
-                middle = runs.times(y, y)
-            runs.store(runs.plus(runs.times(x, x), middle, runs.times(z, z)), at, 3)
+                middle = emit.times(y, y)
+            emit.store(emit.plus(emit.times(x, x), middle, emit.times(z, z)), at, 3)
             return context.get_dummy_value()
 
         return signature, generate
@@ -225,27 +218,27 @@ def address_of(typing_context, tile, place):
 
 @intrinsic
 def all_ones(typing_context, width, tile, place):
-    """Whether every lane of a run is 1."""
+    """Whether every number of a column is 1."""
     signature = types.boolean(width, tile, types.intp)
 
     def generate(context, builder, signature, arguments):
-        runs = Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
-        value = runs.load(arguments[2])
-        other = builder.fcmp_unordered("!=", value, runs.constant(1.0, value))
-        bits = ir.IntType(runs.count)
+        emit = ColumnEmitter(context, builder, signature.args[0], signature.args[1], arguments[1])
+        value = emit.load(arguments[2])
+        other = builder.fcmp_unordered("!=", value, emit.constant(1.0, value))
+        bits = ir.IntType(emit.count)
         return builder.icmp_unsigned("==", builder.bitcast(other, bits), ir.Constant(bits, 0))
 
     return signature, generate
 
 
 @intrinsic
-def scale_run(typing_context, width, tile, place, factor):
+def scale_column(typing_context, width, tile, place, factor):
     """``tile[place] *= tile[factor]``."""
     signature = types.void(width, tile, types.intp, types.intp)
 
     def generate(context, builder, signature, arguments):
-        runs = Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
-        runs.store(runs.times(runs.load(arguments[2]), runs.load(arguments[3])), arguments[2])
+        emit = ColumnEmitter(context, builder, signature.args[0], signature.args[1], arguments[1])
+        emit.store(emit.times(emit.load(arguments[2]), emit.load(arguments[3])), arguments[2])
         return context.get_dummy_value()
 
     return signature, generate
@@ -257,10 +250,10 @@ def scaled_product(typing_context, width, tile, to, left, right, factor):
     signature = types.void(width, tile, types.intp, types.intp, types.intp, tile.dtype)
 
     def generate(context, builder, signature, arguments):
-        runs = Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        emit = ColumnEmitter(context, builder, signature.args[0], signature.args[1], arguments[1])
         to, left, right = arguments[2:5]
-        factor = splat(builder, arguments[5], runs.count)
-        runs.store(runs.times(runs.times(factor, runs.load(left)), runs.load(right)), to)
+        factor = splat(builder, arguments[5], emit.count)
+        emit.store(emit.times(emit.times(factor, emit.load(left)), emit.load(right)), to)
         return context.get_dummy_value()
 
     return signature, generate
@@ -272,13 +265,13 @@ def next_power(typing_context, width, tile, at, cosine, sine, to_cosine, to_sine
     signature = types.void(width, tile, *(types.intp,) * 5, tile.dtype)
 
     def generate(context, builder, signature, arguments):
-        runs = Runs(context, builder, signature.args[0], signature.args[1], arguments[1])
+        emit = ColumnEmitter(context, builder, signature.args[0], signature.args[1], arguments[1])
         at, cosine, sine, to_cosine, to_sine = arguments[2:7]
-        factor = splat(builder, arguments[7], runs.count)
-        x, z = (runs.times(factor, runs.load(at, axis)) for axis in (0, 2))
-        c, s = runs.load(cosine), runs.load(sine)
-        runs.store(runs.minus(runs.times(z, c), runs.times(x, s)), to_cosine)
-        runs.store(runs.plus(runs.times(z, s), runs.times(x, c)), to_sine)
+        factor = splat(builder, arguments[7], emit.count)
+        x, z = (emit.times(factor, emit.load(at, axis)) for axis in (0, 2))
+        c, s = emit.load(cosine), emit.load(sine)
+        emit.store(emit.minus(emit.times(z, c), emit.times(x, s)), to_cosine)
+        emit.store(emit.plus(emit.times(z, s), emit.times(x, c)), to_sine)
         return context.get_dummy_value()
 
     return signature, generate
@@ -299,35 +292,35 @@ def climb(typing_context, width, signs, tile, at, unit, place, order, degree, la
     def generate(context, builder, signature, arguments):
         _, _, tile, at, unit, place, order, degree, last, table, begin = arguments
         width, signs, kind, table_type = (signature.args[i] for i in (0, 1, 2, 9))
-        runs = Runs(context, builder, width, kind, tile)
-        lanes = ir.Constant(place.type, runs.count)
+        emit = ColumnEmitter(context, builder, width, kind, tile)
+        tile_width = ir.Constant(place.type, emit.count)
         two = ir.Constant(place.type, 2)
-        y, square = runs.load(at, 1), runs.load(at, 3)
-        zero = runs.constant(0.0, y)
-        shift = builder.mul(order, lanes)
+        y, square = emit.load(at, 1), emit.load(at, 3)
+        zero = emit.constant(0.0, y)
+        shift = builder.mul(order, tile_width)
         shifts = [shift, builder.neg(shift)][: len(signs)]
         # From order 0 of a degree l to that of the next are 2 l + 2 numbers of a sample.
-        before = builder.mul(builder.mul(two, builder.sub(degree, ir.Constant(degree.type, 1))), lanes)
-        lower = [runs.load(builder.add(builder.sub(place, before), s)) for s in shifts]
-        current = [runs.load(builder.add(place, s)) for s in shifts]
+        before = builder.mul(builder.mul(two, builder.sub(degree, ir.Constant(degree.type, 1))), tile_width)
+        lower = [emit.load(builder.add(builder.sub(place, before), s)) for s in shifts]
+        current = [emit.load(builder.add(place, s)) for s in shifts]
 
-        def step(n, place, row, *kept):
-            previous, current = kept[: len(shifts)], kept[len(shifts) :]
-            place = builder.add(place, builder.mul(builder.mul(two, n), lanes))
+        def step(n, place, row, *carried):
+            previous, current = carried[: len(shifts)], carried[len(shifts) :]
+            place = builder.add(place, builder.mul(builder.mul(two, n), tile_width))
             a, b = (
-                runs.number(table_type, table, index) for index in (row, builder.add(row, ir.Constant(row.type, 1)))
+                emit.number(table_type, table, index) for index in (row, builder.add(row, ir.Constant(row.type, 1)))
             )
-            ay = runs.times(a, y)
+            ay = emit.times(a, y)
             raised = []
             for s, one, other in zip(shifts, previous, current, strict=True):
                 # |r|^2 S, where a direction has |r|^2 - 1 in its place
-                over = runs.plus(runs.times(square, one), builder.select(unit, one, zero))
-                raised.append(runs.minus(runs.times(ay, other), runs.times(b, over)))
-                runs.store(raised[-1], builder.add(place, s))
+                over = emit.plus(emit.times(square, one), builder.select(unit, one, zero))
+                raised.append(emit.minus(emit.times(ay, other), emit.times(b, over)))
+                emit.store(raised[-1], builder.add(place, s))
             return place, builder.add(row, two), *current, *raised
 
         end = builder.add(last, ir.Constant(last.type, 1))
-        runs.loop(degree, end, (place, builder.mul(begin, two), *lower, *current), step)
+        emit.loop(degree, end, (place, builder.mul(begin, two), *lower, *current), step)
         return context.get_dummy_value()
 
     return signature, generate

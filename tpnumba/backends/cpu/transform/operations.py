@@ -1,4 +1,4 @@
-"""A list of steps for the kernel of fields, and the tile that they work in."""
+"""A list of operations for the kernel of grid values, and the tile that they work in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.fields import DENSE, FILL, STEP_COLUMNS
-from tpnumba.backends.cpu.operands import AT, COLUMN_STRIDE, OUTPUT, SIZE
-from tpnumba.backends.cpu.program import FieldProgram
-from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
+from tpnumba.backends.cpu.layout import (
+    ARRAY_COLUMNS,
+    AT,
+    COLUMN_STRIDE,
+    DENSE,
+    FILL,
+    LONGEST,
+    OPERATION_COLUMNS,
+    OUTPUT,
+    SIZE,
+    STRETCH,
+)
+from tpnumba.backends.cpu.transform.program import TransformProgram
 from tpnumba.plans.base import Plan
 from tpnumba.plans.stages import SparseStage
 
@@ -18,37 +27,42 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-class Steps:
-    """Lays out a tile and collects steps; :meth:`finish` makes the program. Places are counted in runs.
+class Operations:
+    """Lays out a tile and collects operations; :meth:`finish` makes the program. Places are counted in columns.
 
     Args:
         plan: what is evaluated.
         line: numbers in 64 bytes.
-        vectors: 64-byte vectors of a run.
+        vectors: 64-byte vectors of a column.
     """
 
-    def __init__(self, plan: Plan, line: int, vectors: int) -> None:
-        self.plan, self.line, self.vectors, self.lanes = plan, line, vectors, line * vectors
+    def __init__(self, plan: Plan, vector_length: int, vectors: int) -> None:
+        self.plan, self.vector_length, self.vectors, self.tile_width = (
+            plan,
+            vector_length,
+            vectors,
+            vector_length * vectors,
+        )
         self.end = 0
         self.starts = [self.take(size) for size in plan.sizes]
         self.rows: list[list[int]] = []
         self.flops = 0
-        self._places, self._numbers = _Kept(), _Kept()
+        self._places, self._numbers = _ConstantPool(), _ConstantPool()
 
-    def take(self, runs: int) -> int:
-        """Room for runs."""
+    def take(self, columns: int) -> int:
+        """Room for columns."""
         start = self.end
-        self.end += runs
+        self.end += columns
         return start
 
     def add(self, kind: int, count: int, *columns: int) -> None:
         """Append a step as the kernel reads it, in numbers."""
         row = [kind, count, *columns]
-        self.rows.append(row + [0] * (STEP_COLUMNS - len(row)))
+        self.rows.append(row + [0] * (OPERATION_COLUMNS - len(row)))
 
-    def fill(self, to: int, runs: int) -> None:
-        """Zero runs."""
-        self.add(FILL, runs, to * self.lanes)
+    def fill(self, to: int, columns: int) -> None:
+        """Zero columns."""
+        self.add(FILL, columns, to * self.tile_width)
 
     def dense(
         self,
@@ -70,13 +84,15 @@ class Steps:
         if count == 0 or often == 0 or (add and terms == 0):
             return
         at = self.places(results), self.places(sources), self._numbers.place(np.ascontiguousarray(matrix).ravel())
-        steps = to_next * self.lanes, source_next * self.lanes
-        self.add(DENSE, often, to * self.lanes, source * self.lanes, 0, *steps, count, terms, *at, int(add))
+        operations = to_next * self.tile_width, source_next * self.tile_width
+        self.add(
+            DENSE, often, to * self.tile_width, source * self.tile_width, 0, *operations, count, terms, *at, int(add)
+        )
         self.flops += 2 * often * terms * count
 
-    def places(self, runs: Ints) -> int:
-        """Where a list of runs stands among the places."""
-        return self._places.place(np.asarray(runs, dtype=np.int64) * self.lanes)
+    def places(self, columns: Ints) -> int:
+        """Where a list of columns stands among the places."""
+        return self._places.place(np.asarray(columns, dtype=np.int64) * self.tile_width)
 
     def sparse(
         self, stage: SparseStage, to: int, source: int, *, transposed: bool, add: bool, factor: float = 1
@@ -88,42 +104,45 @@ class Steps:
         order = np.lexsort((columns, rows))
         rows, columns, values = rows[order], columns[order], table.values[order] * factor
         begin = np.searchsorted(rows, np.arange(table.shape[axis] + 1))
-        alike: dict[bytes, list[int]] = {}
+        rows_by_columns: dict[bytes, list[int]] = {}
         for row in range(table.shape[axis]):
-            alike.setdefault(columns[begin[row] : begin[row + 1]].tobytes(), []).append(row)
-        for chosen in alike.values():
+            rows_by_columns.setdefault(columns[begin[row] : begin[row + 1]].tobytes(), []).append(row)
+        for chosen in rows_by_columns.values():
             read = slice(begin[chosen[0]], begin[chosen[0] + 1])
             matrix = np.stack([values[begin[row] : begin[row + 1]] for row in chosen], axis=1)
             self.dense(matrix, np.array(chosen), columns[read], to, source, add=add)
 
-    def finish(self, dtype: str) -> FieldProgram:
+    def finish(self, dtype: str) -> TransformProgram:
         """Put the tables together."""
-        plan, line, lanes = self.plan, self.line, self.lanes
+        plan, vector_length, tile_width = self.plan, self.vector_length, self.tile_width
         size = plan.sizes[plan.output]
-        buffer = self.end * lanes
-        totals = buffer + line * max(STRETCH * line, min(-(-size // line) * line, LONGEST))
-        operands = np.zeros((len(plan.operands), COLUMN_STRIDE + 1), dtype=np.int64)
-        operands[:, AT] = np.array(self.starts) * lanes
+        buffer = self.end * tile_width
+        totals = buffer + vector_length * max(
+            STRETCH * vector_length, min(-(-size // vector_length) * vector_length, LONGEST)
+        )
+        operands = np.zeros((len(plan.operands), ARRAY_COLUMNS), dtype=np.int64)
+        operands[:, AT] = np.array(self.starts) * tile_width
         operands[:, SIZE] = plan.sizes
         operands[:, COLUMN_STRIDE] = 1
         operands[plan.output, OUTPUT] = totals
-        steps = np.array(self.rows, dtype=np.int64).reshape(-1, STEP_COLUMNS)
-        for table in (operands, steps):
+        operations = np.array(self.rows, dtype=np.int64).reshape(-1, OPERATION_COLUMNS)
+        for table in (operands, operations):
             table.flags.writeable = False
-        return FieldProgram(
+        return TransformProgram(
             vectors=self.vectors,
-            lanes=lanes,
+            tile_width=tile_width,
             tile_size=totals + size,
-            operands=operands,
+            arrays=operands,
+            outputs=(plan.output,),
             buffer=buffer,
             flops=self.flops,
             values=self._numbers.array().astype(dtype),
-            steps=steps,
+            operations=operations,
             places=self._places.array().astype(np.int32),
         )
 
 
-class _Kept:
+class _ConstantPool:
     """Arrays one after the other, each once."""
 
     def __init__(self) -> None:

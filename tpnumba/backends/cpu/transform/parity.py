@@ -1,9 +1,9 @@
-"""Grids up to reflections: one point of every orbit, and linear maps as matrices between parities at those points.
+"""Grids up to reflections: one point of every mirror set, and linear maps as matrices between parities at those points.
 
 Every stage of a map keeps the parity of a function under reflections: of the rings (north and south), of the longitude
 (``alpha -> -alpha``), and, where there is an even number of longitudes, under half a turn. So each parity is carried
-from the components to one point of each orbit alone, with an eighth of the work; at the points the parities are added
-with the signs of each reflection, which is a matrix of plus and minus ones, and its own transpose.
+from the components to one point of each mirror set alone, with an eighth of the work; at the points the parities are
+added with the signs of each reflection, which is a matrix of plus and minus ones, and its own transpose.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Orbits:
-    """The points of a grid, orbit by orbit.
+class ParityReduction:
+    """The points of a grid, mirror set by mirror set.
 
     Attributes:
-        rings: each ring and its reflection, shape ``(orbits, 2)``.
-        longitudes: each longitude and its reflections, shape ``(orbits, 4)``, or 2 where half a turn leads to no point.
-        ring_shares, longitude_shares: the number of different points of an orbit, over the number of its places.
+        rings: each ring and its reflection, shape ``(sets, 2)``.
+        longitudes: each longitude and its reflections, shape ``(sets, 4)``, or 2 without half a turn.
+        ring_shares, longitude_shares: the number of different points of a mirror set, over the number of its places.
     """
 
     rings: Ints
@@ -44,8 +44,8 @@ class Orbits:
     longitude_shares: Floats
 
     @classmethod
-    def of(cls, domain: Grid | Torus) -> Orbits:
-        """The orbits of a grid on the sphere, or on the torus, whose first ring is its own reflection."""
+    def of(cls, domain: Grid | Torus) -> ParityReduction:
+        """The mirror sets of a grid on the sphere, or on the torus, whose first ring is its own reflection."""
         n_rings, n_alpha = domain.shape
         ring = np.arange(n_rings)
         mirrored = ring[::-1] if isinstance(domain, Grid) else -ring % n_rings
@@ -60,22 +60,22 @@ class Orbits:
         return cls(rings, longitudes, _shares(rings), _shares(longitudes))
 
 
-def _shares(orbits: Ints) -> Floats:
-    return np.array([len(set(orbit)) / len(orbit) for orbit in orbits.tolist()])
+def _shares(reduction: Ints) -> Floats:
+    return np.array([len(set(mirrors)) / len(mirrors) for mirrors in reduction.tolist()])
 
 
 @dataclass(frozen=True)
 class Block:
-    """Components of one order and one parity of the rings, and their values at one ring of each orbit.
+    """Components of one order and one parity of the rings, and their values at one ring of each mirror set.
 
-    ``places`` are the components (sources), ``slot`` the order's place among ``0, +1, -1, +2, ...``; the order ``-m``,
-    if ``both``, has the same matrix, its components ``2 m`` places earlier and its slot one later. ``matrix`` has the
-    shape ``(components, orbits of rings)``.
+    ``places`` are the components (sources), ``order_index`` the order's place among ``0, +1, -1, +2, ...``. The order
+    ``-m``, if ``both``, has the same matrix, its components ``2 m`` places earlier and its index one later. ``matrix``
+    has the shape ``(components, mirror sets of rings)``.
     """
 
     m: int
     odd: int
-    slot: int
+    order_index: int
     both: bool
     places: Ints
     matrix: Floats
@@ -89,7 +89,7 @@ class Separated:
         sparse: what goes before, if anything; ``size`` is the number of components after it.
         blocks: from components to orders.
         orders: the number of orders.
-        turns: for every parity in longitude the slots of its orders, and the matrix (orders, orbits of longitudes).
+        turns: for every parity in longitude the indices of its orders, and the matrix ``(orders, longitudes)``.
     """
 
     sparse: SparseStage | None
@@ -99,8 +99,8 @@ class Separated:
     turns: tuple[tuple[Ints, Floats], ...]
 
 
-def separate(linear_map: LinearMap, domain: Grid | Torus, orbits: Orbits) -> Separated:
-    """Read a chain of stages."""
+def separate(linear_map: LinearMap, domain: Grid | Torus, reduction: ParityReduction) -> Separated:
+    """Read a sequence of stages."""
     offset, size, sparse = 0, 0, None
     factors: Floats | None = None
     legendre: LegendreStage | None = None
@@ -126,20 +126,20 @@ def separate(linear_map: LinearMap, domain: Grid | Torus, orbits: Orbits) -> Sep
         values = table if theta is None else table @ _theta_waves(m, theta, domain)
         if factors is not None:
             values = values * factors[columns[0], None]
-        here, there = values[:, orbits.rings[:, 0]], values[:, orbits.rings[:, 1]]
+        here, there = values[:, reduction.rings[:, 0]], values[:, reduction.rings[:, 1]]
         odd = np.abs(here + there).sum(axis=1) < np.abs(here - there).sum(axis=1)
         for parity in (0, 1):
             chosen = odd == bool(parity)
-            slot = max(2 * m - 1, 0)
-            blocks.append(Block(m, parity, slot, m > 0, offset + columns[0][chosen], here[chosen]))
+            order_index = max(2 * m - 1, 0)
+            blocks.append(Block(m, parity, order_index, m > 0, offset + columns[0][chosen], here[chosen]))
     derivative = fourier.kind == "derivative"
     orders = 2 * fourier.m_max + 1
-    at = fourier.matrix[:, orbits.longitudes[:, 0]]
+    at = fourier.matrix[:, reduction.longitudes[:, 0]]
     order = (np.arange(orders) + 1) // 2
     sine = ((np.arange(orders) % 2 == 0) & (order > 0)) != derivative
-    kind = sine + 2 * (order % 2) if orbits.longitudes.shape[1] == 4 else sine.astype(np.int64)
-    parities = [np.flatnonzero(kind == parity) for parity in range(orbits.longitudes.shape[1])]
-    turns = tuple((slots, at[slots]) for slots in parities)
+    kind = sine + 2 * (order % 2) if reduction.longitudes.shape[1] == 4 else sine.astype(np.int64)
+    parities = [np.flatnonzero(kind == parity) for parity in range(reduction.longitudes.shape[1])]
+    turns = tuple((indices, at[indices]) for indices in parities)
     return Separated(sparse, size, tuple(blocks), orders, turns)
 
 

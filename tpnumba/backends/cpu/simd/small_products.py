@@ -1,6 +1,6 @@
-"""Small dense products on runs of lanes, and reflections of fields, as the compiler's own instructions.
+"""Small dense products on columns, and reflections of grid values, as the compiler's own instructions.
 
-See ``vectors`` for what a run and ``width`` are.
+See ``vectors`` for what a column and ``width`` are.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.emit import FLAGS, LINE, count_of, load, pointer, splat, store
+from tpnumba.backends.cpu.layout import LINE
+from tpnumba.backends.cpu.simd.codegen import FLAGS, count_of, load, pointer, splat, store
 
 
 @intrinsic
 def dense(typing_context, width, block, tile, to, source, places, results, sources, terms, numbers, first, row, add):
-    """A product of runs with a matrix, for as many results as ``block`` is long.
+    """A product of columns with a matrix, for as many results as ``block`` is long.
 
     ``tile[to + places[results + j]] (+)= sum of numbers[first + n row + j] tile[source + places[sources + n]]`` over n,
     of which there are ``terms``. The sums stay in registers, and share what they read.
@@ -59,18 +60,18 @@ def dense(typing_context, width, block, tile, to, source, places, results, sourc
         at.add_incoming(builder.add(at, row), body)
         builder.branch(head)
         builder.position_at_end(done)
-        slots = [
+        targets = [
             builder.gep(target, [place_of(builder.add(results, ir.Constant(results.type, j)))]) for j in range(block)
         ]
         then, otherwise, join = (builder.append_basic_block(name) for name in ("add", "store", "end"))
         builder.cbranch(add, then, otherwise)
         builder.position_at_end(then)
-        for total, slot in zip(totals, slots, strict=True):
-            store(builder, builder.fadd(total, load(builder, slot, count, LINE), flags=FLAGS), slot, LINE)
+        for total, target in zip(totals, targets, strict=True):
+            store(builder, builder.fadd(total, load(builder, target, count, LINE), flags=FLAGS), target, LINE)
         builder.branch(join)
         builder.position_at_end(otherwise)
-        for total, slot in zip(totals, slots, strict=True):
-            store(builder, total, slot, LINE)
+        for total, target in zip(totals, targets, strict=True):
+            store(builder, total, target, LINE)
         builder.branch(join)
         builder.position_at_end(join)
         return context.get_dummy_value()
@@ -91,8 +92,8 @@ def _reflected(builder, values):
     return values
 
 
-def _orbit(context, builder, kind, tile, place, step, far, size):
-    """Pointers to the members of an orbit: half of them ``step`` apart, the other half ``far`` away."""
+def _mirror_points(context, builder, kind, tile, place, step, far, size):
+    """Pointers to the members of an mirror set: half of them ``step`` apart, the other half ``far`` away."""
     half = size // 2
     places = [builder.mul(step, ir.Constant(step.type, i)) for i in range(half)]
     places += [builder.add(far, at) for at in places]
@@ -100,41 +101,41 @@ def _orbit(context, builder, kind, tile, place, step, far, size):
 
 
 @intrinsic
-def reflect(typing_context, orbit, tile, place, step, far):
+def reflect(typing_context, mirrors, tile, place, step, far):
     """Turn one vector of each parity at ``place`` into one of each reflected point, or back, in place.
 
-    ``orbit`` is a tuple as long as there are reflections together.
+    ``mirrors`` is a tuple as long as there are reflections together.
     """
-    signature = types.void(orbit, tile, *(types.intp,) * 3)
+    signature = types.void(mirrors, tile, *(types.intp,) * 3)
 
     def generate(context, builder, signature, arguments):
         kind, size = signature.args[1], len(signature.args[0])
-        slots = _orbit(context, builder, kind, *arguments[1:], size)
-        values = [load(builder, slot, count_of(kind.dtype), LINE) for slot in slots]
-        for slot, value in zip(slots, _reflected(builder, values), strict=True):
-            store(builder, value, slot, LINE)
+        targets = _mirror_points(context, builder, kind, *arguments[1:], size)
+        values = [load(builder, target, count_of(kind.dtype), LINE) for target in targets]
+        for target, value in zip(targets, _reflected(builder, values), strict=True):
+            store(builder, value, target, LINE)
         return context.get_dummy_value()
 
     return signature, generate
 
 
 @intrinsic
-def meet(typing_context, orbit, tile, to, left, right, step, far):
+def pointwise_product(typing_context, mirrors, tile, to, left, right, step, far):
     """The parities of a product from the parities of its two factors: reflect both, multiply, reflect."""
-    signature = types.void(orbit, tile, *(types.intp,) * 5)
+    signature = types.void(mirrors, tile, *(types.intp,) * 5)
 
     def generate(context, builder, signature, arguments):
         kind, size = signature.args[1], len(signature.args[0])
         _, tile, to, left, right, step, far = arguments
 
         def read(place):
-            slots = _orbit(context, builder, kind, tile, place, step, far, size)
-            return _reflected(builder, [load(builder, slot, count_of(kind.dtype), LINE) for slot in slots])
+            targets = _mirror_points(context, builder, kind, tile, place, step, far, size)
+            return _reflected(builder, [load(builder, target, count_of(kind.dtype), LINE) for target in targets])
 
         product = [builder.fmul(a, b, flags=FLAGS) for a, b in zip(read(left), read(right), strict=True)]
-        slots = _orbit(context, builder, kind, tile, to, step, far, size)
-        for slot, value in zip(slots, _reflected(builder, product), strict=True):
-            store(builder, value, slot, LINE)
+        targets = _mirror_points(context, builder, kind, tile, to, step, far, size)
+        for target, value in zip(targets, _reflected(builder, product), strict=True):
+            store(builder, value, target, LINE)
         return context.get_dummy_value()
 
     return signature, generate

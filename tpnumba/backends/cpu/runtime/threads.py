@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from queue import SimpleQueue
 
-#: Work that takes less than so many seconds stays with the caller: waking a worker takes about a third of it.
+#: Work that takes less than this many seconds stays with the caller: waking a worker takes about a third of it.
 WORTH_SHARING = 2e-4
 
 
@@ -26,66 +26,66 @@ def default_threads() -> int:
         return os.cpu_count() or 1
 
 
-def share(task: Callable[[int], None], pieces: int, num_threads: int) -> None:
-    """Call ``task(i)`` for ``i`` in ``range(pieces)``, on up to ``num_threads`` threads, the caller's among them.
+def share(task: Callable[[int], None], chunks: int, num_threads: int) -> None:
+    """Call ``task(i)`` for ``i`` in ``range(chunks)``, on up to ``num_threads`` threads, the caller's among them.
 
-    Which thread does which piece is chance; a task must not depend on it. An exception, Ctrl-C among them, stops the
-    others at their next piece and is raised here.
+    Which thread does which chunk is chance; a task must not depend on it. An exception, Ctrl-C among them, stops the
+    others at their next chunk and is raised here.
     """
-    helpers = min(num_threads, pieces) - 1
-    if helpers <= 0:
-        for i in range(pieces):
+    others = min(num_threads, chunks) - 1
+    if others <= 0:
+        for i in range(chunks):
             task(i)
         return
-    work = _Work(task, pieces)
-    _pool.ask(work, helpers)
+    work = _Work(task, chunks)
+    _pool.ask(work, others)
     try:
-        work.do_pieces()
+        work.do_chunks()
     except BaseException as error:
         work.fail(error)
     work.finish()
 
 
 class _Work:
-    def __init__(self, task: Callable[[int], None], pieces: int) -> None:
-        self._task, self._pieces = task, pieces
+    def __init__(self, task: Callable[[int], None], chunks: int) -> None:
+        self._task, self._chunks = task, chunks
         self._next = 0
         self._active = 0
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
-    def do_pieces(self) -> None:
-        """Do pieces until none is left."""
+    def do_chunks(self) -> None:
+        """Do chunks until none is left."""
         while True:
             with self._changed:
-                if self._next >= self._pieces:
+                if self._next >= self._chunks:
                     return
                 i = self._next
                 self._next += 1
             self._task(i)
 
     def take_part(self) -> None:
-        """Do pieces as a worker, whom the caller waits for.
+        """Do chunks as a worker, whom the caller waits for.
 
         The caller is not counted among them: Ctrl-C comes to it anywhere, also between the two halves of counting.
         """
         with self._changed:
             self._active += 1
         try:
-            self.do_pieces()
+            self.do_chunks()
         finally:
             with self._changed:
                 self._active -= 1
                 self._changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """Hand out no more pieces."""
+        """Hand out no more chunks."""
         with self._changed:
-            self._next = self._pieces
+            self._next = self._chunks
             self._error = self._error or error
 
     def finish(self) -> None:
-        """Wait for the pieces that others have begun; raise what went wrong."""
+        """Wait for the chunks that others have begun; raise what went wrong."""
         while True:
             try:
                 with self._changed:
@@ -110,13 +110,13 @@ class _Pool:
         self._workers = 0
         self._lock = threading.Lock()
 
-    def ask(self, work: _Work, helpers: int) -> None:
-        """Let up to ``helpers`` workers take part in ``work`` when they are free."""
+    def ask(self, work: _Work, others: int) -> None:
+        """Let up to ``others`` workers take part in ``work`` when they are free."""
         with self._lock:
-            while self._workers < helpers:
+            while self._workers < others:
                 threading.Thread(target=_serve, args=(self._queue,), name="tpnumba", daemon=True).start()
                 self._workers += 1
-        for _ in range(helpers):
+        for _ in range(others):
             self._queue.put(work)
 
 

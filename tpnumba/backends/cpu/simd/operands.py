@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import part
-from tpnumba.backends.cpu.tiles import load_numbers, load_rows, load_shared, store_rows
-from tpnumba.backends.cpu.vectors import lane_sum
-
-#: Columns of ``operands``; OUTPUT is the place of the totals of a result that is shared, or 1.
-AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE = range(7)
-#: Of SHARED: a row that stays as it is, a number and not a run each.
-COMPACT = 2
+from tpnumba.backends.cpu.layout import ADDRESS, AT, COLUMN_STRIDE, COMPACT, OUTPUT, ROW_STRIDE, SHARED, SIZE
+from tpnumba.backends.cpu.runtime.compiler import part
+from tpnumba.backends.cpu.simd.rows import load_numbers, load_rows, load_shared, store_rows
+from tpnumba.backends.cpu.simd.vectors import sum_column
 
 
 @part
-def load_shared_operands(width, tile, lanes, operands):
+def load_shared_operands(width, tile, tile_width, operands):
     """The operands with one row for all samples, once."""
     for i in range(operands.shape[0]):
         if operands[i, SHARED] and not operands[i, OUTPUT]:
@@ -21,39 +17,39 @@ def load_shared_operands(width, tile, lanes, operands):
             if operands[i, SHARED] == COMPACT:
                 load_numbers(tile, at, size, operands[i, ADDRESS], operands[i, COLUMN_STRIDE])
             else:
-                load_shared(width, tile, at, lanes, size, operands[i, ADDRESS], operands[i, COLUMN_STRIDE])
+                load_shared(width, tile, at, tile_width, size, operands[i, ADDRESS], operands[i, COLUMN_STRIDE])
 
 
 @part
-def load_operands(tile, lanes, operands, first, count, after, buffer):
+def load_operands(tile, tile_width, operands, first, count, after, buffer):
     """The other operands, ``count`` samples from ``first`` on, which ``after`` more follow."""
     for i in range(operands.shape[0]):
         if not operands[i, SHARED] and not operands[i, OUTPUT]:
             address = operands[i, ADDRESS] + first * operands[i, ROW_STRIDE] * tile.itemsize
             at, size = operands[i, AT], operands[i, SIZE]
             row, column = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
-            load_rows(tile, at, lanes, size, count, address, row, column, after, buffer)
+            load_rows(tile, at, tile_width, size, count, address, row, column, after, buffer)
 
 
 @part
-def store_operands(width, tile, lanes, operands, first, count, buffer, stream):
+def store_operands(width, tile, tile_width, operands, first, count, buffer, stream):
     """The result of ``count`` samples from ``first`` on; one with a row for all samples is added up in the tile."""
     for i in range(operands.shape[0]):
         if operands[i, OUTPUT]:
             at, size = operands[i, AT], operands[i, SIZE]
             if operands[i, SHARED]:
-                _add_up(width, tile, at, lanes, size, count, operands[i, OUTPUT])
+                _add_up(width, tile, at, tile_width, size, count, operands[i, OUTPUT])
             else:
                 row, column = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
                 address = operands[i, ADDRESS] + first * row * tile.itemsize
-                store_rows(tile, at, lanes, size, count, address, row, column, buffer, stream)
+                store_rows(tile, at, tile_width, size, count, address, row, column, buffer, stream)
 
 
 @part
-def _add_up(width, tile, at, lanes, size, count, total):
-    """Add the sum over the first ``count`` lanes of each run to the numbers from ``total`` on."""
+def _add_up(width, tile, at, tile_width, size, count, total):
+    """Add the sum over the first ``count`` numbers of each column to the numbers from ``total`` on."""
     for column in range(size):
-        place = at + column * lanes
-        for sample in range(count, lanes):
+        place = at + column * tile_width
+        for sample in range(count, tile_width):
             tile[place + sample] = 0.0
-        tile[total + column] += lane_sum(width, tile, place)
+        tile[total + column] += sum_column(width, tile, place)

@@ -38,7 +38,13 @@ def rows(array: Array, context: Context) -> Array:
 
 
 def evaluate_rows(
-    plan: Plan | Harmonics, arrays: Mapping[int, Array], samples: Shape, results: Sequence[Array], call: Call
+    plan: Plan | Harmonics,
+    arrays: Mapping[int, Array],
+    samples: Shape,
+    results: Sequence[Array],
+    call: Call,
+    *,
+    fresh: bool,  # noqa: ARG001
 ) -> bool:
     """See :class:`tpnumba.backends.base.Backend`; on the current device and its current stream."""
     context, found = call.context, dict[int, Rows]()

@@ -6,12 +6,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tpnumba.backends.cpu.emit import LINE, at_address, count_of, load, pointer, store, turn_block
+from tpnumba.backends.cpu.layout import LINE
+from tpnumba.backends.cpu.simd.codegen import at_address, count_of, load, pointer, store, turn_block
 
 
 @intrinsic
 def block_from_memory(typing_context, tile, to, to_stride, address, stride):
-    """Turn a square block of rows of 64 bytes at ``address`` (stride in numbers) into runs of the tile."""
+    """Turn a square block of rows of 64 bytes at ``address`` (stride in numbers) into columns of the tile."""
     signature = types.void(tile, types.intp, types.intp, types.intp, types.intp)
 
     def generate(context, builder, signature, arguments):
@@ -40,7 +41,7 @@ def block_in_tile(typing_context, tile, to, to_stride, source, source_stride):
 
 @intrinsic
 def split_rows(typing_context, row, tile, to, stride, address):
-    """Turn as many rows as a vector has numbers, one right after the other at ``address``, into runs of the tile.
+    """Turn as many rows as a vector has numbers, one right after the other at ``address``, into columns of the tile.
 
     ``row`` is a tuple as long as a row; the masks are made for it, which for the shortest rows is quicker than a block.
     """
@@ -73,13 +74,15 @@ def join_rows(typing_context, row, tile, to, source, stride):
         places = [builder.add(source, builder.mul(stride, ir.Constant(stride.type, i))) for i in range(size)]
         joined = load(builder, pointer(context, builder, kind, tile, places[0]), count, LINE)
         for i, place in enumerate(places[1:], start=1):
-            run = load(builder, pointer(context, builder, kind, tile, place), count, LINE)
+            column_values = load(builder, pointer(context, builder, kind, tile, place), count, LINE)
             width = (i + 1) * count
-            # Both sides of a shuffle are as long as the result was before; what the run lacks is left open.
+            # Both sides of a shuffle are as long as the result was before; what the column lacks is left open.
             longer = list(range(count)) + [0] * ((i - 1) * count)
-            run = builder.shuffle_vector(run, run, ir.Constant(ir.VectorType(index, i * count), longer))
+            column_values = builder.shuffle_vector(
+                column_values, column_values, ir.Constant(ir.VectorType(index, i * count), longer)
+            )
             together = ir.Constant(ir.VectorType(index, width), list(range(width)))
-            joined = builder.shuffle_vector(joined, run, together)
+            joined = builder.shuffle_vector(joined, column_values, together)
         mask = [column * count + sample for sample in range(count) for column in range(size)]
         rows = builder.shuffle_vector(joined, joined, ir.Constant(ir.VectorType(index, size * count), mask))
         store(builder, rows, pointer(context, builder, kind, tile, to), kind.dtype.bitwidth // 8)

@@ -6,10 +6,10 @@ from llvmlite import ir
 from numba import types
 from numba.np import arrayobj
 
-from tpnumba.backends.cpu.compiler import FAST_MATH
+from tpnumba.backends.cpu.layout import LINE
+from tpnumba.backends.cpu.runtime.compiler import FAST_MATH
 
 FLAGS = tuple(sorted(FAST_MATH))
-LINE = 64
 
 
 def pointer(context, builder, array_type, array, index):
@@ -25,12 +25,12 @@ def at_address(builder, address, dtype):
 
 
 def count_of(dtype, vectors=1):
-    """How many numbers so many 64-byte vectors hold."""
+    """How many numbers ``vectors`` 64-byte vectors hold."""
     return vectors * LINE * 8 // dtype.bitwidth
 
 
 def load(builder, pointer, count, align):
-    """So many numbers as one vector."""
+    """``count`` numbers as one vector."""
     vector = ir.VectorType(pointer.type.pointee, count)
     loaded = builder.load(builder.bitcast(pointer, vector.as_pointer()))
     loaded.align = align

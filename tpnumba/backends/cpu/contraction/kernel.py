@@ -1,36 +1,62 @@
-"""The kernel of contractions with samples as lanes: tiles of samples, sums of a table's terms, run by run."""
+"""The kernel of contractions: tiles of samples, sums of a table's terms, column by column."""
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.compiler import jit, part
-from tpnumba.backends.cpu.memory import fence
-from tpnumba.backends.cpu.operands import load_operands, load_shared_operands, store_operands
-from tpnumba.backends.cpu.vectors import combine, fill, mix_numbers, mix_runs, multiply
+from tpnumba.backends.cpu.layout import (
+    ADD,
+    AFTER,
+    BEFORE,
+    BEGIN,
+    C_FIRST,
+    C_LEFT,
+    C_RESULT,
+    C_RIGHT,
+    C_SECOND,
+    CHANNELS_BEGIN,
+    CHANNELS_END,
+    END,
+    FIRST,
+    FIRST_CHANNEL,
+    LEFT,
+    LEFT_CHANNEL,
+    LEFT_SIZE,
+    LEFT_STEP,
+    LINE,
+    MIX,
+    MIX_ADD,
+    MIX_CHANNEL,
+    MIX_COMPACT,
+    MIX_COMPONENT,
+    MIX_COMPONENTS,
+    MIX_FROM,
+    MIX_SCRATCH,
+    MIX_THIRD,
+    MIX_TO,
+    MIX_WEIGHTS,
+    OUTER,
+    RESULT,
+    RESULT_CHANNEL,
+    RIGHT,
+    RIGHT_CHANNEL,
+    RIGHT_SIZE,
+    RIGHT_STEP,
+    ROWS_BEGIN,
+    ROWS_END,
+    SECOND,
+    SECOND_CHANNEL,
+    TO_KNOWN,
+    TO_VARYING,
+    VARYING,
+    VARYING_CHANNEL,
+    VARYING_SIZE,
+    VARYING_STEP,
+)
+from tpnumba.backends.cpu.runtime.compiler import jit, part
+from tpnumba.backends.cpu.simd.memory import fence
+from tpnumba.backends.cpu.simd.operands import load_operands, load_shared_operands, store_operands
+from tpnumba.backends.cpu.simd.vectors import combine, fill, mix_columns, mix_numbers, multiply
 
-#: Columns of ``groups``. A factor starts at a place, moves by a step a channel and by one a component. A group without
-#: a right factor (size -1) sums the components of the left one itself, not products.
-LEFT, LEFT_CHANNEL, LEFT_STEP, LEFT_SIZE, RIGHT, RIGHT_CHANNEL, RIGHT_STEP, RIGHT_SIZE = range(8)
-CHANNELS_BEGIN, CHANNELS_END, ROWS_BEGIN, ROWS_END = range(8, 12)
-#: Weights that mix channels: before the rows, after them, or as the outer product that their gradient is. FROM channels
-#: of scratch runs, TO channels of the third operand, COMPONENTS of both; weights stand as runs or as numbers.
-MIX, MIX_FROM, MIX_TO, MIX_COMPONENTS, MIX_SCRATCH, MIX_WEIGHTS, MIX_COMPACT = range(12, 19)
-MIX_THIRD, MIX_CHANNEL, MIX_COMPONENT, MIX_ADD = range(19, 23)
-AFTER, BEFORE, OUTER = 1, 2, 3
-#: A factor without channels makes, with the coupling, one matrix for all channels of the other one: FROM channels of
-#: the factor that moves and of the third operand. The result is the moving factor, or the fixed one, of which the
-#: matrix is then the gradient, so it comes first. (For the third operand and for weights, products are quicker: 5.4
-#: against 6.2 ms and 5.6 against 7.3 ms for 1,000 samples of 64x(0e+1o+2e) with harmonics to 3; these two, 7.9 against
-#: 6.4 ms and 7.8 against 4.2 ms.)
-MOVING, MOVING_CHANNEL, MOVING_STEP, MOVING_SIZE = range(23, 27)
-TO_MOVING, TO_FIXED = 4, 5
-GROUP_COLUMNS = 27
-#: Columns of ``channels``: for one combination, the channel of each factor and of the result.
-C_LEFT, C_RIGHT, C_FIRST, C_SECOND, C_RESULT = range(5)
-#: Columns of ``rows``: terms from BEGIN to END, times two factors (-1: none), to a result.
-BEGIN, END, FIRST, FIRST_CHANNEL, SECOND, SECOND_CHANNEL, RESULT, RESULT_CHANNEL, ADD = range(9)
-
-
-#: Blocks of results that a product of runs forms at a time.
+#: Blocks of results that a product of columns forms at a time.
 _ONE, _TWO, _FOUR = (0,), (0, 0), (0, 0, 0, 0)
 
 
@@ -41,7 +67,7 @@ def contract(
     """Evaluate a contraction for the samples from ``start`` to ``stop``.
 
     Args:
-        width: a tuple as long as a run has 64-byte vectors.
+        width: a tuple as long as a column has 64-byte vectors.
         tile: memory to work in, aligned to 64 bytes.
         operands, groups, channels, rows, places, values, zeros, products, buffer: of the program, with the operands'
             addresses filled in; positions in numbers.
@@ -49,28 +75,28 @@ def contract(
 
     A result with one row for all samples is not written but added up, into the operand's row.
     """
-    lanes = len(width) * 64 // tile.itemsize
-    load_shared_operands(width, tile, lanes, operands)
-    for first in range(start, stop, lanes):
-        count = min(lanes, stop - first)
-        load_operands(tile, lanes, operands, first, count, stop - first - count, buffer)
+    tile_width = len(width) * LINE // tile.itemsize
+    load_shared_operands(width, tile, tile_width, operands)
+    for first in range(start, stop, tile_width):
+        count = min(tile_width, stop - first)
+        load_operands(tile, tile_width, operands, first, count, stop - first - count, buffer)
         for i in range(zeros.shape[0]):
-            for place in range(zeros[i, 0], zeros[i, 1], lanes):
+            for place in range(zeros[i, 0], zeros[i, 1], tile_width):
                 fill(width, tile, place, 0.0)
         for g in range(groups.shape[0]):
-            _group(width, tile, lanes, groups[g], channels, rows, places, values, products)
-        store_operands(width, tile, lanes, operands, first, count, buffer, stream)
+            _group(width, tile, tile_width, groups[g], channels, rows, places, values, products)
+        store_operands(width, tile, tile_width, operands, first, count, buffer, stream)
     if stream:
         fence()
 
 
 @part
-def _group(width, tile, lanes, group, channels, rows, places, values, products):
+def _group(width, tile, tile_width, group, channels, rows, places, values, products):
     """The rows of one group, for every combination of channels, and what goes before or after them."""
     if group[MIX] == BEFORE:
-        _mix(width, tile, lanes, group)
-    elif group[MIX] == TO_FIXED:
-        _move(width, tile, lanes, group)
+        _mix(width, tile, tile_width, group)
+    elif group[MIX] == TO_KNOWN:
+        _multiply_precontracted(width, tile, tile_width, group)
     before_left, before_right = -1, -1
     for c in range(group[CHANNELS_BEGIN], group[CHANNELS_END]):
         left = group[LEFT] + channels[c, C_LEFT] * group[LEFT_CHANNEL]
@@ -84,7 +110,7 @@ def _group(width, tile, lanes, group, channels, rows, places, values, products):
                     for b in range(group[RIGHT_SIZE]):
                         one, two = left + a * group[LEFT_STEP], right + b * group[RIGHT_STEP]
                         multiply(width, tile, place, one, two)
-                        place += lanes
+                        place += tile_width
                 before_left, before_right = left, right
         for r in range(group[ROWS_BEGIN], group[ROWS_END]):
             one = rows[r, FIRST]
@@ -97,30 +123,30 @@ def _group(width, tile, lanes, group, channels, rows, places, values, products):
             begin, end, add = rows[r, BEGIN], rows[r, END], rows[r, ADD] != 0
             combine(width, tile, result, source, places, values, begin, end, one, two, add)
     if group[MIX] == AFTER or group[MIX] == OUTER:
-        _mix(width, tile, lanes, group)
-    elif group[MIX] == TO_MOVING:
-        _move(width, tile, lanes, group)
+        _mix(width, tile, tile_width, group)
+    elif group[MIX] == TO_VARYING:
+        _multiply_precontracted(width, tile, tile_width, group)
 
 
 @jit
-def _mix(width, tile, lanes, group):
-    """The small matrix products between scratch runs, weights and the third operand of a group."""
+def _mix(width, tile, tile_width, group):
+    """The small matrix products between scratch columns, weights and the third operand of a group."""
     count, mixed, size, scratch = group[MIX_FROM], group[MIX_TO], group[MIX_COMPONENTS], group[MIX_SCRATCH]
     weights, third, channel, component = group[MIX_WEIGHTS], group[MIX_THIRD], group[MIX_CHANNEL], group[MIX_COMPONENT]
-    run = 1 if group[MIX_COMPACT] else lanes
-    # Of one product: results and terms, with the steps of each; then how far the next one is.
+    stride = 1 if group[MIX_COMPACT] else tile_width
+    # Of one product: results and terms, with the operations of each; then how far the next one is.
     times, results, terms = size, mixed, count
     to, to_step, to_next = third, channel, component
-    source, step, source_next = scratch, size * lanes, lanes
-    factor, factor_step, result_step = weights, mixed * run, run
+    source, step, source_next = scratch, size * tile_width, tile_width
+    factor, factor_step, result_step = weights, mixed * stride, stride
     if group[MIX] == BEFORE:
         results, terms = count, mixed
         to, to_step, to_next, source, step, source_next = source, step, source_next, to, to_step, to_next
-        factor_step, result_step = run, mixed * run
+        factor_step, result_step = stride, mixed * stride
     elif group[MIX] == OUTER:
         times, terms = count, size
-        to, to_step, to_next = weights, lanes, mixed * lanes
-        step, source_next = lanes, size * lanes
+        to, to_step, to_next = weights, tile_width, mixed * tile_width
+        step, source_next = tile_width, size * tile_width
         factor, factor_step, result_step = third, component, channel
     compact, add = group[MIX_COMPACT] != 0, group[MIX_ADD] != 0
     for i in range(times):
@@ -132,24 +158,24 @@ def _mix(width, tile, lanes, group):
 
 
 @jit
-def _move(width, tile, lanes, group):
-    """Products with a matrix, which stands in scratch runs as ``[component of the third, component moving]``.
+def _multiply_precontracted(width, tile, tile_width, group):
+    """Products with a matrix, which stands in scratch columns as ``[component of the third, component varying]``.
 
-    Either of the third operand with the matrix, channel by channel, or of the third and the moving one, summed over
+    Either of the third operand with the matrix, channel by channel, or of the third and the varying one, summed over
     their channels, which gives the matrix's gradient.
     """
     count, scratch, weights = group[MIX_FROM], group[MIX_SCRATCH], group[MIX_WEIGHTS]
     third, channel, component, size = group[MIX_THIRD], group[MIX_CHANNEL], group[MIX_COMPONENT], group[MIX_COMPONENTS]
-    moving, next_one, step, short = group[MOVING], group[MOVING_CHANNEL], group[MOVING_STEP], group[MOVING_SIZE]
-    row = short * lanes
-    if group[MIX] == TO_FIXED:
+    varying, next_one, step, short = group[VARYING], group[VARYING_CHANNEL], group[VARYING_STEP], group[VARYING_SIZE]
+    row = short * tile_width
+    if group[MIX] == TO_KNOWN:
         times, terms, add = size, count, False
-        to, to_step, to_next, source, source_step, source_next = scratch, lanes, row, third, channel, component
-        factor, by, next_by, scale_step, scale_next = moving, next_one, step, lanes, 0
+        to, to_step, to_next, source, source_step, source_next = scratch, tile_width, row, third, channel, component
+        factor, by, next_by, scale_step, scale_next = varying, next_one, step, tile_width, 0
     else:
         times, terms, add = count, size, group[MIX_ADD] != 0
-        to, to_step, to_next, source, source_step, source_next = moving, step, next_one, third, component, channel
-        factor, by, next_by, scale_step, scale_next = scratch, row, lanes, 0, lanes
+        to, to_step, to_next, source, source_step, source_next = varying, step, next_one, third, component, channel
+        factor, by, next_by, scale_step, scale_next = scratch, row, tile_width, 0, tile_width
     for i in range(times):
         one, other = to + i * to_next, source + i * source_next
         scale = weights + i * scale_next if weights >= 0 else -1
@@ -177,11 +203,11 @@ def _sums(width, tile, results, to, to_step, source, step, factor, by, next_by, 
                 mix_numbers(width, _ONE, tile, at, to_step, source, step, one, by, next_by, terms, -1, 0, add)
                 j += 1
         elif left >= 4:
-            mix_runs(width, _FOUR, tile, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
+            mix_columns(width, _FOUR, tile, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
             j += 4
         elif left >= 2:
-            mix_runs(width, _TWO, tile, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
+            mix_columns(width, _TWO, tile, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
             j += 2
         else:
-            mix_runs(width, _ONE, tile, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
+            mix_columns(width, _ONE, tile, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
             j += 1

@@ -8,18 +8,24 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.lanes import (
+from tpnumba.backends.cpu.contraction.program import ContractionProgram
+from tpnumba.backends.cpu.layout import (
     ADD,
     AFTER,
+    ARRAY_COLUMNS,
+    AT,
     BEFORE,
     BEGIN,
     C_RESULT,
     CHANNELS_BEGIN,
     CHANNELS_END,
+    COLUMN_STRIDE,
+    COMPACT,
     END,
     FIRST,
     FIRST_CHANNEL,
     GROUP_COLUMNS,
+    LONGEST,
     MIX,
     MIX_ADD,
     MIX_CHANNEL,
@@ -29,23 +35,24 @@ from tpnumba.backends.cpu.lanes import (
     MIX_THIRD,
     MIX_TO,
     MIX_WEIGHTS,
-    MOVING,
-    MOVING_CHANNEL,
-    MOVING_SIZE,
-    MOVING_STEP,
     OUTER,
+    OUTPUT,
     RESULT,
     RESULT_CHANNEL,
     ROWS_BEGIN,
     ROWS_END,
     SECOND,
     SECOND_CHANNEL,
-    TO_FIXED,
-    TO_MOVING,
+    SHARED,
+    SIZE,
+    STRETCH,
+    TO_KNOWN,
+    TO_VARYING,
+    VARYING,
+    VARYING_CHANNEL,
+    VARYING_SIZE,
+    VARYING_STEP,
 )
-from tpnumba.backends.cpu.operands import AT, COLUMN_STRIDE, COMPACT, OUTPUT, SHARED, SIZE
-from tpnumba.backends.cpu.program import ContractionProgram
-from tpnumba.backends.cpu.tiles import LONGEST, STRETCH
 from tpnumba.backends.paths import components_of, leg_of, mixes, weights_of
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 
@@ -58,7 +65,7 @@ MANY_CHANNELS = 4
 
 @dataclass(frozen=True)
 class _Role:
-    """One operand of a path: where it starts, its steps, and its channel in each combination."""
+    """One operand of a path: where it starts, its operations, and its channel in each combination."""
 
     start: int
     channel_step: int
@@ -73,15 +80,20 @@ class Builder:
     Args:
         plan: the contraction.
         line: numbers in 64 bytes.
-        lanes: numbers of a run.
-        scratch: runs that products take before weights mix them.
+        numbers: numbers of a column.
+        scratch: columns that products take before weights mix them.
         compact: weights that stand in the tile as numbers, see :func:`compact_weights`.
     """
 
-    def __init__(self, plan: Contraction, line: int, lanes: int, scratch: int, compact: int | None) -> None:
-        self.plan, self.line, self.lanes, self.compact = plan, line, lanes, compact
-        extents = [-(-size // line) * line if i == compact else size * lanes for i, size in enumerate(plan.sizes)]
-        ends = [int(end) for end in np.cumsum([0, *extents, scratch * lanes])]
+    def __init__(
+        self, plan: Contraction, vector_length: int, tile_width: int, scratch: int, compact: int | None
+    ) -> None:
+        self.plan, self.vector_length, self.tile_width, self.compact = plan, vector_length, tile_width, compact
+        extents = [
+            -(-size // vector_length) * vector_length if i == compact else size * tile_width
+            for i, size in enumerate(plan.sizes)
+        ]
+        ends = [int(end) for end in np.cumsum([0, *extents, scratch * tile_width])]
         self.starts, self.scratch, self.products = ends[:-2], ends[-2], ends[-1]
         self.groups: list[list[int]] = []
         self.channels: list[Ints] = []
@@ -107,12 +119,12 @@ class Builder:
         if combinations == 0:
             return True
         if not mixed and output in (left, right) and combinations >= MANY_CHANNELS:
-            for moving, fixed in ((left, right), (right, left)):
-                follow = [role[i].channel for i in (moving, third, weight) if i is not None]
+            for varying, known in ((left, right), (right, left)):
+                follow = [role[i].channel for i in (varying, third, weight) if i is not None]
                 everyone = np.arange(combinations)
-                if not role[fixed].channel.any() and all(np.array_equal(channel, everyone) for channel in follow):
+                if not role[known].channel.any() and all(np.array_equal(channel, everyone) for channel in follow):
                     for path, own in zip(paths, roles, strict=True):
-                        self._moving(path, own, (moving, fixed, third), weight)
+                        self._precontracted(path, own, (varying, known, third), weight)
                     return self.n_terms + self.n_rows <= _MOST_ENTRIES
         mixing, result = [0] * (GROUP_COLUMNS - MIX), output
         if mixed:
@@ -149,12 +161,12 @@ class Builder:
         return self.n_results + self.n_terms + self.n_channels + self.n_rows <= _MOST_ENTRIES
 
     def _mixing(self, path: Path, role: dict[int, _Role]) -> list[int]:
-        """The columns of a group that mixes; in ``role`` the third operand gives way to the scratch runs."""
+        """The columns of a group that mixes; in ``role`` the third operand gives way to the scratch columns."""
         output, third, weight = self.plan.output, components_of(path)[2], weights_of(path)
         assert weight is not None
         own, count = role[third], role[weight].channel.size
         mixed = channel_extents(path, self.plan.operands)[path.letters(weight)[-1]]
-        role[third] = _Role(self.scratch, own.size * self.lanes, self.lanes, own.size, np.arange(count))
+        role[third] = _Role(self.scratch, own.size * self.tile_width, self.tile_width, own.size, np.arange(count))
         kind = {third: AFTER, weight: OUTER}.get(output, BEFORE)
         self.flops += 2 * count * mixed * own.size
         return [
@@ -163,38 +175,40 @@ class Builder:
             *(0, 0, 0, 0),
         ]
 
-    def _moving(self, path: Path, role: dict[int, _Role], components: tuple[int, int, int], weight: int | None) -> None:
-        """A group of one path whose fixed factor, without channels, makes a matrix for all channels of the other.
+    def _precontracted(
+        self, path: Path, role: dict[int, _Role], components: tuple[int, int, int], weight: int | None
+    ) -> None:
+        """A group of one path whose known factor, without channels, makes a matrix for all channels of the other.
 
-        The matrix stands in scratch runs. Its rows sum components of the fixed factor; if that is the result, a row for
-        each of its components sums the matrix.
+        The matrix stands in scratch columns. Its rows sum components of the known factor; if that is the result, a row
+        for each of its components sums the matrix.
         """
-        moving, fixed, third = components
-        output, lanes = self.plan.output, self.lanes
-        short, size, count = role[moving].size, role[third].size, role[third].channel.size
+        varying, known, third = components
+        output, tile_width = self.plan.output, self.tile_width
+        short, size, count = role[varying].size, role[third].size, role[third].channel.size
         table = path.coupling.sparse
         a, b, k = (table.coords[leg_of(path, i)] for i in components)
         element = k * short + a
         first_row = self.n_rows
-        if output == fixed:
+        if output == known:
             order = np.lexsort((element, b))
             found, begin = np.unique(b[order], return_index=True)
-            rows = self._append(element[order] * lanes, table.values[order] * path.scale, begin)
-            rows[:, RESULT] = role[fixed].start + found * role[fixed].component_step
+            rows = self._append(element[order] * tile_width, table.values[order] * path.scale, begin)
+            rows[:, RESULT] = role[known].start + found * role[known].component_step
             base = self.scratch
         else:
             order = np.lexsort((b, element))
             begin = np.searchsorted(element[order], np.arange(size * short))  # empty rows for zeros of the matrix
-            rows = self._append(b[order] * role[fixed].component_step, table.values[order] * path.scale, begin)
-            rows[:, RESULT] = self.scratch + np.arange(size * short) * lanes
-            base = role[fixed].start
+            rows = self._append(b[order] * role[known].component_step, table.values[order] * path.scale, begin)
+            rows[:, RESULT] = self.scratch + np.arange(size * short) * tile_width
+            base = role[known].start
         self.channels.append(np.zeros((1, C_RESULT + 1), dtype=np.int64))
         self.groups.append(
             [
                 *(base, 0, 0, 0, 0, 0, 0, -1),
                 *(self.n_channels, self.n_channels + 1, first_row, self.n_rows),
                 *(
-                    TO_FIXED if output == fixed else TO_MOVING,
+                    TO_KNOWN if output == known else TO_VARYING,
                     count,
                     0,
                     size,
@@ -203,7 +217,7 @@ class Builder:
                     0,
                 ),
                 *(role[third].start, role[third].channel_step, role[third].component_step, 0),
-                *(role[moving].start, role[moving].channel_step, role[moving].component_step, short),
+                *(role[varying].start, role[varying].channel_step, role[varying].component_step, short),
             ]
         )
         self.n_channels += 1
@@ -236,10 +250,10 @@ class Builder:
             channel = np.zeros(count, dtype=np.int64)
             for letter in path.letters(i):
                 channel = channel * extents[letter] + index.get(letter, 0)
-            run = 1 if i == self.compact else self.lanes
+            stride = 1 if i == self.compact else self.tile_width
             channel_step, component_step = (segment.dim, 1) if operand.layout == "mul_ir" else (1, segment.mul)
-            start = self.starts[i] + segment.offset * run
-            roles[i] = _Role(start, channel_step * run, component_step * run, segment.dim, channel)
+            start = self.starts[i] + segment.offset * stride
+            roles[i] = _Role(start, channel_step * stride, component_step * stride, segment.dim, channel)
         return roles
 
     def _products(
@@ -250,7 +264,7 @@ class Builder:
         table = path.coupling.sparse
         a, b, k = (table.coords[leg_of(path, i)] for i in components)
         order = np.lexsort((b, a, k))
-        terms = (a * role[right].size + b)[order] * self.lanes
+        terms = (a * role[right].size + b)[order] * self.tile_width
         component, begin = np.unique(k[order], return_index=True)
         rows = self._append(terms, table.values[order] * path.scale, begin)
         at = role[third].start + component * role[third].component_step
@@ -314,24 +328,24 @@ class Builder:
     def _targets(self, group: Ints, rows: Ints, channels: Ints) -> tuple[Ints, Ints]:
         """The numbers of the result that the rows of a group write, ``(rows, channels)``, and that its mixing does."""
         none = np.zeros((0, 0), dtype=np.int64)
-        start, lanes = self.starts[self.plan.output], self.lanes
+        start, tile_width = self.starts[self.plan.output], self.tile_width
         if group[MIX] == AFTER:
             j, k = np.indices((group[MIX_TO], group[MIX_COMPONENTS]))
-            return none, (group[MIX_THIRD] + j * group[MIX_CHANNEL] + k * group[MIX_COMPONENT] - start) // lanes
+            return none, (group[MIX_THIRD] + j * group[MIX_CHANNEL] + k * group[MIX_COMPONENT] - start) // tile_width
         if group[MIX] == OUTER:
             count = group[MIX_FROM] * group[MIX_TO]
-            return none, (group[MIX_WEIGHTS] - start) // lanes + np.arange(count)
+            return none, (group[MIX_WEIGHTS] - start) // tile_width + np.arange(count)
         u = np.arange(group[MIX_FROM])[:, None]
-        if group[MIX] == TO_MOVING:
-            a = np.arange(group[MOVING_SIZE])
-            return none, (group[MOVING] + u * group[MOVING_CHANNEL] + a * group[MOVING_STEP] - start) // lanes
+        if group[MIX] == TO_VARYING:
+            a = np.arange(group[VARYING_SIZE])
+            return none, (group[VARYING] + u * group[VARYING_CHANNEL] + a * group[VARYING_STEP] - start) // tile_width
         mine = rows[group[ROWS_BEGIN] : group[ROWS_END]]
         channel = channels[group[CHANNELS_BEGIN] : group[CHANNELS_END], C_RESULT]
-        return (mine[:, RESULT, None] + channel * mine[:, RESULT_CHANNEL, None] - start) // lanes, none
+        return (mine[:, RESULT, None] + channel * mine[:, RESULT_CHANNEL, None] - start) // tile_width, none
 
     def finish(self, dtype: str, vectors: int) -> ContractionProgram:
         """Put the tables together, and find out which results are added to and which must be zero before."""
-        plan, lanes = self.plan, self.lanes
+        plan, tile_width = self.plan, self.tile_width
         groups = np.array(self.groups, dtype=np.int64).reshape(-1, GROUP_COLUMNS)
         channels = np.concatenate([np.zeros((0, 5), dtype=np.int64), *self.channels])
         rows = np.concatenate([np.zeros((0, ADD + 1), dtype=np.int64), *self.rows])
@@ -351,23 +365,26 @@ class Builder:
                 rows[group[ROWS_BEGIN] : group[ROWS_END], ADD] = adds
                 alone[by_rows[~adds].ravel()] = True
         edges = np.flatnonzero(np.diff(np.concatenate([[0], ~alone, [0]]).astype(np.int8))).reshape(-1, 2)
-        buffer = self.products + self.largest * lanes
-        totals = buffer + self.line * max(STRETCH * self.line, min(-(-size // self.line) * self.line, LONGEST))
-        operands = np.zeros((len(plan.operands), COLUMN_STRIDE + 1), dtype=np.int64)
+        buffer = self.products + self.largest * tile_width
+        totals = buffer + self.vector_length * max(
+            STRETCH * self.vector_length, min(-(-size // self.vector_length) * self.vector_length, LONGEST)
+        )
+        operands = np.zeros((len(plan.operands), ARRAY_COLUMNS), dtype=np.int64)
         operands[:, AT] = self.starts
         operands[:, SIZE] = plan.sizes
         operands[:, COLUMN_STRIDE] = 1
         operands[plan.output, OUTPUT] = totals
         if self.compact is not None:
             operands[self.compact, SHARED] = COMPACT
-        zeros = np.ascontiguousarray(start + edges * lanes)
+        zeros = np.ascontiguousarray(start + edges * tile_width)
         for table in (operands, groups, channels, rows, zeros):
             table.flags.writeable = False
         return ContractionProgram(
             vectors=vectors,
-            lanes=lanes,
+            tile_width=tile_width,
             tile_size=totals + size,
-            operands=operands,
+            arrays=operands,
+            outputs=(plan.output,),
             groups=groups,
             channels=channels,
             rows=rows,

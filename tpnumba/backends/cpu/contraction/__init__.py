@@ -1,0 +1,1 @@
+"""Contractions: tables of products and sums, and the kernel that reads them."""

@@ -1,0 +1,167 @@
+"""Programs on rows of memory: where rows stand, the results of a batch, and their sum.
+
+Nothing here knows what a program computes, nor of broadcast axes: a batch is ``count`` rows of each array, each row a
+fixed number of numbers after the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.backends.call import Call
+from tpnumba.backends.cpu.layout import (
+    ADDRESS,
+    COLUMN_STRIDE,
+    COPY_BYTES,
+    OUTPUT,
+    ROW_STRIDE,
+    SHARED,
+    SIZE,
+    STREAM,
+    SUMMED_TILES,
+)
+from tpnumba.backends.cpu.lowering import program_of
+from tpnumba.backends.cpu.program import Ints, Program
+from tpnumba.backends.cpu.runtime.threads import WORTH_SHARING, default_threads, share
+from tpnumba.backends.cpu.runtime.workspace import address_of, workspace
+from tpnumba.backends.namespaces import Context
+from tpnumba.plans.base import Plan
+from tpnumba.plans.harmonics import Harmonics
+
+Array = npt.NDArray[np.floating]
+
+
+def find_rows(array: Array, samples: tuple[int, ...], dtype: npt.DTypeLike) -> tuple[int, int, int] | None:
+    """The rows of an array of shape ``(*leading, size)`` whose leading axes broadcast to ``samples``.
+
+    Returns:
+        The address of the first row and the strides of rows and columns, in numbers; None if the array has to be copied
+        to have rows at equal distances, in this dtype.
+    """
+    if array.dtype != dtype or not array.flags.aligned:
+        return None
+    item = array.itemsize
+    strides = array.strides
+    leading = array.shape[:-1]
+    stride = strides[0] if samples else 0
+    if len(samples) > 1 or leading != samples:
+        stride = 0
+        spread = (0,) * (len(samples) - len(leading)) + tuple(
+            0 if n == 1 else step for n, step in zip(leading, strides[:-1], strict=True)
+        )
+        rows = 1
+        for n, step in zip(reversed(samples), reversed(spread), strict=False):
+            if n == 1:
+                continue
+            if rows == 1:
+                stride = step
+            elif step != stride * rows:
+                return None
+            rows *= n
+    return address_of(array), stride // item, strides[-1] // item
+
+
+def find_arrays(
+    program: Program, arrays: Mapping[int, Array], samples: tuple[int, ...], count: int, shared: Collection[int] = ()
+) -> Ints | None:
+    """The program's table with the places of ``arrays`` filled in, by their row in the table.
+
+    ``shared``: those with one row for all ``count`` samples; of a single sample nothing is shared. None if an array
+    must be copied to have rows.
+    """
+    table = program.arrays.copy()
+    dtype = program.dtype
+    for i, array in arrays.items():
+        place = find_rows(array, () if i in shared else samples, dtype)
+        if place is None:
+            return None
+        # Number by number, as a slice takes three times as long.
+        table[i, ADDRESS], table[i, ROW_STRIDE], table[i, COLUMN_STRIDE] = place
+        if i in shared and count > 1 and not table[i, SHARED]:
+            table[i, SHARED] = 1
+    return table
+
+
+def block_samples(plan: Plan | Harmonics, context: Context) -> int:
+    """The most samples to be copied into rows at a time."""
+    numbers = sum(operand.size for operand in plan.operands) + sum(map(prod, plan.result_shapes))
+    return max(1, COPY_BYTES // (max(1, numbers) * context.itemsize))
+
+
+def rows(array: Array, context: Context) -> Array:
+    """A copy of rows that kernels read; the array itself if it needs none."""
+    return np.require(array, context.dtype, ("C", "A"))
+
+
+def evaluate_rows(
+    plan: Plan | Harmonics,
+    arrays: Mapping[int, Array],
+    samples: tuple[int, ...],
+    results: Sequence[Array],
+    call: Call,
+    *,
+    fresh: bool,
+) -> bool:
+    """See :class:`tpnumba.backends.base.Backend`."""
+    program = program_of(plan, call.context.dtype_name)
+    assert program is not None  # asked for before the plan came here
+    count = prod(samples)
+    threads = default_threads() if call.num_threads is None else call.num_threads
+    threads = min(threads, program.most_threads)
+    # With one sample a result is its own sum, and there is nothing to add up.
+    summed = plan.sums_samples and count > 1
+    placed = arrays if summed else {**arrays, **dict(zip(program.outputs, results, strict=True))}
+    table = find_arrays(program, placed, samples, count, plan.shared_operands)
+    if table is None:
+        return False
+    if summed:
+        results[0][...] = _sum(program, table, arrays, count, threads)
+        return True
+    for i in program.outputs:
+        table[i, OUTPUT] = 1
+        table[i, STREAM] = program.is_streamed(count * int(table[i, SIZE]) * program.dtype.itemsize, fresh=fresh)
+    if program.seconds * count < WORTH_SHARING:
+        threads = 1
+    chunk = program.chunk(count, threads)
+    if chunk >= count:
+        program.call(workspace(program.tile_size, program.dtype), table, 0, count)
+        return True
+
+    # A second Ctrl-C may end this call while a worker is at its chunk: the work itself keeps all memory.
+    def evaluate_chunk(i: int, _: object = placed) -> None:
+        tile = workspace(program.tile_size, program.dtype)
+        program.call(tile, table, i * chunk, min(count, (i + 1) * chunk))
+
+    share(evaluate_chunk, -(-count // chunk), threads)
+    return True
+
+
+def _sum(program: Program, table: Ints, arrays: object, count: int, threads: int) -> Array:
+    """The sum of the results of ``count`` samples.
+
+    Chunks depend on ``count`` alone, and their sums are added in their order, so that any number of threads gives the
+    same bits. ``table``: where arrays stand, see :func:`find_arrays`; ``arrays``: those whose
+    addresses stand in it, which must live as long as the call.
+    """
+    (output,) = program.outputs
+    size = int(table[output, SIZE])
+    table[output, SHARED] = 1
+    first = int(table[output, OUTPUT])
+    most = max(1, COPY_BYTES // (size * program.dtype.itemsize))
+    samples = max(SUMMED_TILES, -(-count // (program.tile_width * most))) * program.tile_width
+    chunks = -(-count // samples)
+    partial = np.empty((chunks, size), dtype=program.dtype)
+
+    def sum_chunk(i: int, _: object = arrays) -> None:
+        tile = workspace(program.tile_size, program.dtype)
+        tile[first : first + size] = 0.0
+        program.call(tile, table, i * samples, min(count, (i + 1) * samples))
+        partial[i] = tile[first : first + size]
+
+    share(sum_chunk, chunks, threads if program.seconds * count > WORTH_SHARING else 1)
+    total: Array = np.sum(partial, axis=0)
+    return total

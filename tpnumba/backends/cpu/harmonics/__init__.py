@@ -1,0 +1,1 @@
+"""Spherical harmonics and their derivatives: tables, recursion, gradients, and the kernel."""

@@ -1,0 +1,108 @@
+"""Every size and every column of a table that the CPU's kernels and the code that prepares them share.
+
+A *tile* is the memory that a thread works in. It holds ``tile_width`` samples; a *column* is the ``tile_width``
+contiguous values of one component. Positions in a tile are counted in numbers from its start.
+"""
+
+from __future__ import annotations
+
+#: Bytes of a vector, and of a line of the caches.
+LINE = 64
+#: How many vectors a column may have; the first whose tile fits is taken.
+VECTORS = (4, 2, 1)
+#: The type by which a kernel is told how many vectors a column has: a tuple of that length.
+WIDTHS = {vectors: (0,) * vectors for vectors in VECTORS}
+
+#: Columns are shortened, down to one vector, to keep a tile to this size in bytes, which the third cache holds. Long
+#: columns count for more than the second cache: L = 8, Clebsch-Gordan, 3.3 microseconds a sample with columns of 4
+#: vectors in 2.2 MB, 4.6 with columns of one in 0.9 MB; Gaunt at L = 32 on a grid, 20.4 in 3 MB and 24.2 in 1 MB.
+TILE_BYTES = 2**22
+#: The same where each sample has a matrix of weights.
+WEIGHTS_TILE_BYTES = 3 * 2**18
+#: What the tiles of all threads may take together. A plan whose smallest tile is larger has no program.
+MOST_BYTES = 2**25
+#: Columns of the buffer in which rows of the result are put together, in units of 64 bytes.
+STRETCH = 64
+#: Rows of at most this many numbers are put together whole.
+LONGEST = 16384
+#: Bytes of a result of harmonics that are put together in the buffer, unless ``vector_length`` rows take more.
+TOGETHER = 2**15
+
+#: Results larger than this, in bytes, are written past the caches, which they would only empty.
+STREAM_BYTES = 2**23
+#: The same for harmonics. But those of more than the second number that are allocated for the call are not: their pages
+#: come from the system, which has just filled them with zeros, so that their lines are in a cache (100,000 points,
+#: degree 12, float32, one core: 10.5 ms so, 12.5 past the caches).
+HARMONICS_STREAM_BYTES, FRESH_BYTES = 2**24, 2**25
+#: Copies of operands that do not stand in memory as rows, in bytes at a time.
+COPY_BYTES = 2**24
+#: Tiles of samples that are summed in one go; then the sums are summed.
+SUMMED_TILES = 16
+#: Seconds that a chunk of the batch takes, roughly: worth a call, and short enough to answer Ctrl-C.
+CHUNK_SECONDS = 1e-3
+
+#: Columns of the table of arrays (operands and results) that every kernel reads: the place in the tile; the numbers of
+#: a row; whether one row serves all samples; whether it is a result, of one that is summed the place of its totals; the
+#: address in memory (0: not there), the strides in numbers; whether it is written past the caches.
+AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE, STREAM = range(8)
+ARRAY_COLUMNS = 8
+#: Value of SHARED: a row that stands in the tile as it is, one number and not a column for each component.
+COMPACT = 2
+
+# Contraction
+
+#: Columns of ``groups``. A factor starts at a place, moves by a stride a channel and by one a component. A group
+#: without a right factor (size -1) sums the components of the left one itself, not products.
+LEFT, LEFT_CHANNEL, LEFT_STEP, LEFT_SIZE, RIGHT, RIGHT_CHANNEL, RIGHT_STEP, RIGHT_SIZE = range(8)
+CHANNELS_BEGIN, CHANNELS_END, ROWS_BEGIN, ROWS_END = range(8, 12)
+#: Weights that mix channels: before the rows, after them, or as the outer product that their gradient is. FROM channels
+#: of scratch columns, TO channels of the third operand, COMPONENTS of both; weights stand as columns or as numbers.
+MIX, MIX_FROM, MIX_TO, MIX_COMPONENTS, MIX_SCRATCH, MIX_WEIGHTS, MIX_COMPACT = range(12, 19)
+MIX_THIRD, MIX_CHANNEL, MIX_COMPONENT, MIX_ADD = range(19, 23)
+AFTER, BEFORE, OUTER = 1, 2, 3
+#: A factor without channels makes, with the coupling, one matrix for all channels of the other one: FROM channels of
+#: the factor that moves and of the third operand. The result is the varying factor, or the known one, of which the
+#: matrix is then the gradient, so it comes first. (For the third operand and for weights, products are quicker: 5.4
+#: against 6.2 ms and 5.6 against 7.3 ms for 1,000 samples of 64x(0e+1o+2e) with harmonics to 3; these two, 7.9 against
+#: 6.4 ms and 7.8 against 4.2 ms.)
+VARYING, VARYING_CHANNEL, VARYING_STEP, VARYING_SIZE = range(23, 27)
+TO_VARYING, TO_KNOWN = 4, 5
+GROUP_COLUMNS = 27
+#: Columns of ``channels``: for one combination, the channel of each factor and of the result.
+C_LEFT, C_RIGHT, C_FIRST, C_SECOND, C_RESULT = range(5)
+#: Columns of ``rows``: terms from BEGIN to END, times two factors (-1: none), to a result.
+BEGIN, END, FIRST, FIRST_CHANNEL, SECOND, SECOND_CHANNEL, RESULT, RESULT_CHANNEL, ADD = range(9)
+
+# Transforms
+
+#: Columns of ``steps``; what is meant by A to H depends on the kind. Positions in numbers.
+KIND, COUNT, TO, SOURCE, OTHER, A, B, C, D, E, F, G, H = range(13)
+OPERATION_COLUMNS = 13
+#: Zero COUNT columns from TO on.
+FILL = 0
+#: COUNT products with a matrix, TO and SOURCE moving on by A and B: C results by D terms, whose places start at E and
+#: F, the matrix at G; H adds to what is there.
+DENSE = 1
+#: COUNT mirror sets of A times 4 or 2 parities, C apart, 2 of them (the rings' parities) D apart, from SOURCE to points
+#: and back; B is the number of mirror sets that follow each other, E the distance to the next such row.
+REFLECT = 2
+#: The same for the product of SOURCE and OTHER, written to TO.
+POINTWISE = 3
+#: COUNT columns of the product of SOURCE and OTHER to TO; A as of ``multiply_into``.
+MULTIPLY = 4
+#: Copies of COUNT columns, between places from A and from B on.
+COPY = 5
+#: The product of two matrices of COUNT rows: strides of a row and a column of SOURCE in A and B, of OTHER in C and D.
+MATRICES = 6
+
+# Harmonics
+
+#: Rows of the table of arrays: the points; the cotangent or tangent that comes with them; the results.
+POINTS, COMPANION, VALUES, DERIVATIVE = range(4)
+#: What the second result is.
+NOTHING, JACOBIAN, PULLED_BACK, PUSHED_FORWARD = range(4)
+#: Columns of the tile that a point takes: x, y, z, its square, two factors of ``1 / |r|``.
+POINT_COLUMNS = 6
+#: Columns of the ladder: terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z; among the
+#: weights, the degree follows.
+TERMS, DEGREE = 5, 5

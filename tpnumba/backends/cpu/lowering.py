@@ -1,0 +1,51 @@
+"""From a plan of any kind to its program, if there is a kernel that can run it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from tpnumba.backends.cpu.contraction.lower import are_paths_supported, lower_contraction
+from tpnumba.backends.cpu.harmonics.lower import lower_harmonics
+from tpnumba.backends.cpu.program import Program
+from tpnumba.backends.cpu.transform.lower import lower_transform
+from tpnumba.backends.paths import compact_weights
+from tpnumba.plans.access import Access
+from tpnumba.plans.base import Plan, cached_on_instance
+from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.harmonics import Harmonics
+from tpnumba.plans.synthesis import Synthesis
+from tpnumba.plans.transform import Transform
+
+
+def program_of(plan: Plan | Harmonics, dtype: str) -> Program | None:
+    """The program of ``plan``; None if the kernel cannot run it.
+
+    The plan's ``access`` plays no part, but for weights that mix channels.
+    """
+    return lower_harmonics(plan, dtype) if isinstance(plan, Harmonics) else _program(plan, dtype)
+
+
+def lower_with(plan: Plan | Harmonics, dtype: str, vectors: int) -> Program | None:
+    """The program with columns of ``vectors`` vectors, whatever the size of the tile; its access is the plan's."""
+    return lower_harmonics(plan, dtype, vectors) if isinstance(plan, Harmonics) else _lower(plan, dtype, vectors)
+
+
+@cached_on_instance
+@lru_cache(maxsize=4096)
+def _program(plan: Plan, dtype: str) -> Program | None:
+    compact = None
+    if isinstance(plan, Contraction):
+        if not are_paths_supported(plan):
+            return None
+        compact = compact_weights(plan)
+    access = tuple(Access.SHARED if i == compact else Access.BATCH for i in range(len(plan.operands)))
+    return _lower(plan.with_access(access), dtype, None)
+
+
+@lru_cache(maxsize=512)
+def _lower(plan: Plan, dtype: str, vectors: int | None) -> Program | None:
+    if isinstance(plan, Contraction):
+        return lower_contraction(plan, dtype, vectors)
+    if isinstance(plan, Transform | Synthesis):
+        return lower_transform(plan, dtype, vectors)
+    return None

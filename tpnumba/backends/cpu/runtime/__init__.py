@@ -1,0 +1,1 @@
+"""How kernels are compiled, what memory they work in, and threads."""

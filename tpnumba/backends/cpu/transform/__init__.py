@@ -1,0 +1,1 @@
+"""Transforms, syntheses and analyses: lists of operations, and the kernel that works them."""
