@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import leading_pairs, products, random_arguments, tolerance
 
 import tpnumba as tp
-from tpnumba.backends import generic, registry
+from tpnumba.backends import registry
 from tpnumba.backends.blocks import blocks
 from tpnumba.backends.generic import evaluation
 
@@ -59,7 +59,6 @@ def test_blocks_of_any_size_give_the_same(xp, p, leading, most, seed):
     gradients = p.vjp(*arguments[:2], cotangent, **named)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "block_samples", lambda plan, context: most)
-        patch.setattr(generic, "block_samples", lambda plan, context: most)
         cut = p(*arguments)
         cut_gradients = p.vjp(*arguments[:2], cotangent, **named)
     for one, other in zip((whole, *gradients), (cut, *cut_gradients), strict=True):

@@ -22,8 +22,6 @@ from typing import Any
 import numba
 from numba.core import caching
 
-import tpnumba
-
 #: What the compiler may assume of arithmetic: multiply-add may be contracted, the sign of zero and the rounding of a
 #: reciprocal may change. NaN and infinity keep their meaning, and sums their order.
 FAST_MATH = frozenset({"contract", "nsz", "arcp"})
@@ -85,7 +83,8 @@ def hash_sources(package: Path) -> str:
 
 @lru_cache(maxsize=1)
 def _source_hash() -> str:
-    return hash_sources(Path(tpnumba.__file__).parent)
+    # Kernels import nothing from outside of the folder of this backend (a test holds that).
+    return hash_sources(Path(__file__).parents[1])
 
 
 class _Locator(caching._CacheLocator):
