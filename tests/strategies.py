@@ -11,6 +11,11 @@ import pytest
 from hypothesis import strategies as st
 
 import tpnumba as tp
+from tpnumba.backends import evaluate
+from tpnumba.backends.call import Call
+from tpnumba.backends.namespaces import common_context
+from tpnumba.plans.harmonics import Harmonics
+from tpnumba.plans.methods import Methods
 from tpnumba.products import SPHERE_PRODUCTS
 from tpnumba.products.degrees import irreps_of
 from tpnumba.products.sphere import SphereProduct
@@ -168,3 +173,12 @@ def require_chunks(xp: Any) -> None:
 def has_weights(p: Any) -> bool:
     """Whether the product takes weights (perhaps none of them, if multiplicities are zero)."""
     return len(p.form.operands) == 4
+
+
+def evaluate_plan(plan: Any, arrays: dict[int, Any], backend: str) -> Any:
+    """The results of a plan on arrays ``(count, size)`` of its inputs; of a form, the one that there is."""
+    context = common_context({str(i): array for i, array in arrays.items()})
+    samples = next(iter(arrays.values())).shape[:-1]
+    methods = plan if isinstance(plan, Harmonics) else Methods((("tested", plan),))
+    results = evaluate(Call(methods, tuple(arrays), samples, samples, context, backend), *arrays.values())
+    return results if isinstance(plan, Harmonics) else results[0]

@@ -94,9 +94,7 @@ def test_numpy_goes_to_the_kernels_by_default(monkeypatch):
 
 
 def test_other_arrays_are_refused():
-    with pytest.raises(
-        TypeError, match="backend 'cpu' takes arrays of numpy, torch and jax .* got arrays of array_api_s"
-    ):
+    with pytest.raises(TypeError, match=r"takes arrays of numpy, torch and jax in .* got arrays of array_api_strict"):
         FULL(array_api_strict.ones((2, 16)), array_api_strict.ones((2, 16)), backend="cpu")
 
 

@@ -7,11 +7,9 @@ from math import prod
 
 import numpy as np
 import pytest
-from strategies import tolerance
+from strategies import evaluate_plan, tolerance
 
 import tpnumba as tp
-from tpnumba import backends
-from tpnumba.backends import namespaces
 from tpnumba.backends.cpu.evaluation import find_arrays
 from tpnumba.backends.cpu.layout import LINE, OUTPUT, SIZE, STREAM, VECTORS
 from tpnumba.backends.cpu.lowering import lower_with
@@ -44,11 +42,8 @@ def guarded(count: int, dtype: str, align: int) -> tuple[np.ndarray, np.ndarray]
 
 def reference(plan: Plan | Harmonics, arrays: dict[int, np.ndarray], count: int) -> list[np.ndarray]:
     """The results by the generic backend."""
-    context = namespaces.common_context({str(i): array for i, array in arrays.items()})
-    if isinstance(plan, Harmonics):
-        results = backends.run_harmonics(plan, tuple(arrays.values()), context, backend="generic")
-        return [np.reshape(result, (count, -1)) for result in results]
-    return [backends.run(plan, arrays, (count,), (count,), context, backend="generic")]
+    results = evaluate_plan(plan, arrays, "generic")
+    return [np.reshape(result, (count, -1)) for result in (results if isinstance(plan, Harmonics) else [results])]
 
 
 @pytest.mark.parametrize("vectors", VECTORS)
@@ -62,7 +57,7 @@ def test_nothing_beside_workspace_and_results_is_written(name, dtype, vectors):
     width = program.tile_width
     rng = np.random.default_rng(0)
     inputs = plan.inputs if isinstance(plan, Plan) else None
-    sizes = {i: int(program.arrays[i, SIZE]) for i in inputs} if inputs else dict(enumerate(plan.inputs))
+    sizes = {i: int(program.arrays[i, SIZE]) for i in inputs} if inputs else dict(enumerate(plan.input_sizes))
     for count in (1, width - 1, width, width + 1, 2 * width + 3):
         arrays = {i: rng.uniform(0.5, 1, (count, size)).astype(dtype) for i, size in sizes.items()}
         expected = reference(plan, arrays, count)

@@ -103,7 +103,7 @@ def test_numpy_goes_to_the_kernel_by_default(monkeypatch):
 
 
 def test_other_arrays_are_refused():
-    with pytest.raises(TypeError, match="backend 'cpu' takes numpy arrays, got arrays of array_api_strict"):
+    with pytest.raises(TypeError, match="got arrays of array_api_strict"):
         tp.SphericalHarmonics(1)(array_api_strict.ones((2, 3)), backend="cpu")
 
 

@@ -14,15 +14,13 @@ import numpy as np
 import pytest
 from cuda_host.compiler import HostModule
 
-from tpnumba.backends import evaluate, gpu, registry
-from tpnumba.backends.call import Call
+from tpnumba.backends import gpu, registry
 from tpnumba.backends.gpu import device, evaluation, lower, sources
 from tpnumba.backends.gpu.tile import launch as tile_launch
 from tpnumba.backends.gpu.tile import unrolled as code
 from tpnumba.backends.gpu.transform import linear_maps, multipass_launch
 from tpnumba.backends.gpu.transform import lower as transform
-from tpnumba.backends.namespaces import common_context, is_numpy
-from tpnumba.plans.methods import Methods
+from tpnumba.backends.namespaces import is_numpy
 
 #: Limits, by the module they stand in, under which small plans and batches take the ways of large ones: sections of the
 #: result; slabs of the work buffer, one block after the other; and blocks of samples that are copied.
@@ -96,11 +94,3 @@ def numpy_on_gpu(
         finally:
             for cached in caches:
                 cached.cache_clear()
-
-
-def evaluate_plan(plan: Any, arrays: dict[int, Any], backend: str) -> Any:
-    """The result of a plan on arrays ``(count, size)`` of its inputs."""
-    context = common_context({str(i): array for i, array in arrays.items()})
-    samples = next(iter(arrays.values())).shape[:-1]
-    call = Call(Methods((("tested", plan),)), tuple(arrays), samples, samples, context, backend)
-    return evaluate(call, *arrays.values())[0]

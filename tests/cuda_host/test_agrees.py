@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cuda_host.compiler import COMPILER, is_there
-from cuda_host.standin import SMALL, evaluate_plan, numpy_on_gpu
+from cuda_host.standin import SMALL, numpy_on_gpu
 from hypothesis import given
 from hypothesis import strategies as st
 from namespaces.kinds import KINDS
-from strategies import dtypes, products, random_arguments, sphere_products, tensor_products, tolerance
+from strategies import dtypes, evaluate_plan, products, random_arguments, sphere_products, tensor_products, tolerance
 
 import tpnumba as tp
 from tpnumba.backends import gpu

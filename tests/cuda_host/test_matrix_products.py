@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cuda_host.compiler import COMPILER, is_there
-from cuda_host.standin import evaluate_plan, numpy_on_gpu
+from cuda_host.standin import numpy_on_gpu
 from cuda_host.test_agrees import agree, check
 from cuda_host.tracing import traced
-from strategies import random_arguments
+from strategies import evaluate_plan, random_arguments
 
 import tpnumba as tp
 from tpnumba.backends import gpu

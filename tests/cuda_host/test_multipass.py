@@ -6,12 +6,12 @@ import array_api_compat.numpy
 import numpy as np
 import pytest
 from cuda_host.compiler import COMPILER, is_there
-from cuda_host.standin import MULTIPASS, evaluate_plan, numpy_on_gpu
+from cuda_host.standin import MULTIPASS, numpy_on_gpu
 from cuda_host.test_agrees import SHAPES, agree, check
 from hypothesis import given
 from hypothesis import strategies as st
 from namespaces.kinds import KINDS
-from strategies import dtypes, random_arguments, sphere_products, tolerance
+from strategies import dtypes, evaluate_plan, random_arguments, sphere_products, tolerance
 
 import tpnumba as tp
 from tpnumba.backends import gpu
