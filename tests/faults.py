@@ -235,7 +235,7 @@ MUTANTS = (
     ),
     Mutant(
         "auto takes the slowest method",
-        "products/methods.py",
+        "plans/methods.py",
         "return min(self.plans, key=",
         "return max(self.plans, key=",
         "products/test_gaunt.py",
