@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from strategies import random_arguments
@@ -60,3 +62,31 @@ def test_an_operator_equal_to_another_is_called_without_comparing_their_plans(ma
 )
 def test_the_address_is_the_one_that_numpy_gives(array):
     assert address_of(array) == array.__array_interface__["data"][0]
+
+
+@pytest.mark.parametrize("kind", ["contraction", "transform", "harmonics"])
+def test_a_call_reaches_its_kernel_in_six_frames(kind, monkeypatch):
+    from tpnumba.backends.cpu.contraction.program import ContractionProgram
+    from tpnumba.backends.cpu.harmonics.program import HarmonicsProgram
+    from tpnumba.backends.cpu.transform.program import TransformProgram
+
+    program = {"contraction": ContractionProgram, "transform": TransformProgram, "harmonics": HarmonicsProgram}[kind]
+    evaluate = {
+        "contraction": lambda x: tp.FullTensorProduct("1o", "1o")(x, x),
+        "transform": lambda x: tp.GauntTensorProduct("1o", "1o", method="grid")(x, x),
+        "harmonics": lambda x, Y=tp.SphericalHarmonics(2): Y(x),
+    }[kind]
+    evaluate(np.ones((4, 3)))
+    seen = []
+
+    def record(*_):
+        names, frame = [], sys._getframe(1)
+        while frame.f_code is not evaluate.__code__:
+            names.append(frame.f_code.co_qualname)
+            frame = frame.f_back
+        seen.append(names)
+
+    monkeypatch.setattr(program, "call", record)
+    evaluate(np.ones((4, 3)))
+    (names,) = seen
+    assert len(names) + 2 <= 6, names  # the program's and the kernel's frames, too

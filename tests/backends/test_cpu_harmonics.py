@@ -12,7 +12,7 @@ from pathlib import Path
 import array_api_strict
 import numpy as np
 import pytest
-from backends.test_cpu import in_process, views
+from backends.cpu_cases import in_process, views
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dtypes, tolerance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backends.test_cpu import views
+from backends.cpu_cases import views
 from backends.test_cpu_harmonics import DTYPES, SPECIAL, all_of, arguments_of, assert_close
 from cuda_host.compiler import COMPILER, is_there
 from cuda_host.standin import numpy_on_gpu

@@ -100,8 +100,8 @@ class SphericalHarmonics:
         """
         if is_compiling():
             return call_as_node(self, "__call__", (xyz,), {}, backend, out)
-        (values,) = self._evaluate("values", {"xyz": xyz}, backend, num_threads, out)
-        return values
+        call = self._call("values", {"xyz": xyz}, backend, num_threads, out)
+        return evaluate(call, xyz, out=out)[0]
 
     def value_and_jacobian(
         self, xyz: Array, *, backend: str = "auto", num_threads: int | None = None
@@ -129,7 +129,7 @@ class SphericalHarmonics:
         """
         if is_compiling():
             return tuple(call_as_node(self, "value_and_jacobian", (xyz,), {}, backend))
-        values, jacobian = self._evaluate("value_and_jacobian", {"xyz": xyz}, backend, num_threads)
+        values, jacobian = evaluate(self._call("value_and_jacobian", {"xyz": xyz}, backend, num_threads), xyz)
         return values, jacobian
 
     def vjp(self, xyz: Array, cotangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
@@ -148,8 +148,8 @@ class SphericalHarmonics:
         """
         if is_compiling():
             return call_as_node(self, "vjp", (xyz, cotangent), {}, backend)
-        (gradient,) = self._evaluate("vjp", {"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
-        return gradient
+        call = self._call("vjp", {"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
+        return evaluate(call, xyz, cotangent)[0]
 
     def jvp(self, xyz: Array, tangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
         """The derivative of ``Y(xyz)`` along a tangent.
@@ -167,8 +167,8 @@ class SphericalHarmonics:
         """
         if is_compiling():
             return call_as_node(self, "jvp", (xyz, tangent), {}, backend)
-        (derivative,) = self._evaluate("jvp", {"xyz": xyz, "tangent": tangent}, backend, num_threads)
-        return derivative
+        call = self._call("jvp", {"xyz": xyz, "tangent": tangent}, backend, num_threads)
+        return evaluate(call, xyz, tangent)[0]
 
     def derivative(self) -> tuple[SphericalHarmonics, TensorProduct]:
         """Solid harmonics ``S`` of one degree less, and a product ``p`` with ``jvp(xyz, t) = p(S(xyz), t)``.
@@ -206,14 +206,15 @@ class SphericalHarmonics:
         )
         return lower, product
 
-    def _evaluate(
+    def _call(
         self,
         kind: str,
         named: dict[str, Array],
         backend: str,
         num_threads: int | None,
         out: Array | None = None,
-    ) -> tuple[Array, ...]:
+    ) -> Call:
+        """The call for checked arguments."""
         context, plan = common_context(named), Harmonics(*self._key, kind)
         check_backend(backend)
         threads = resolve_threads(num_threads)
@@ -223,8 +224,7 @@ class SphericalHarmonics:
         else:
             _require_results(shapes, context)
         samples = tuple(named["xyz"].shape[:-1])
-        call = Call(plan, tuple(range(len(named))), samples, samples, context, backend, threads)
-        return evaluate(call, *named.values(), out=out)
+        return Call(plan, tuple(range(len(named))), samples, samples, context, backend, threads, tuple(named))
 
 
 def _rebuild(lmax: int, normalization: str, normalize: bool) -> SphericalHarmonics:

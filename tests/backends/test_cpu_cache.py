@@ -1,0 +1,200 @@
+"""The CPU's machine code: how it is compiled, kept between processes, and never stale."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from backends.cpu_cases import FULL, VECTOR_FIELDS, in_process
+
+import tpnumba as tp
+from tpnumba.backends.cpu.contraction import kernel as contraction
+from tpnumba.backends.cpu.runtime import compiler
+from tpnumba.backends.cpu.transform import kernel as transform
+
+
+def test_only_safe_fast_math(tmp_path: Path):
+    """In what the compiler was given; code from the cache does not show it, so a new one is made."""
+    assert {"contract", "nsz", "arcp"} == compiler.FAST_MATH
+    assert contraction.contract.targetoptions["fastmath"] == compiler.FAST_MATH
+    assert transform.transform.targetoptions["fastmath"] == compiler.FAST_MATH
+    code = """
+        import re
+        import numpy as np, tpnumba as tp
+        from tpnumba.backends.cpu.contraction import kernel as contraction
+        from tpnumba.backends.cpu.transform import kernel as transform
+
+        tp.FullTensorProduct("1o", "1o")(np.ones((2, 3)), np.ones((2, 3)))
+        tp.GauntTensorProduct(1, 1, method="grid")(np.ones((2, 4)), np.ones((2, 4)))
+        for kernel in (contraction.contract, transform.transform):
+            (text,) = kernel.inspect_llvm().values()
+            found = re.findall(r"= f(?:mul|add|sub|div|neg)((?: \\w+)*?) (?:<|float|double)", text)
+            print(len(found), *sorted({word for words in found for word in words.split()}))
+        """
+    lines = in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path)).stdout.splitlines()
+    assert len(lines) == 2
+    for count, *flags in map(str.split, lines):
+        assert int(count) > 10
+        assert set(flags) == {"contract", "nsz", "arcp"}
+
+
+def test_a_new_irreps_string_compiles_nothing():
+    FULL(np.ones((2, 16)), np.ones((2, 16)))
+    VECTOR_FIELDS(np.ones((2, 27)), np.ones((2, 27)))
+    before = len(contraction.contract.signatures), len(transform.transform.signatures)
+    for text in ("5x0e + 2x3o", "1e", "0e + 6e"):
+        p = tp.FullTensorProduct(text, "1o + 2x2e")
+        p(np.ones((3, p.irreps_in1.dim)), np.ones((3, p.irreps_in2.dim)))
+    for q in (tp.GauntTensorProduct(3, 5, method="fourier"), tp.BracketTensorProduct(4, 1, method="grid")):
+        q(np.ones((3, q.irreps_in1.dim)), np.ones((3, q.irreps_in2.dim)))
+    assert (len(contraction.contract.signatures), len(transform.transform.signatures)) == before
+
+
+QUICK = """
+    import numpy as np, tpnumba as tp
+    print(tp.FullTensorProduct("1o", "1o", "1e")(np.array([1.0, 0, 0]), np.array([0, 1.0, 0])).tolist())
+    """
+
+
+#: A folder that cannot be written, also by root, whom permissions do not stop; before Numba is imported.
+READ_ONLY = """
+    import builtins, errno, os
+
+    def refusing(function, writes):
+        def call(path, *arguments, **named):
+            if writes(*arguments, **named):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return function(path, *arguments, **named)
+        return call
+
+    builtins.open = refusing(builtins.open, lambda mode="r", *_, **__: bool(set(mode) & set("wax+")))
+    os.open = refusing(os.open, lambda flags, *_, **__: bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)))
+    for name in ("mkdir", "unlink", "rename", "replace"):
+        setattr(os, name, refusing(getattr(os, name), lambda *_, **__: True))
+    """
+
+
+def test_what_a_read_only_cache_lacks_is_compiled_with_one_warning(tmp_path: Path):
+    first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
+    more = """
+        from tpnumba.backends.cpu.contraction import kernel as contraction
+        from tpnumba.backends.cpu.transform import kernel as transform
+        found = contraction.contract.stats
+        print(found.cache_hits.total(), found.cache_misses.total(), flush=True)
+        x = np.arange(4, dtype="float32")
+        print(tp.FullTensorProduct("0e + 1o", "0e + 1o")(x, x).tolist())
+        print(tp.GauntTensorProduct(1, 1, method="grid")(x, x).tolist())
+        print(contraction.contract.stats.cache_misses.total(), transform.transform.stats.cache_misses.total())
+        """
+    code = "".join(map(textwrap.dedent, (READ_ONLY, QUICK, more)))
+    done = in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path))
+    x = np.arange(4, dtype="float32")
+    products = tp.FullTensorProduct("0e + 1o", "0e + 1o"), tp.GauntTensorProduct(1, 1, method="grid")
+    expected = [first.stdout.strip(), "1 0", *(str(p(x, x).tolist()) for p in products), "1 1"]
+    assert done.stdout.splitlines() == expected, done.stderr
+    assert done.stderr.count("RuntimeWarning") == done.stderr.count("Read-only file system") == 1
+    assert "TPNUMBA_CACHE_DIR" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not stop root")
+def test_a_folder_without_permission_to_write_is_read(tmp_path: Path):
+    first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    for path in (folder, tmp_path):
+        path.chmod(0o555)
+    again = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
+    for path in (tmp_path, folder):
+        path.chmod(0o755)
+    assert (again.stdout, again.stderr) == (first.stdout, "")
+
+
+def test_without_a_writable_cache_there_is_one_warning_and_the_right_result(tmp_path: Path):
+    nowhere = tmp_path / "file"
+    nowhere.write_text("not a folder")
+    done = in_process(QUICK, TPNUMBA_CACHE_DIR=str(nowhere / "cache"))
+    assert done.stdout.startswith("[0.0, 0.0, 0.7")
+    assert done.stderr.count("found no writable folder") == 1
+    assert "TPNUMBA_CACHE_DIR" in done.stderr
+
+
+def test_machine_code_is_kept_and_taken_again_and_never_stale(tmp_path: Path):
+    """A second process compiles nothing; a package whose kernels differ, even in a callee, does not use the first's."""
+    cache = tmp_path / "cache"
+    first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(cache))
+    assert first.stdout.startswith("[0.0, 0.0, 0.7"), first.stderr
+    (folder,) = cache.iterdir()
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert kept
+    again = in_process(QUICK, TPNUMBA_CACHE_DIR=str(cache))
+    assert again.stdout == first.stdout
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == kept
+
+    package = tmp_path / "site" / "tpnumba"
+    shutil.copytree(Path(tp.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    callee = package / "backends" / "cpu" / "simd" / "rows.py"
+    text = callee.read_text()
+    changed = text.replace("tile[to + sample] = read(tile, source", "tile[to + sample] = 3.0 * read(tile, source")
+    assert changed != text
+    callee.write_text(changed)
+    other = in_process(QUICK, TPNUMBA_CACHE_DIR=str(cache), PYTHONPATH=str(tmp_path / "site"))
+    assert other.stdout.startswith("[0.0, 0.0, 6.3"), other.stderr
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [("nbi", "empty"), ("nbc", "cut"), ("nbc", "mixed up")])
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage):
+    kind, how = damage
+    first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
+    files = sorted(tmp_path.glob(f"*/*.{kind}"))
+    whole = [path.read_bytes() for path in files]
+    for i, path in enumerate(files):
+        path.write_bytes({"empty": b"", "cut": whole[i][:200], "mixed up": whole[i - 1]}[how])
+    again = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
+    assert (again.stdout, again.stderr) == (first.stdout, "")
+    assert all(path.stat().st_size > 200 for path in files)
+
+
+def test_a_full_disk_is_no_error(tmp_path: Path):
+    code = """
+        import numba.core.caching as caching
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        caching.IndexDataCacheFile.save = full
+        """
+    done = in_process(textwrap.dedent(code) + textwrap.dedent(QUICK), TPNUMBA_CACHE_DIR=str(tmp_path))
+    assert done.stdout.startswith("[0.0, 0.0, 0.7"), done.stderr
+    assert done.stderr.count("No space left on device") == 1
+
+
+def test_warmup_leaves_nothing_to_compile_in_a_folder_that_is_then_read_only(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "tpnumba", "warmup"],
+        env={**os.environ, "TPNUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("contraction, float") == done.stdout.count("transform, float") == 6
+    code = """
+        import numpy as np, tpnumba as tp
+        from tpnumba.backends.cpu.contraction import kernel as contraction
+        from tpnumba.backends.cpu.transform import kernel as transform
+        for dtype in ("float32", "float64"):
+            for mul in (1, 30, 300):  # tiles of every width
+                p = tp.ChannelwiseTensorProduct(f"{mul}x0e + {mul}x1o", "0e + 1o + 2e")
+                p(np.ones(p.irreps_in1.dim, dtype), np.ones(9, dtype), np.ones(p.weight_numel, dtype))
+            for L in (2, 40):
+                x = np.ones((L + 1) ** 2, dtype)
+                tp.GauntTensorProduct(L, L, method="grid")(x, x)
+        print(*(sum(kernel.stats.cache_misses.values()) for kernel in (contraction.contract, transform.transform)))
+        """
+    again = in_process(textwrap.dedent(READ_ONLY) + textwrap.dedent(code), TPNUMBA_CACHE_DIR=str(tmp_path))
+    assert (again.stdout, again.stderr) == ("0 0\n", "")
