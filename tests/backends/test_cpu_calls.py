@@ -13,6 +13,7 @@ from tpnumba.backends.cpu.runtime.workspace import address_of
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.transform import Transform
 
+HARMONICS = tp.SphericalHarmonics(2)
 SPHERICAL = tp.Irreps.spherical_harmonics(2)
 
 
@@ -74,7 +75,7 @@ def test_a_call_reaches_its_kernel_in_six_frames(kind, monkeypatch):
     evaluate = {
         "contraction": lambda x: tp.FullTensorProduct("1o", "1o")(x, x),
         "transform": lambda x: tp.GauntTensorProduct("1o", "1o", method="grid")(x, x),
-        "harmonics": lambda x, Y=tp.SphericalHarmonics(2): Y(x),
+        "harmonics": lambda x: HARMONICS(x),  # noqa: PLW0108
     }[kind]
     evaluate(np.ones((4, 3)))
     seen = []
