@@ -13,6 +13,9 @@ nox.options.sessions = ["tests", "lint"]
 #: What has a session of its own.
 _IGNORED = ("--ignore=tests/peers", "--ignore=tests/cuda_host")
 
+#: One process a core.
+_ON_ALL_CORES = ("-n", "auto", "--dist", "worksteal")
+
 #: Without their kernels, which are CUDA.
 CUE_FACES = ["cuequivariance-torch", "cuequivariance-jax"]
 
@@ -21,7 +24,7 @@ CUE_FACES = ["cuequivariance-torch", "cuequivariance-jax"]
 def tests(session: nox.Session) -> None:
     """The test suite on NumPy and array-api-strict."""
     session.install(".[test]")
-    session.run("python", "-m", "pytest", *_IGNORED, *session.posargs)
+    session.run("python", "-m", "pytest", *_ON_ALL_CORES, *_IGNORED, *session.posargs)
 
 
 @nox.session
@@ -30,7 +33,7 @@ def peers(session: nox.Session) -> None:
     session.install("torch==2.13.0")  # first and exactly: a looser requirement brings gigabytes of CUDA
     libraries = "e3nn==0.6.*", "sphericart==2.*", "pyshtools==4.*", "astropy", "pint", "xarray"
     session.install(".[test]", *libraries)
-    session.run("python", "-m", "pytest", "tests/peers", *session.posargs)
+    session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/peers", *session.posargs)
 
 
 @nox.session
@@ -42,13 +45,14 @@ def namespaces(session: nox.Session) -> None:
         "python",
         "-m",
         "pytest",
+        *_ON_ALL_CORES,
         *_IGNORED,
         "--namespaces=torch,dask",
         *session.posargs,
     )
     # jax compiles every shape that is new to it, so there the properties of products stand for the rest.
     chosen = ("tests/namespaces", "tests/products/test_properties.py", "tests/backends/test_tensordot.py")
-    session.run("python", "-m", "pytest", *chosen, "--namespaces=jax", *session.posargs)
+    session.run("python", "-m", "pytest", *_ON_ALL_CORES, *chosen, "--namespaces=jax", *session.posargs)
 
 
 @nox.session

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from strategies import tolerance
+
 import tpnumba as tp
 
 SPHERICAL = "0e + 1o + 2e"
@@ -26,3 +31,11 @@ KINDS = {
     "cross-grid": tp.VectorSphericalTensorProduct(1, 1, method="grid"),
     "dot-grid": tp.VectorSphericalTensorProduct(1, 1, kind="dot", method="grid"),
 }
+
+
+def close(found: Any, expected: Any, dtype: str = "float64") -> None:
+    """Hold that two arrays of any library agree to rounding, in one dtype."""
+    found, expected = (x.detach().numpy() if hasattr(x, "detach") else np.asarray(x) for x in (found, expected))
+    assert found.dtype == expected.dtype == dtype
+    size = 1 + float(np.max(np.abs(expected), initial=0.0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance(dtype, 4, 1000))

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from namespaces.kinds import KINDS
-from strategies import random_arguments, tolerance
+from namespaces.kinds import KINDS, close
+from strategies import random_arguments
 
 import tpnumba as tp
 
@@ -25,13 +25,6 @@ def double_precision():
 
 def arrays(p, leading=(3,), dtype="float64", seed=0):
     return [jnp.asarray(x) for x in random_arguments(p, leading, leading, dtype, seed)]
-
-
-def close(found, expected, dtype="float64"):
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.dtype == expected.dtype == dtype
-    size = 1 + float(np.max(np.abs(expected), initial=0.0))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance(dtype, 4, 1000))
 
 
 @pytest.mark.parametrize("name", KINDS)

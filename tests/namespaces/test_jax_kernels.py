@@ -9,11 +9,10 @@ import threading
 
 import numpy as np
 import pytest
-from namespaces.kinds import KINDS
-from strategies import random_arguments, tolerance
+from namespaces.kinds import KINDS, close
+from strategies import random_arguments
 
 import tpnumba as tp
-from tpnumba.backends.generic import contraction, harmonics, synthesis, transform
 
 jax = pytest.importorskip("jax", reason="needs jax (session namespaces)")
 jnp = jax.numpy
@@ -29,24 +28,6 @@ def double_precision():
 
 def arrays(p, leading=(3,), dtype="float64", seed=0):
     return [jnp.asarray(x) for x in random_arguments(p, leading, leading, dtype, seed)]
-
-
-def close(found, expected, dtype="float64"):
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.dtype == expected.dtype == dtype
-    size = 1 + float(np.max(np.abs(expected), initial=0.0))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance(dtype, 4, 1000))
-
-
-@pytest.fixture
-def only_kernels(monkeypatch):
-    """The generic backend fails, so that whatever works has not used it."""
-
-    def refuse(*_):
-        raise AssertionError("the generic backend was asked")
-
-    for module in (contraction, transform, synthesis, harmonics):
-        monkeypatch.setattr(module, "evaluate", refuse)
 
 
 @pytest.mark.parametrize("name", KINDS)

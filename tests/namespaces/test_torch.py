@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from namespaces.kinds import KINDS
-from strategies import random_arguments, tolerance
+from namespaces.kinds import KINDS, close
+from strategies import random_arguments
 
 import tpnumba as tp
 
@@ -19,13 +19,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWar
 
 def tensors(p, leading=(3,), dtype="float64", seed=0):
     return [torch.tensor(x, requires_grad=True) for x in random_arguments(p, leading, leading, dtype, seed)]
-
-
-def close(found, expected, dtype="float64"):
-    found, expected = (x.detach().numpy() if hasattr(x, "detach") else np.asarray(x) for x in (found, expected))
-    assert found.dtype == expected.dtype == dtype
-    size = 1 + float(np.max(np.abs(expected), initial=0.0))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance(dtype, 4, 1000))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -9,12 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from namespaces.kinds import KINDS
-from strategies import random_arguments, tolerance
+from namespaces.kinds import KINDS, close
+from strategies import random_arguments
 
 import tpnumba as tp
 from tpnumba.backends import registry
-from tpnumba.backends.generic import contraction, harmonics, synthesis, transform
 
 torch = pytest.importorskip("torch", reason="needs torch==2.13.0 (session namespaces)")
 
@@ -25,24 +24,6 @@ GRID = tp.Grid.exact(4)
 
 def tensors(p, leading=(3,), dtype="float64", seed=0):
     return [torch.tensor(x, requires_grad=True) for x in random_arguments(p, leading, leading, dtype, seed)]
-
-
-def close(found, expected, dtype="float64"):
-    found, expected = (x.detach().numpy() if hasattr(x, "detach") else np.asarray(x) for x in (found, expected))
-    assert found.dtype == expected.dtype == dtype
-    size = 1 + float(np.max(np.abs(expected), initial=0.0))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance(dtype, 4, 1000))
-
-
-@pytest.fixture
-def only_kernels(monkeypatch):
-    """The generic backend fails, so that whatever works has not used it."""
-
-    def refuse(*_):
-        raise AssertionError("the generic backend was asked")
-
-    for module in (contraction, transform, synthesis, harmonics):
-        monkeypatch.setattr(module, "evaluate", refuse)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -85,43 +85,18 @@ def _operation(width, tile, tile_width, step, places, numbers):
     elif kind == MATRICES:
         for i in range(count):
             to, source = step[TO] + i * count * tile_width, step[SOURCE] + i * step[A]
+            term, row, column = step[B], step[C], step[D]
             k = 0
             while k < count:
-                other = step[OTHER] + k * step[D]
+                at, other = to + k * tile_width, step[OTHER] + k * column
                 if count - k >= 4:
                     mix_columns(
-                        *(
-                            width,
-                            _FOUR,
-                            tile,
-                            to + k * tile_width,
-                            tile_width,
-                            source,
-                            step[B],
-                            other,
-                            step[C],
-                            step[D],
-                            count,
-                        ),
-                        *(-1, 0, False),
+                        *(width, _FOUR, tile, at, tile_width, source, term, other, row, column, count, -1, 0, False)
                     )
                     k += 4
                 else:
                     mix_columns(
-                        *(
-                            width,
-                            _ONE,
-                            tile,
-                            to + k * tile_width,
-                            tile_width,
-                            source,
-                            step[B],
-                            other,
-                            step[C],
-                            step[D],
-                            count,
-                        ),
-                        *(-1, 0, False),
+                        *(width, _ONE, tile, at, tile_width, source, term, other, row, column, count, -1, 0, False)
                     )
                     k += 1
     else:
