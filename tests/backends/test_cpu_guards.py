@@ -69,8 +69,7 @@ def test_nothing_beside_workspace_and_results_is_written(name, dtype, vectors):
                 results.append(part.reshape(count, -1))
             workspace, tile = guarded(program.tile_size, dtype, align=0)
             assert tile.ctypes.data % LINE == 0
-            rows = arrays | dict(zip(program.outputs, results, strict=True))
-            table = find_arrays(program, rows, (count,), count)
+            table = find_arrays(program, arrays, results, (count,), count)
             assert table is not None
             for row in program.outputs:
                 table[row, OUTPUT], table[row, STREAM] = 1, stream
@@ -99,7 +98,7 @@ def test_a_buffer_behind_the_tile_is_noticed():
     tile[size:] = GUARD
     shifted = replace(program, buffer=size)
     arrays = {i: np.ones((8, int(width))) for i, width in enumerate(program.arrays[:, SIZE])}
-    table = find_arrays(shifted, arrays, (8,), 8)
+    table = find_arrays(shifted, arrays, (), (8,), 8)
     assert table is not None
     table[program.outputs[0], OUTPUT] = 1
     shifted.call(tile[:size], table, 0, 8)

@@ -35,6 +35,9 @@ class Evaluation(Protocol):
     def block_samples(self, plan: Plan | Harmonics, context: Context) -> int:
         """The most samples to be copied into rows at a time, for the sake of memory."""
 
+    def empty(self, shape: tuple[int, ...], context: Context) -> Array:
+        """A new array of the context's dtype."""
+
     def rows(self, array: Array, context: Context) -> Array:
         """A copy of rows that can be evaluated; the array itself if it needs none."""
 

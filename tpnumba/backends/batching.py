@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 from tpnumba.backends.base import Evaluation
 from tpnumba.backends.blocks import Block, Shape, blocks, clip, fold, rows_of
@@ -25,33 +25,28 @@ def evaluate(
     backend: Evaluation, plan: Plan | Harmonics, call: Call, arrays: Sequence[Array], out: Array | None
 ) -> tuple[Array, ...]:
     """Evaluate a plan by a backend; see :func:`tpnumba.backends.evaluate`."""
-    batch = call.batch
-    if isinstance(plan, Plan):
-        plan, arrays, batch = with_shared_rows(plan, call, arrays)
-    samples, xp = call.samples, call.context.xp
+    samples, batch, context = call.samples, call.batch, call.context
+    if type(plan) is not Harmonics:
+        plan, arrays, batch = with_shared_rows(cast(Plan, plan), call, arrays)
     inputs = dict(zip(call.operands, arrays, strict=True))
-    results = (
-        [
-            xp.empty((*batch, prod(core)), dtype=call.context.dtype, device=call.context.device)
-            for core in plan.result_shapes
-        ]
-        if out is None
-        else [out]
-    )
-    padded = () if plan.sums_samples else (1,) * (len(samples) - len(batch)) + batch
-    whole = plan.sums_samples or padded == samples
-    if 0 in samples or not any(result.shape[-1] for result in results):
+    sizes = plan.result_sizes
+    results = [out] if out is not None else [backend.empty((*batch, size), context) for size in sizes]
+    shared = plan.sums_samples
+    if 0 in samples or sizes == (0,):
         for result in results:
             result[...] = 0.0
-    elif not (whole and backend.evaluate_rows(plan, inputs, samples, results, call, fresh=out is None)):
+    elif not (
+        (shared or batch == samples or (1,) * (len(samples) - len(batch)) + batch == samples)
+        and backend.evaluate_rows(plan, inputs, samples, results, call, fresh=out is None)
+    ):
+        padded = () if shared else (1,) * (len(samples) - len(batch)) + batch
         _evaluate_blocks(backend, plan, call, inputs, results, padded)
     if out is not None:
         return (out,)
     if isinstance(plan, Harmonics):
-        return tuple(
-            xp.reshape(result, (*batch, *core)) for result, core in zip(results, plan.result_shapes, strict=True)
-        )
-    return tuple(results) if batch == call.batch else (xp.reshape(results[0], (*call.batch, results[0].shape[-1])),)
+        shapes = ((*batch, *core) for core in plan.result_shapes)
+        return tuple(context.xp.reshape(result, shape) for result, shape in zip(results, shapes, strict=True))
+    return (results[0] if batch == call.batch else context.xp.reshape(results[0], (*call.batch, sizes[0])),)
 
 
 def _evaluate_blocks(

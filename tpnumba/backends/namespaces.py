@@ -15,6 +15,8 @@ from tpnumba.limits import SMALL, require_memory
 
 Array = Any  # an array of any namespace
 
+_COMPAT_NUMPY = array_api_compat.array_namespace(np.empty(0))
+
 FLOATS = ("float32", "float64")
 COMPLEXES = ("complex64", "complex128")
 
@@ -170,8 +172,7 @@ def _torch_namespace() -> Any:
 
 
 def _numpy_contexts() -> dict[Any, Context]:
-    xp = array_api_compat.array_namespace(np.empty(0))
-    return {np.dtype(kind): Context(xp, "cpu", kind) for kind in (np.float32, np.float64)}
+    return {np.dtype(kind): Context(_COMPAT_NUMPY, "cpu", kind) for kind in (np.float32, np.float64)}
 
 
 _NUMPY = _numpy_contexts()
@@ -214,7 +215,7 @@ def short_name(xp: Any) -> str:
 
 def is_numpy(xp: Any) -> bool:
     """Whether ``xp`` is NumPy's namespace."""
-    return array_api_compat.is_numpy_namespace(xp)
+    return xp is _COMPAT_NUMPY or array_api_compat.is_numpy_namespace(xp)
 
 
 def is_cupy(xp: Any) -> bool:

@@ -52,6 +52,21 @@ def resolve_threads(num_threads: int | None) -> int | None:
 
 
 def choose(call: Call) -> tuple[str, Plan | Harmonics]:
+    """The backend and the plan of a call, as :func:`_choose` finds them, kept with what is computed.
+
+    Raises:
+        TypeError, ImportError, RuntimeError: the backend asked for cannot evaluate the call.
+    """
+    known = call.methods.__dict__.setdefault("_choices", {})
+    key = call.backend, call.context, cpu.supports, gpu.supports  # tests put others in the place of these
+    try:
+        return known[key]  # type: ignore[no-any-return]
+    except KeyError:
+        found = known[key] = _choose(call)
+        return found
+
+
+def _choose(call: Call) -> tuple[str, Plan | Harmonics]:
     """The backend and the plan of a call: the backend asked for; for ``auto`` the fastest that has a kernel.
 
     Raises:
@@ -107,7 +122,8 @@ def require(backend: str) -> None:
 def _plan(call: Call, backend: str) -> Plan | Harmonics:
     if isinstance(call.methods, Harmonics):
         return call.methods
-    return call.methods.choose(backend, call.context.dtype_name)[1]
+    plans = call.methods.plans
+    return plans[0][1] if len(plans) == 1 else call.methods.choose(backend, call.context.dtype_name)[1]
 
 
 @cache

@@ -144,6 +144,11 @@ class Plan:
         return ((self.sizes[self.output],),)
 
     @cached_property
+    def result_sizes(self) -> tuple[int, ...]:
+        """The numbers a sample of each result."""
+        return (self.sizes[self.output],)
+
+    @cached_property
     def shared_operands(self) -> frozenset[int]:
         """The operands with one row for all samples."""
         return frozenset(i for i, operand in enumerate(self.operands) if operand.access is Access.SHARED)

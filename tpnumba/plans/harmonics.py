@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from tpnumba.plans.base import Operand, Segment
 
@@ -51,6 +52,11 @@ class Harmonics:
         """What is given, as operands."""
         names = ("points", "tangent" if self.kind == "jvp" else "cotangent")
         return tuple(Operand(name, (Segment(0, 1, size),)) for name, size in zip(names, self.input_sizes, strict=False))
+
+    @property
+    def result_sizes(self) -> tuple[int, ...]:
+        """The numbers a sample of each result."""
+        return tuple(map(prod, self.result_shapes))
 
     @property
     def shared_operands(self) -> frozenset[int]:

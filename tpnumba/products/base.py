@@ -231,7 +231,7 @@ class Operator:
         else:
             require_result(shape, context)
         operands, arrays = self._bound(named, context)
-        call = Call(self.methods, operands, samples, samples, context, backend, threads, tuple(named)[: len(operands)])
+        call = Call(self.methods, operands, samples, samples, context, backend, threads, tuple(named))
         return evaluate(call, *arrays, out=out)[0]
 
     def vjp(
@@ -339,6 +339,8 @@ class Operator:
     def _bound(self, named: Mapping[str, Array], context: Context) -> tuple[tuple[int, ...], list[Array]]:
         """The operands of the form with their arrays; weights of length zero may be given or left out."""
         arrays, operands = list(named.values()), self.argument_operands
+        if len(arrays) == len(operands):
+            return operands, arrays
         if len(arrays) < len(operands):
             arrays.append(context.xp.zeros((0,), dtype=context.dtype, device=context.device))
         return operands, arrays[: len(operands)]

@@ -34,7 +34,7 @@ def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Ar
         block = partial(
             _evaluate_block,
             call.methods,
-            (call.operands, (*call.names, *(f"array {i}" for i in range(len(call.names), len(arrays))))),
+            (call.operands, (*call.names, *(f"array {i}" for i in range(len(call.names), len(arrays))))[: len(arrays)]),
             (call.backend, call.num_threads),
             (axes, summed),
             number,

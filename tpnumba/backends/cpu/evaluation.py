@@ -66,16 +66,21 @@ def find_rows(array: Array, samples: tuple[int, ...], dtype: npt.DTypeLike) -> t
 
 
 def find_arrays(
-    program: Program, arrays: Mapping[int, Array], samples: tuple[int, ...], count: int, shared: Collection[int] = ()
+    program: Program,
+    arrays: Mapping[int, Array],
+    results: Sequence[Array],
+    samples: tuple[int, ...],
+    count: int,
+    shared: Collection[int] = (),
 ) -> Ints | None:
-    """The program's table with the places of ``arrays`` filled in, by their row in the table.
+    """The program's table with the places of ``arrays``, by their row in it, and of ``results`` filled in.
 
-    ``shared``: those with one row for all ``count`` samples; of a single sample nothing is shared. None if an array
-    must be copied to have rows.
+    ``shared``: the rows with one row of numbers for all ``count`` samples; of a single sample nothing is shared. None
+    if an array must be copied to have rows.
     """
     table = program.arrays.copy()
     dtype = program.dtype
-    for i, array in arrays.items():
+    for i, array in (*arrays.items(), *zip(program.outputs, results, strict=False)):
         place = find_rows(array, () if i in shared else samples, dtype)
         if place is None:
             return None
@@ -90,6 +95,11 @@ def block_samples(plan: Plan | Harmonics, context: Context) -> int:
     """The most samples to be copied into rows at a time."""
     numbers = sum(operand.size for operand in plan.operands) + sum(map(prod, plan.result_shapes))
     return max(1, COPY_BYTES // (max(1, numbers) * context.itemsize))
+
+
+def empty(shape: tuple[int, ...], context: Context) -> Array:
+    """A new array of the context's dtype."""
+    return np.empty(shape, dtype=context.dtype)
 
 
 def rows(array: Array, context: Context) -> Array:
@@ -109,30 +119,30 @@ def evaluate_rows(
     """See :class:`tpnumba.backends.base.Backend`."""
     program = program_of(plan, call.context.dtype_name)
     assert program is not None  # asked for before the plan came here
-    count = prod(samples)
-    threads = default_threads() if call.num_threads is None else call.num_threads
-    threads = min(threads, program.most_threads)
+    count = samples[0] if len(samples) == 1 else prod(samples)
     # With one sample a result is its own sum, and there is nothing to add up.
-    summed = plan.sums_samples and count > 1
-    placed = arrays if summed else {**arrays, **dict(zip(program.outputs, results, strict=True))}
-    table = find_arrays(program, placed, samples, count, plan.shared_operands)
+    summed = count > 1 and plan.sums_samples
+    table = find_arrays(program, arrays, () if summed else results, samples, count, plan.shared_operands)
     if table is None:
         return False
+    threads = 1
+    if program.seconds * count > WORTH_SHARING:
+        threads = default_threads() if call.num_threads is None else call.num_threads
+        threads = min(threads, program.most_threads)
     if summed:
         results[0][...] = _sum(program, table, arrays, count, threads)
         return True
-    for i in program.outputs:
+    for i, result in zip(program.outputs, results, strict=True):
         table[i, OUTPUT] = 1
-        table[i, STREAM] = program.is_streamed(count * int(table[i, SIZE]) * program.dtype.itemsize, fresh=fresh)
-    if program.seconds * count < WORTH_SHARING:
-        threads = 1
-    chunk = program.chunk(count, threads)
+        if program.is_streamed(result.nbytes, fresh=fresh):
+            table[i, STREAM] = 1
+    chunk = program.chunk_samples if threads == 1 else program.chunk(count, threads)
     if chunk >= count:
         program.call(workspace(program.tile_size, program.dtype), table, 0, count)
         return True
 
     # A second Ctrl-C may end this call while a worker is at its chunk: the work itself keeps all memory.
-    def evaluate_chunk(i: int, _: object = placed) -> None:
+    def evaluate_chunk(i: int, _: object = (arrays, results)) -> None:
         tile = workspace(program.tile_size, program.dtype)
         program.call(tile, table, i * chunk, min(count, (i + 1) * chunk))
 
@@ -162,6 +172,6 @@ def _sum(program: Program, table: Ints, arrays: object, count: int, threads: int
         program.call(tile, table, i * samples, min(count, (i + 1) * samples))
         partial[i] = tile[first : first + size]
 
-    share(sum_chunk, chunks, threads if program.seconds * count > WORTH_SHARING else 1)
+    share(sum_chunk, chunks, threads)
     total: Array = np.sum(partial, axis=0)
     return total

@@ -52,7 +52,7 @@ class Program:
         """Whether a result of ``written`` bytes goes past the caches; ``fresh``: its memory was allocated just now."""
         return written > STREAM_BYTES
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[np.floating]:
         """The dtype of all arrays."""
         return self.values.dtype

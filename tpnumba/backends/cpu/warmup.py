@@ -25,7 +25,7 @@ def compile_all(plans: Mapping[str, Plan | Harmonics]) -> Iterator[str]:
         assert program is not None
         sizes = program.arrays[:, SIZE].tolist()
         rows = {i: np.zeros((1, size), dtype=dtype) for i, size in enumerate(sizes) if size}
-        table = find_arrays(program, rows, (1,), 1)
+        table = find_arrays(program, rows, (), (1,), 1)
         assert table is not None
         table[list(program.outputs), OUTPUT] = 1
         program.call(workspace(program.tile_size, program.dtype), table, 0, 1)

@@ -44,6 +44,11 @@ def block_samples(plan: Plan | Harmonics, context: Context) -> int:
     return max(1, CHUNK_BYTES // (context.itemsize * max(1, plan.workspace)))
 
 
+def empty(shape: tuple[int, ...], context: Context) -> Array:
+    """A new array of the context's dtype."""
+    return context.xp.empty(shape, dtype=context.dtype, device=context.device)
+
+
 def rows(array: Array, context: Context) -> Array:  # noqa: ARG001
     """Rows that can be evaluated: any can."""
     return array

@@ -32,6 +32,11 @@ def block_samples(plan: Plan | Harmonics, context: Context) -> int:
     return max(1, COPY_BYTES // (max(1, numbers) * context.itemsize))
 
 
+def empty(shape: tuple[int, ...], context: Context) -> Array:
+    """A new array of the context's dtype."""
+    return context.xp.empty(shape, dtype=context.dtype)
+
+
 def rows(array: Array, context: Context) -> Array:
     """A copy of rows that kernels read; the array itself if it needs none."""
     return context.xp.ascontiguousarray(context.xp.astype(array, context.dtype, copy=False))
