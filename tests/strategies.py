@@ -180,5 +180,5 @@ def evaluate_plan(plan: Any, arrays: dict[int, Any], backend: str) -> Any:
     context = common_context({str(i): array for i, array in arrays.items()})
     samples = next(iter(arrays.values())).shape[:-1]
     methods = plan if isinstance(plan, Harmonics) else Methods((("tested", plan),))
-    results = evaluate(Call(methods, tuple(arrays), samples, samples, context, backend), *arrays.values())
+    results = evaluate(Call(methods, tuple(arrays), samples, samples, context, backend), tuple(arrays.values()))
     return results if isinstance(plan, Harmonics) else results[0]

@@ -46,7 +46,6 @@ def test_harmonics_and_grids_run_on_kernels(only_kernels):
     values = Y(points)
     torch.autograd.grad(torch.sum(values**2), points)
     torch.vmap(Y)(points.detach())
-    torch.func.jvp(Y, (points.detach(),), (points.detach(),))
     for result in (*Y.value_and_jacobian(points.detach()), Y.vjp(points.detach(), values.detach())):
         assert type(result) is torch.Tensor
     f = tp.to_grid(Y(points), 2, GRID)
@@ -150,9 +149,9 @@ def test_threads_are_those_of_torch_unless_said_otherwise(monkeypatch):
     seen = []
     evaluate_on = registry.evaluate_on
 
-    def note(backend, plan, call, *arrays, out=None):
+    def note(backend, plan, call, arrays, out=None):
         seen.append(call.num_threads)
-        return evaluate_on(backend, plan, call, *arrays, out=out)
+        return evaluate_on(backend, plan, call, arrays, out)
 
     import tpnumba.backends.adapters.torch as adapter
 
@@ -218,3 +217,73 @@ def test_graphs_that_another_process_wrote(tmp_path):
     for order in ("1", "-1"):
         subprocess.run([sys.executable, "-c", CACHED, order], check=True, env=environment)
     assert list(tmp_path.iterdir())
+
+
+def test_nested_forward_mode():
+    Y, r = tp.SphericalHarmonics(2), torch.tensor([[0.3, 0.5, 0.7], [1.0, -0.2, 0.1]], dtype=torch.float64)
+
+    def values(backend):
+        jacobian = torch.func.jacfwd(lambda x: Y.value_and_jacobian(x, backend=backend)[1].pow(2).sum())
+        pushed = torch.func.jacfwd(lambda x: Y.jvp(x, x * x, backend=backend).pow(3).sum())
+        third = torch.func.jacfwd(torch.func.jacfwd(torch.func.jacfwd(lambda x: Y(x, backend=backend))))
+        return torch.func.jacfwd(jacobian)(r), torch.func.jacfwd(pushed)(r), third(r)
+
+    for one, other in zip(values("auto"), values("generic"), strict=True):
+        close(one, other)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(r, torch.ones_like(r))
+        for result in (Y.value_and_jacobian(dual)[1], Y.vjp(dual, Y(r))):
+            assert torch.autograd.forward_ad.unpack_dual(result).tangent.shape == result.shape
+
+
+# Shapes that are looked at are constants of such a trace.
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.trace.*:DeprecationWarning")
+def test_traces_of_plain_tensors_keep_no_numbers():
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    p = KINDS["full"]
+    x, y = (x.detach() for x in tensors(p))
+
+    def product(x):
+        return p(x, y)
+
+    def slope(x):
+        return torch.func.grad(lambda x: torch.sum(torch.sin(p(x, y))))(x)
+
+    for function in (product, slope):
+        close(make_fx(function)(x)(3 * x), function(3 * x))
+        close(torch.func.functionalize(function)(x), function(x))
+    close(torch.jit.trace(product, (x,), check_trace=False)(3 * x), product(3 * x))
+    _, linear = torch.func.linearize(product, x)
+    close(linear(3 * x), product(3 * x))
+    torch.compiler.reset()
+    close(torch.compile(slope, fullgraph=True, backend="aot_eager")(x), slope(x))
+
+
+def test_batches_that_torch_hides():
+    p = KINDS["weighted"]
+    arguments = tensors(p, ())
+    result = p(*arguments)
+    every = torch.eye(result.shape[0], dtype=torch.float64)
+    batched = torch.autograd.grad(result, arguments, every, is_grads_batched=True, retain_graph=True)
+    for i, cotangent in enumerate(every):
+        each = torch.autograd.grad(result, arguments, cotangent, retain_graph=True)
+        for one, other in zip(batched, each, strict=True):
+            close(one[i], other)
+
+    def value(x):
+        return torch.sum(torch.sin(p(x, *(argument.detach() for argument in arguments[1:]))))
+
+    x = arguments[0].detach()
+    hessian = torch.autograd.functional.hessian
+    close(hessian(value, x, vectorize=True), hessian(value, x))
+
+
+def test_memory_that_cannot_be_written_as_it_is():
+    p = KINDS["full"]
+    x, y = (x.detach() for x in tensors(p, (5,)))
+    with pytest.raises(ValueError, match="out must not overlap itself"):
+        p(x, y, out=torch.empty(1, p.irreps_out.dim, dtype=torch.float64).expand(5, p.irreps_out.dim))
+    negative = torch.zeros(5, p.irreps_out.dim, dtype=torch.complex128).conj().imag
+    assert p(x, y, out=negative) is negative
+    close(negative.clone(), p(x, y))

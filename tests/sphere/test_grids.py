@@ -295,6 +295,6 @@ def test_the_adjoint_of_the_plan_is_its_transpose(analysis):
     results = []
     for i, size in enumerate(plan.sizes):
         call = Call(Methods((("grid", plan.adjoint(1 - i)),)), (i,), (size,), (size,), context, "generic")
-        results += evaluate(call, np.eye(size))
+        results += evaluate(call, (np.eye(size),))
     forward, backward = results
     np.testing.assert_allclose(forward, backward.T, rtol=0, atol=tolerance("float64", 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tpnumba.backends import adapters, batching
 from tpnumba.backends.call import Array, Call
 from tpnumba.backends.namespaces import is_numpy
@@ -10,7 +12,7 @@ from tpnumba.backends.registry import choose, evaluate_on, evaluation_of
 __all__ = ["evaluate"]
 
 
-def evaluate(call: Call, *arrays: Array, out: Array | None = None) -> tuple[Array, ...]:
+def evaluate(call: Call, arrays: Sequence[Array], out: Array | None = None) -> tuple[Array, ...]:
     """Evaluate a call on checked arrays; gives one array a result.
 
     Args:
@@ -29,4 +31,4 @@ def evaluate(call: Call, *arrays: Array, out: Array | None = None) -> tuple[Arra
     backend, plan = choose(call)
     if backend == "cpu":  # the way of most calls
         return batching.evaluate(evaluation_of(backend), plan, call, arrays, out)
-    return evaluate_on(backend, plan, call, *arrays, out=out)
+    return evaluate_on(backend, plan, call, arrays, out)

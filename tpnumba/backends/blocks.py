@@ -39,11 +39,12 @@ def rows_of(xp: Any, array: Array, block: Block, full: Shape) -> Array:
     """The samples of a block as rows ``(n, size)``."""
     size = array.shape[-1]
     leading = (1,) * (len(full) - array.ndim + 1) + tuple(array.shape[:-1])
-    if len(full) == 1 and leading == full:
-        return array[block[0], :]
-    part = xp.reshape(array, (*leading, size)) if array.ndim != len(full) + 1 else array
-    part = part[(*clip(block, leading), slice(None))]
     shape = tuple(cut.stop - cut.start for cut in block)
+    if len(full) == 1 and leading == full:
+        return array if shape == full else array[block[0], :]
+    part = xp.reshape(array, (*leading, size)) if array.ndim != len(full) + 1 else array
+    if shape != full:
+        part = part[(*clip(block, leading), slice(None))]
     return xp.reshape(xp.broadcast_to(part, (*shape, size)), (prod(shape), size))
 
 

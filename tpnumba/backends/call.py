@@ -31,7 +31,7 @@ class Call(NamedTuple):
         context: namespace, device and dtype of the result.
         backend: ``auto``, or the name of the one asked for.
         num_threads: for backends with threads of their own; None leaves it to them.
-        names: of the arrays, as messages give them.
+        names: what messages call the array of each operand.
     """
 
     methods: Methods | Harmonics

@@ -253,7 +253,14 @@ def is_eager(xp: Any, arrays: Iterable[Array]) -> bool:
     Not in jax and dask; not in torch where a trace or the tape of automatic differentiation would see every write.
     """
     if is_torch(xp):
-        taped = sys.modules["torch"].is_grad_enabled()
+        torch = sys.modules["torch"]
+        if (
+            torch.jit.is_tracing()
+            or torch._C._len_torch_dispatch_stack()
+            or torch._C._are_functorch_transforms_active()
+        ):
+            return False
+        taped = torch.is_grad_enabled()
         return all(holds_numbers(array) and not (taped and array.requires_grad) for array in arrays)
     return not (is_jax(xp) or is_lazy(xp))
 
@@ -311,7 +318,8 @@ def check_out(out: Any, shape: tuple[int, ...], context: Context, operands: Mapp
         TypeError: another namespace, device or dtype, or a namespace whose arrays cannot be written into.
         ValueError: another shape, read-only, or memory shared with an operand or between its own numbers.
     """
-    numpy = is_numpy(context.xp)
+    xp = context.xp
+    numpy = is_numpy(xp)
     if not numpy or type(out) is not np.ndarray:
         _check_kind(out, context, operands)
     if out.dtype != context.dtype:
@@ -320,8 +328,9 @@ def check_out(out: Any, shape: tuple[int, ...], context: Context, operands: Mapp
         raise ValueError(f"out must have shape {shape}, got {tuple(out.shape)}")
     if numpy and not out.flags.writeable:
         raise ValueError("out is read-only")
-    if numpy and _overlaps_itself(out):
-        raise ValueError(f"out must not overlap itself, got strides {out.strides} for shape {out.shape}")
+    if (numpy or is_torch(xp)) and _overlaps_itself(out, out.strides if numpy else out.stride()):
+        strides = out.strides if numpy else out.stride()
+        raise ValueError(f"out must not overlap itself, got strides {strides} for shape {shape}")
     for name, operand in operands.items():
         if _overlap(out, operand):
             raise ValueError(f"out must not overlap {name}: it is written while {name} is read")
@@ -341,12 +350,13 @@ def _check_kind(out: Any, context: Context, operands: Mapping[str, Any]) -> None
         raise TypeError(f"out is on device {array_api_compat.device(out)!s}, but the inputs are on {context.device!s}")
 
 
-def _overlaps_itself(out: Any) -> bool:
+def _overlaps_itself(out: Any, strides: tuple[int, ...]) -> bool:
     """Whether two numbers may share memory: no axis steps over what those with smaller steps span."""
-    if out.size == 0 or out.flags.c_contiguous:
+    numpy = isinstance(out, np.ndarray)
+    if 0 in out.shape or (numpy and out.flags.c_contiguous):
         return False
-    span = out.itemsize
-    for step, n in sorted((abs(step), n) for step, n in zip(out.strides, out.shape, strict=True) if n > 1):
+    span = out.itemsize if numpy else 1  # strides of torch count numbers
+    for step, n in sorted((abs(step), n) for step, n in zip(strides, out.shape, strict=True) if n > 1):
         if step < span:
             return True
         span += step * (n - 1)

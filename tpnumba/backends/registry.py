@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
@@ -134,7 +135,7 @@ def evaluation_of(backend: str) -> Evaluation:
 
 
 def evaluate_on(
-    backend: str, plan: Plan | Harmonics, call: Call, *arrays: Array, out: Array | None = None
+    backend: str, plan: Plan | Harmonics, call: Call, arrays: Sequence[Array], out: Array | None = None
 ) -> tuple[Array, ...]:
     """Evaluate a plan by a backend."""
     if backend == "generic" and not is_eager(call.context.xp, arrays):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
+from typing import Any
 
 from tpnumba.plans.base import Operand, Segment
 
@@ -36,6 +37,12 @@ class Harmonics:
     normalization: str = "integral"
     normalize: bool = True
     kind: str = "values"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
     @property
     def size(self) -> int:

@@ -63,6 +63,7 @@ class Operator:
     methods: Methods
     argument_operands: tuple[int, ...]
     _irreps: tuple[Irreps, ...]
+    _operand_names: tuple[str, ...]
 
     def _initialize(
         self,
@@ -84,6 +85,7 @@ class Operator:
             "_arguments": tuple(arguments.items()),
             "_irreps": irreps,
             "argument_operands": argument_operands,
+            "_operand_names": _operand_names(argument_operands, form.output),
             "form": form,
             "methods": methods,
             "irreps_in1": irreps[argument_operands[0]],
@@ -231,8 +233,8 @@ class Operator:
         else:
             require_result(shape, context)
         operands, arrays = self._bound(named, context)
-        call = Call(self.methods, operands, samples, samples, context, backend, threads, tuple(named))
-        return evaluate(call, *arrays, out=out)[0]
+        call = Call(self.methods, operands, samples, samples, context, backend, threads, self._operand_names)
+        return evaluate(call, arrays, out)[0]
 
     def vjp(
         self,
@@ -265,7 +267,6 @@ class Operator:
         _require_shape("cotangent", cotangent, (*samples, self.form.sizes[self.form.output]))
         require_result((sum(prod(array.shape) for array in named.values()),), context)
         operands, arrays = self._bound(named, context)
-        names = tuple(named)[: len(operands)]
         gradients = []
         for i, argument in enumerate(named.values()):
             if i == len(operands):  # weights of length zero, of which the form knows nothing
@@ -273,9 +274,9 @@ class Operator:
                 continue
             others = *operands[:i], *operands[i + 1 :], self.form.output
             batch = tuple(argument.shape[:-1])
-            methods, others_named = self.methods.adjoint(operands[i]), (*names[:i], *names[i + 1 :], "cotangent")
-            call = Call(methods, others, samples, batch, context, backend, threads, others_named)
-            gradients += evaluate(call, *arrays[:i], *arrays[i + 1 :], cotangent)
+            methods = self.methods.adjoint(operands[i])
+            call = Call(methods, others, samples, batch, context, backend, threads, self._operand_names)
+            gradients += evaluate(call, (*arrays[:i], *arrays[i + 1 :], cotangent))
         return tuple(gradients)
 
     def jvp(
@@ -321,8 +322,8 @@ class Operator:
         total = None
         for i, tangent in enumerate(list(tangents.values())[: len(operands)]):
             methods = self.methods.linear_in(operands[i])
-            call = Call(methods, operands, samples, samples, context, backend, threads)
-            part = evaluate(call, *arrays[:i], tangent, *arrays[i + 1 :])[0]
+            call = Call(methods, operands, samples, samples, context, backend, threads, self._operand_names)
+            part = evaluate(call, (*arrays[:i], tangent, *arrays[i + 1 :]))[0]
             total = part if total is None else total + part
         return total
 
@@ -394,6 +395,12 @@ class Adjoint(Operator):
 
     def __repr__(self) -> str:
         return "adjoint " + super().__repr__()
+
+
+def _operand_names(argument_operands: tuple[int, ...], output: int) -> tuple[str, ...]:
+    """What messages call the array that stands for each operand."""
+    names = dict(zip(argument_operands, _NAMES, strict=False))
+    return tuple(names.get(i, "cotangent") for i in range(max(*argument_operands, output) + 1))
 
 
 def _rebuild(cls: type[Operator], arguments: dict[str, Any]) -> Operator:

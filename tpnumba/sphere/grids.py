@@ -78,7 +78,7 @@ def to_grid(
     if 0 in leading:  # no tables for nothing
         return context.xp.zeros((*leading, *grid.shape), dtype=context.dtype, device=context.device)
     methods = _methods(lmax, grid, normalization, analysis=False)
-    (values,) = evaluate(Call(methods, (0,), leading, leading, context, backend, threads), x)
+    (values,) = evaluate(Call(methods, (0,), leading, leading, context, backend, threads, ("x",)), (x,))
     return context.xp.reshape(values, (*leading, *grid.shape))
 
 
@@ -141,7 +141,7 @@ def from_grid(
 
     def analyse(rows: Array) -> Array:
         samples = tuple(rows.shape[:-1])
-        return evaluate(Call(methods, (1,), samples, samples, context, backend, threads), rows)[0]
+        return evaluate(Call(methods, (1,), samples, samples, context, backend, threads), (rows,))[0]
 
     if _has_contiguous_maps(f):
         return analyse(context.xp.reshape(f, (*f.shape[:-2], grid.n_beta * grid.n_alpha)))

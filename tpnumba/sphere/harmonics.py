@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from tpnumba.backends import evaluate
@@ -101,7 +102,7 @@ class SphericalHarmonics:
         if is_compiling():
             return call_as_node(self, "__call__", (xyz,), {}, backend, out)
         call = self._call("values", {"xyz": xyz}, backend, num_threads, out)
-        return evaluate(call, xyz, out=out)[0]
+        return evaluate(call, (xyz,), out)[0]
 
     def value_and_jacobian(
         self, xyz: Array, *, backend: str = "auto", num_threads: int | None = None
@@ -129,7 +130,7 @@ class SphericalHarmonics:
         """
         if is_compiling():
             return tuple(call_as_node(self, "value_and_jacobian", (xyz,), {}, backend))
-        values, jacobian = evaluate(self._call("value_and_jacobian", {"xyz": xyz}, backend, num_threads), xyz)
+        values, jacobian = evaluate(self._call("value_and_jacobian", {"xyz": xyz}, backend, num_threads), (xyz,))
         return values, jacobian
 
     def vjp(self, xyz: Array, cotangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
@@ -149,7 +150,7 @@ class SphericalHarmonics:
         if is_compiling():
             return call_as_node(self, "vjp", (xyz, cotangent), {}, backend)
         call = self._call("vjp", {"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
-        return evaluate(call, xyz, cotangent)[0]
+        return evaluate(call, (xyz, cotangent))[0]
 
     def jvp(self, xyz: Array, tangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
         """The derivative of ``Y(xyz)`` along a tangent.
@@ -168,7 +169,7 @@ class SphericalHarmonics:
         if is_compiling():
             return call_as_node(self, "jvp", (xyz, tangent), {}, backend)
         call = self._call("jvp", {"xyz": xyz, "tangent": tangent}, backend, num_threads)
-        return evaluate(call, xyz, tangent)[0]
+        return evaluate(call, (xyz, tangent))[0]
 
     def derivative(self) -> tuple[SphericalHarmonics, TensorProduct]:
         """Solid harmonics ``S`` of one degree less, and a product ``p`` with ``jvp(xyz, t) = p(S(xyz), t)``.
@@ -215,7 +216,7 @@ class SphericalHarmonics:
         out: Array | None = None,
     ) -> Call:
         """The call for checked arguments."""
-        context, plan = common_context(named), Harmonics(*self._key, kind)
+        context, plan = common_context(named), _plan(*self._key, kind)
         check_backend(backend)
         threads = resolve_threads(num_threads)
         shapes = _check_shapes(plan, named)
@@ -229,6 +230,12 @@ class SphericalHarmonics:
 
 def _rebuild(lmax: int, normalization: str, normalize: bool) -> SphericalHarmonics:
     return SphericalHarmonics(lmax, normalization=normalization, normalize=normalize)
+
+
+@lru_cache(maxsize=256)
+def _plan(lmax: int, normalization: str, normalize: bool, kind: str) -> Harmonics:
+    """One object for equal plans, on which what is known about them is kept."""
+    return Harmonics(lmax, normalization, normalize, kind)
 
 
 def _check_shapes(plan: Harmonics, named: dict[str, Array]) -> list[tuple[int, ...]]:

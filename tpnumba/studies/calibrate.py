@@ -94,4 +94,4 @@ def _call(plan: Plan, backend: str, dtype: str) -> tuple[Callable[[], object], i
     operands = {i: rng.standard_normal((samples, plan.sizes[i])).astype(dtype) for i in plan.inputs}
     context = common_context({str(i): array for i, array in operands.items()})
     call = Call(Methods((("calibrated", plan),)), tuple(operands), (samples,), (samples,), context, backend)
-    return lambda: evaluate(call, *operands.values()), samples
+    return lambda: evaluate(call, tuple(operands.values())), samples

@@ -34,7 +34,7 @@ def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Ar
         block = partial(
             _evaluate_block,
             call.methods,
-            (call.operands, (*call.names, *(f"array {i}" for i in range(len(call.names), len(arrays))))[: len(arrays)]),
+            (call.operands, tuple(call.names[i] if i < len(call.names) else f"array {i}" for i in call.operands)),
             (call.backend, call.num_threads),
             (axes, summed),
             number,
@@ -60,7 +60,7 @@ def _evaluate_block(
     leading = np.broadcast_shapes(*(array.shape[:-1] for array in blocks))
     samples = (1,) * (count - len(leading)) + leading
     batch = tuple(1 if axis in summed else n for axis, n in enumerate(samples))
-    return evaluate_arrays(Call(methods, operands, samples, batch, context, *how), *blocks)[number]
+    return evaluate_arrays(Call(methods, operands, samples, batch, context, *how), blocks)[number]
 
 
 def map_samples(

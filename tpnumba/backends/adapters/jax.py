@@ -43,15 +43,15 @@ def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Ar
 
 def _evaluate_generic(_: Context, call: Call, *arrays: Array) -> tuple[Array, ...]:
     generic = call._replace(backend="generic")
-    return evaluate_on(*choose(generic), generic, *arrays)
+    return evaluate_on(*choose(generic), generic, arrays)
 
 
 def _evaluate_numbers(call: Call, operands: Sequence[Any], results: Sequence[Any] | None = None) -> tuple[Any, ...]:
     """Evaluate on NumPy arrays, perhaps into ``results``."""
     plain = call._replace(context=numpy_context(call.context.dtype_name), backend="cpu")
     if results is not None and len(results) == 1:
-        return evaluate_on(*choose(plain), plain, *operands, out=results[0])
-    found: tuple[Any, ...] = evaluate_on(*choose(plain), plain, *operands)
+        return evaluate_on(*choose(plain), plain, operands, results[0])
+    found: tuple[Any, ...] = evaluate_on(*choose(plain), plain, operands)
     for result, value in zip(results or (), found, strict=bool(results)):
         result[...] = value
     return found

@@ -5,8 +5,10 @@ torch has to know a derivative or a batching rule (tensors that need a gradient,
 ``autograd.Function`` whose derivatives are calls again, so of any order. Where torch traces with tensors that hold no
 numbers (``torch.compile``), the call is the operator ``tpnumba::evaluate`` of its graph, which runs on plain tensors.
 
-Second derivatives of spherical harmonics by the points are those of the generic backend. So are all calls on other
-devices, ``backend="generic"``, and plans without a kernel.
+Operations of torch, by the generic backend, are what derivatives of harmonics are made of where they are to be
+differentiated in turn; what tracers get that follow nothing else (``torch.jit.trace``, ``functionalize``, and
+``make_fx`` of transformed functions); and calls on other devices, with ``backend="generic"``, and of plans without a
+kernel.
 """
 
 from __future__ import annotations
@@ -23,33 +25,68 @@ from tpnumba.backends.adapters.keys import key_of
 from tpnumba.backends.call import Array, Call, result_shapes
 from tpnumba.backends.namespaces import holds_numbers, numpy_context
 from tpnumba.backends.registry import choose, evaluate_on
+from tpnumba.plans.harmonics import Harmonics
 
 
 def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Array, ...]:
     """Evaluate a call on tensors; see :func:`tpnumba.backends.evaluate`."""
     backend, plan = choose(call)
     if backend != "cpu":
-        return evaluate_on(backend, plan, call, *arrays, out=out)
+        return evaluate_on(backend, plan, call, arrays, out)
     return _evaluate(call, arrays, out)
 
 
 def _evaluate(call: Call, arrays: Sequence[Array], out: Array | None = None) -> tuple[Array, ...]:
-    """Evaluate in the way that torch has to know of."""
-    if _is_watched(arrays):
-        watched = _Transformed if torch._C._are_functorch_transforms_active() else _Recorded
+    """Evaluate in the way that torch can follow."""
+    transformed = torch._C._are_functorch_transforms_active()
+    traced = torch._C._len_torch_dispatch_stack() > 0  # by modes that are to see every operation
+    if torch.jit.is_tracing() or (transformed and (traced or _is_functionalized())):
+        return _evaluate_generic(call, arrays, out)  # torch can follow nothing but operations of its own there
+    if any(map(torch._C._functorch.is_legacy_batchedtensor, arrays)):
+        return _evaluate_legacy_batch(call, arrays)
+    if _is_watched(arrays, transformed=transformed):
+        if isinstance(call.methods, Harmonics) and call.methods.kind != "values":
+            return _evaluate_generic(call, arrays, out)  # whose derivatives are no calls
+        watched = _Transformed if transformed else _Recorded
         return tuple(watched.apply(call, *(array.to(call.context.dtype) for array in arrays)))
-    if all(map(holds_numbers, arrays)):
+    if not traced and all(map(holds_numbers, arrays)):
         return _evaluate_numbers(call, arrays, out)
     return tuple(_evaluate_node(call, arrays))
 
 
-def _is_watched(arrays: Sequence[Array]) -> bool:
+def _is_functionalized() -> bool:
+    functorch = torch._C._functorch
+    return bool(functorch.peek_interpreter_stack().key() == functorch.TransformType.Functionalize)
+
+
+def _evaluate_legacy_batch(call: Call, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """Evaluate on tensors with an axis that torch hides, as ``is_grads_batched`` and ``vectorize=True`` give them."""
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    mapped = [torch._C._functorch.is_legacy_batchedtensor(array) for array in arrays]
+    whole = [
+        torch._remove_batch_dim(array, level, 0, 0) if is_mapped else array
+        for array, is_mapped in zip(arrays, mapped, strict=True)
+    ]
+    size = next(array.shape[0] for array, is_mapped in zip(whole, mapped, strict=True) if is_mapped)
+    wide, ready, leading = rules.batched(call, whole, size, mapped)
+    results = (result.reshape((*leading, *result.shape[len(wide.batch) :])) for result in _evaluate(wide, ready))
+    return tuple(torch._add_batch_dim(result, 0, level) for result in results)
+
+
+def _is_watched(arrays: Sequence[Array], *, transformed: bool) -> bool:
     """Whether torch is to know how the results depend on the arrays."""
     if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
         return True
-    if torch._C._are_functorch_transforms_active():
+    if transformed:
         return any(map(torch._C._functorch.is_functorch_wrapped_tensor, arrays))
     return bool(forward_ad._current_level >= 0)
+
+
+def _evaluate_generic(call: Call, arrays: Sequence[Array], out: Array | None = None) -> tuple[Array, ...]:
+    """The results by operations of torch."""
+    generic = call._replace(backend="generic")
+    return evaluate_on(*choose(generic), generic, arrays, out)
 
 
 def _evaluate_numbers(call: Call, arrays: Sequence[Array], out: Array | None = None) -> tuple[Array, ...]:
@@ -57,8 +94,10 @@ def _evaluate_numbers(call: Call, arrays: Sequence[Array], out: Array | None = N
     plain, operands = _on_numpy(call), [array.numpy(force=True) for array in arrays]
     _, plan = choose(plain)
     if out is None:
-        return tuple(map(torch.from_numpy, evaluate_on("cpu", plan, plain, *operands)))
-    evaluate_on("cpu", plan, plain, *operands, out=out.numpy())
+        return tuple(map(torch.from_numpy, evaluate_on("cpu", plan, plain, operands)))
+    if out.is_neg():  # its memory holds other signs
+        return (out.copy_(torch.from_numpy(evaluate_on("cpu", plan, plain, operands)[0])),)
+    evaluate_on("cpu", plan, plain, operands, out.numpy())
     torch.autograd.graph.increment_version(out)
     return (out,)
 
@@ -69,23 +108,19 @@ def _on_numpy(call: Call) -> Call:
 
 
 def _gradients_of_numbers(
-    call: Call, arrays: Sequence[Array], wanted: Sequence[bool], cotangents: Sequence[Array]
-) -> list[Array | None] | None:
-    """The gradients that are wanted, by the kernels; None where one of them is no call."""
-    if len(cotangents) > 1:
-        return None
+    call: Call, arrays: Sequence[Array], wanted: Sequence[bool], cotangent: Array
+) -> list[Array | None]:
+    """The gradients that are wanted, by the kernels."""
     plain, operands = _on_numpy(call), [array.numpy(force=True) for array in arrays]
-    cotangent = cotangents[0].numpy(force=True)
+    pulled = cotangent.numpy(force=True)
     found: list[Array | None] = []
     for number, is_wanted in enumerate(wanted):
-        if not is_wanted:
-            found.append(None)
-            continue
-        rule = rules.gradient(plain, operands, number, cotangent)
+        rule = rules.gradient(plain, operands, number, pulled) if is_wanted else None
         if rule is None:
-            return None
-        adjoint, others = rule
-        found.append(torch.from_numpy(evaluate_on(*choose(adjoint), adjoint, *others)[0]))
+            found.append(None)
+        else:
+            adjoint, others = rule
+            found.append(torch.from_numpy(evaluate_on(*choose(adjoint), adjoint, others)[0]))
     return found
 
 
@@ -103,24 +138,31 @@ class _Derivatives(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Array) -> tuple[Array | None, ...]:
         """The gradients of the arrays that need one."""
         call, arrays, wanted = ctx.call, ctx.saved_tensors, ctx.needs_input_grad[1:]
-        if not _is_watched((*arrays, *cotangents)) and all(map(holds_numbers, (*arrays, *cotangents))):
-            found = _gradients_of_numbers(call, arrays, wanted, cotangents)
-            if found is not None:
-                return None, *found
-        return None, *(
-            _gradient(call, arrays, number, cotangents) if is_wanted else None
-            for number, is_wanted in enumerate(wanted)
-        )
+        (cotangent,) = cotangents
+        transformed = torch._C._are_functorch_transforms_active()
+        given = *arrays, cotangent
+        if (
+            torch._C._len_torch_dispatch_stack() == 0
+            and not _is_watched(given, transformed=transformed)
+            and all(map(holds_numbers, given))
+        ):
+            return None, *_gradients_of_numbers(call, arrays, wanted, cotangent)
+        found: list[Array | None] = [None]
+        for number, is_wanted in enumerate(wanted):
+            rule = rules.gradient(call, arrays, number, cotangent) if is_wanted else None
+            found.append(None if rule is None else _evaluate(*rule)[0])
+        return tuple(found)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Array | None) -> tuple[Array, ...]:
         """The derivative of the results along the tangents."""
         call, arrays = ctx.call, ctx.saved_tensors
-        parts = [
-            _along_tangent(call, arrays, number, tangent)
+        found = (
+            rules.along_tangent(call, arrays, number, tangent)
             for number, tangent in enumerate(tangents)
             if tangent is not None
-        ]
+        )
+        parts = [_evaluate(*rule) for rule in found if rule is not None]  # values have a rule for every array
         return tuple(sum(values[1:], start=values[0]) for values in zip(*parts, strict=True))
 
 
@@ -161,30 +203,6 @@ class _Transformed(_Derivatives):
         results = _evaluate(wide, ready)
         shaped = tuple(result.reshape((*leading, *result.shape[len(wide.batch) :])) for result in results)
         return shaped, (0,) * len(shaped)
-
-
-def _gradient(call: Call, arrays: Sequence[Array], number: int, cotangents: Sequence[Array]) -> Array:
-    rule = rules.gradient(call, arrays, number, cotangents[0]) if len(cotangents) == 1 else None
-    if rule is not None:
-        adjoint, others = rule
-        return _evaluate(adjoint, others)[0]
-    _, pull = torch.func.vjp(lambda array: _evaluate_generic(call, arrays, number, array), arrays[number])
-    return pull(tuple(cotangents))[0]
-
-
-def _along_tangent(call: Call, arrays: Sequence[Array], number: int, tangent: Array) -> tuple[Array, ...]:
-    rule = rules.along_tangent(call, arrays, number, tangent)
-    if rule is not None:
-        derivative, others = rule
-        return _evaluate(derivative, others)
-    found = torch.func.jvp(lambda array: _evaluate_generic(call, arrays, number, array), (arrays[number],), (tangent,))
-    return tuple(found[1])
-
-
-def _evaluate_generic(call: Call, arrays: Sequence[Array], number: int, array: Array) -> tuple[Array, ...]:
-    """The results as operations of torch, with one of the arrays replaced."""
-    generic = call._replace(backend="generic")
-    return evaluate_on(*choose(generic), generic, *arrays[:number], array, *arrays[number + 1 :])
 
 
 #: What graphs compute, by the number that stands in them: calls without their shapes.

@@ -10,7 +10,7 @@ from tpnumba.backends.cpu.program import Program
 from tpnumba.backends.cpu.transform.lower import lower_transform
 from tpnumba.backends.paths import compact_weights
 from tpnumba.plans.access import Access
-from tpnumba.plans.base import Plan, cached_on_instance
+from tpnumba.plans.base import Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.harmonics import Harmonics
 from tpnumba.plans.synthesis import Synthesis
@@ -22,7 +22,12 @@ def program_of(plan: Plan | Harmonics, dtype: str) -> Program | None:
 
     The plan's ``access`` plays no part, but for weights that mix channels.
     """
-    return lower_harmonics(plan, dtype) if isinstance(plan, Harmonics) else _program(plan, dtype)
+    known: dict[str, Program | None] = plan.__dict__.setdefault("_programs", {})
+    try:
+        return known[dtype]
+    except KeyError:
+        found = lower_harmonics(plan, dtype) if isinstance(plan, Harmonics) else _program(plan, dtype)
+        return known.setdefault(dtype, found)
 
 
 def lower_with(plan: Plan | Harmonics, dtype: str, vectors: int) -> Program | None:
@@ -30,7 +35,6 @@ def lower_with(plan: Plan | Harmonics, dtype: str, vectors: int) -> Program | No
     return lower_harmonics(plan, dtype, vectors) if isinstance(plan, Harmonics) else _lower(plan, dtype, vectors)
 
 
-@cached_on_instance
 @lru_cache(maxsize=4096)
 def _program(plan: Plan, dtype: str) -> Program | None:
     compact = None
