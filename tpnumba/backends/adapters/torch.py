@@ -45,8 +45,10 @@ def _evaluate(call: Call, arrays: Sequence[Array], out: Array | None = None) -> 
     if any(map(torch._C._functorch.is_legacy_batchedtensor, arrays)):
         return _evaluate_legacy_batch(call, arrays)
     if _is_watched(arrays, transformed=transformed):
-        if isinstance(call.methods, Harmonics) and call.methods.kind != "values":
-            return _evaluate_generic(call, arrays, out)  # whose derivatives are no calls
+        if isinstance(call.methods, Harmonics) and (call.methods.kind != "values" or forward_ad._current_level >= 0):
+            return _evaluate_generic(
+                call, arrays, out
+            )  # whose derivatives, or those of whose derivatives, are no calls
         watched = _Transformed if transformed else _Recorded
         return tuple(watched.apply(call, *(array.to(call.context.dtype) for array in arrays)))
     if not traced and all(map(holds_numbers, arrays)):
@@ -56,7 +58,8 @@ def _evaluate(call: Call, arrays: Sequence[Array], out: Array | None = None) -> 
 
 def _is_functionalized() -> bool:
     functorch = torch._C._functorch
-    return bool(functorch.peek_interpreter_stack().key() == functorch.TransformType.Functionalize)
+    stack = functorch.get_interpreter_stack() or ()
+    return any(interpreter.key() == functorch.TransformType.Functionalize for interpreter in stack)
 
 
 def _evaluate_legacy_batch(call: Call, arrays: Sequence[Array]) -> tuple[Array, ...]:
@@ -126,7 +129,7 @@ def _gradients_of_numbers(
 
 def _forward(call: Call, arrays: Sequence[Array]) -> tuple[Array, ...]:
     """The results alone; the arrays are those inside of all transformations."""
-    if all(map(holds_numbers, arrays)):
+    if torch._C._len_torch_dispatch_stack() == 0 and all(map(holds_numbers, arrays)):
         return _evaluate_numbers(call, arrays)
     return tuple(_evaluate_node(call, arrays))
 
