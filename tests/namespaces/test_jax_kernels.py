@@ -100,6 +100,18 @@ def test_sharded_arrays():
     spec = jax.sharding.PartitionSpec("samples")
     mapped = jax.jit(jax.shard_map(p, mesh=mesh, in_specs=spec, out_specs=spec))
     close(mapped(x, y), p(x, y))
+    everywhere = jax.sharding.PartitionSpec()
+
+    def gradients(x, y):
+        return jax.grad(lambda x, y: jnp.sum(jnp.sin(p(x, y))), argnums=(0, 1))(x, y)
+
+    for shared, specs in ((y, (spec, spec)), (y[0], (spec, everywhere))):
+        mapped = jax.jit(jax.shard_map(gradients, mesh=mesh, in_specs=specs, out_specs=specs))
+        for one, other in zip(mapped(x, shared), gradients(x, shared), strict=True):
+            close(one, other)
+    sharded = p(*(jax.device_put(array, jax.sharding.NamedSharding(mesh, spec)) for array in (x, y)))
+    assert sharded.sharding.spec == spec
+    close(sharded, p(x, y))
 
 
 def test_threads_that_call_at_once():
@@ -131,7 +143,7 @@ def test_what_goes_wrong_in_a_compiled_function_is_raised(monkeypatch):
     known = dict(foreign._calls)
     foreign._calls.clear()
     try:
-        with pytest.raises(Exception, match="KeyError"):
+        with pytest.raises(Exception, match="LookupError: tpnumba does not know this compiled function"):
             jax.block_until_ready(compiled(*x))
     finally:
         foreign._calls.update(known)
@@ -171,3 +183,24 @@ def test_backend_and_dtypes():
     assert gradient.dtype == jnp.float32
     there = [jax.device_put(array, jax.devices()[1]) for array in (x, y)]
     assert p(*there).devices() == {jax.devices()[1]}
+
+
+PENDING = """
+import jax, jax.numpy as jnp, tpnumba as tp
+p, x, y = tp.FullTensorProduct("1o + 2e", "1o"), jnp.ones((100_000, 8)), jnp.ones((100_000, 3))
+compiled = jax.jit(lambda x, y: p(x, y).sum())
+compiled(x, y).block_until_ready()
+compiled(x, y)
+"""
+
+
+def test_a_process_ends_while_a_result_is_pending():
+    environment = {**os.environ, "JAX_ENABLE_X64": "false"}
+    subprocess.run([sys.executable, "-c", PENDING], check=True, env=environment, timeout=120)
+
+
+def test_wide_numpy_arrays_without_float64():
+    p = KINDS["full"]
+    x, y = (np.asarray(array) for array in arrays(p))
+    with jax.enable_x64(False):
+        assert jax.jit(p)(x, y).dtype == jnp.float32

@@ -238,6 +238,7 @@ def test_nested_forward_mode():
 
 # Shapes that are looked at are constants of such a trace.
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.trace.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning")  # by linearize
 def test_traces_of_plain_tensors_keep_no_numbers():
     from torch.fx.experimental.proxy_tensor import make_fx
 

@@ -133,7 +133,12 @@ def register(evaluate: Callable[[Call, Sequence[Any], Sequence[Any]], object]) -
             _answer(frame)
             return None
         try:
-            call = _calls[frame.attributes.items[0][0].value[0]]
+            call = _calls.get(frame.attributes.items[0][0].value[0])
+            if call is None:
+                raise LookupError(
+                    "tpnumba does not know this compiled function, which was made in another process: trace it here"
+                    ' as well (jax.jit), or make it with backend="generic"'
+                )
             evaluate(call, _arrays(frame.operands), _arrays(frame.results))
         except BaseException as error:  # nothing may leave through C
             return _error(frame, f"{type(error).__name__}: {error}")

@@ -11,6 +11,7 @@ kernel.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -24,7 +25,7 @@ from jax.interpreters import ad, batching, mlir
 from tpnumba.backends.adapters import foreign, rules
 from tpnumba.backends.call import Array, Call, result_shapes
 from tpnumba.backends.fusion import evaluate_fused
-from tpnumba.backends.namespaces import Context, numpy_context
+from tpnumba.backends.namespaces import Context, has_float64, numpy_context
 from tpnumba.backends.registry import choose, evaluate_on
 
 #: XLA takes the memory of a NumPy array as it is if it begins at a multiple of so many bytes.
@@ -35,10 +36,35 @@ def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Ar
     """Evaluate a call on arrays of jax; see :func:`tpnumba.backends.evaluate`."""
     backend, _ = choose(call)
     # What a compiled function holds must not depend on where its arrays were.
-    call = call._replace(context=call.context._replace(device=None), names=())
+    dtype = call.context.dtype if has_float64(jnp) else jnp.float32
+    call = call._replace(context=call.context._replace(device=None, dtype=dtype), names=())
     if backend != "cpu" or not _register():
         return evaluate_fused(_evaluate_generic, call.context, (call,), *arrays)
-    return tuple(_evaluation.bind(*(array.astype(call.context.dtype) for array in arrays), call=call))
+    return tuple(_bind(call, [array.astype(dtype) for array in arrays]))
+
+
+def _bind(call: Call, arrays: Sequence[Array]) -> Sequence[Array]:
+    """The primitive; in ``shard_map`` on arrays that all vary over the same axes of the mesh, as it asks for."""
+    axes = [_varying(array) for array in arrays]
+    together = frozenset[Any]().union(*axes)
+    ready = [
+        array if own == together else _vary(array, tuple(together - own))
+        for array, own in zip(arrays, axes, strict=True)
+    ]
+    results: Sequence[Array] = _evaluation.bind(*ready, call=call)
+    return results
+
+
+def _varying(array: Any) -> frozenset[Any]:
+    aval = array if isinstance(array, jax.core.ShapedArray) else jax.typeof(array)
+    manual = getattr(aval, "manual_axis_type", None)
+    return frozenset(getattr(aval, "vma", ()) if manual is None else manual.varying)
+
+
+def _vary(array: Array, axes: tuple[Any, ...]) -> Array:
+    if hasattr(jax.lax, "pcast"):
+        return jax.lax.pcast(array, axes, to="varying")
+    return jax.lax.pvary(array, axes)
 
 
 def _evaluate_generic(_: Context, call: Call, *arrays: Array) -> tuple[Array, ...]:
@@ -66,8 +92,8 @@ def _evaluate_now(*arrays: Array, call: Call) -> Any:
     """Outside of a trace: at once, if the arrays are in one place. (Constants of jax are in none.)"""
     devices = {device for array in arrays if isinstance(array, jax.Array) for device in array.devices()}
     device = devices.pop() if devices else _default()
-    if devices or device.platform != "cpu":
-        return _compiled(call)(*arrays)
+    if devices or device.platform != "cpu":  # XLA shards operations, but not a foreign function
+        return evaluate_fused(_evaluate_generic, call.context, (call,), *arrays)
     results = None
     shapes = result_shapes(call)
     if len(shapes) == 1:
@@ -89,21 +115,26 @@ def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-@cache
-def _compiled(call: Call) -> Any:
-    return jax.jit(lambda *arrays: _evaluation.bind(*arrays, call=call))
-
-
 @_evaluation.def_abstract_eval
 def _shapes(*arrays: Any, call: Call) -> list[Any]:
-    varying = frozenset[Any]().union(*(getattr(array, "vma", ()) for array in arrays))
-    more = {"vma": varying} if varying else {}
-    return [jax.core.ShapedArray(shape, call.context.dtype, **more) for shape in result_shapes(call)]
+    shapes = result_shapes(call)
+    if not _varying(arrays[0]):
+        return [jax.core.ShapedArray(shape, call.context.dtype) for shape in shapes]
+    mesh = arrays[0].sharding.mesh
+    return [
+        arrays[0].update(
+            shape=shape,
+            dtype=np.dtype(call.context.dtype_name),
+            weak_type=False,
+            sharding=jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*(None,) * len(shape))),
+        )
+        for shape in shapes
+    ]
 
 
 def _derivative(primals: Sequence[Array], tangents: Sequence[Any], *, call: Call) -> tuple[Any, Any]:
     """The results, and their derivative along the tangents."""
-    values = _evaluation.bind(*primals, call=call)
+    values = _bind(call, primals)
     parts = [
         _along_tangent(call, primals, number, tangent)
         for number, tangent in enumerate(tangents)
@@ -116,7 +147,7 @@ def _along_tangent(call: Call, primals: Sequence[Array], number: int, tangent: A
     rule = rules.along_tangent(call, primals, number, tangent)
     if rule is not None:
         derivative, arrays = rule
-        return _evaluation.bind(*arrays, call=derivative)
+        return _bind(derivative, arrays)
 
     def replaced(array: Array) -> tuple[Array, ...]:
         return _evaluate_generic(call.context, call, *primals[:number], array, *primals[number + 1 :])
@@ -135,7 +166,7 @@ def _transposed(cotangents: Sequence[Any], *arrays: Any, call: Call) -> list[Any
     rule = rules.gradient(call, known, number, cotangents[0])
     assert rule is not None  # linear calls have one
     adjoint, others = rule
-    found[number] = _evaluation.bind(*others, call=adjoint)[0]
+    found[number] = _bind(adjoint, others)[0]
     return found
 
 
@@ -145,7 +176,7 @@ def _batched(arrays: Sequence[Array], axes: Sequence[int | None], *, call: Call)
     moved = [array if axis is None else jnp.moveaxis(array, axis, 0) for array, axis in zip(arrays, axes, strict=True)]
     size = next(array.shape[0] for array, is_mapped in zip(moved, mapped, strict=True) if is_mapped)
     wide, ready, leading = rules.batched(call, moved, size, mapped)
-    results = _evaluation.bind(*ready, call=wide)
+    results = _bind(wide, ready)
     return [jnp.reshape(result, (*leading, *result.shape[len(wide.batch) :])) for result in results], [0] * len(results)
 
 
@@ -167,4 +198,10 @@ def _register() -> bool:
         return jax.ffi.ffi_lowering(foreign.NAME)(context, *arrays, key=foreign.key_for(call))
 
     mlir.register_lowering(_evaluation, lower, platform="cpu")
+    atexit.register(_wait)
     return True
+
+
+def _wait() -> None:
+    """Wait for the calls that this thread has begun: at the end of the process nobody lets a foreign function run."""
+    jax.block_until_ready(jax.jit(lambda x: x + 1)(np.zeros(())))
