@@ -13,7 +13,7 @@ from namespaces.kinds import KINDS, close
 from strategies import random_arguments
 
 import tpnumba as tp
-from tpnumba.backends import registry
+from tpnumba.backends import batching
 
 torch = pytest.importorskip("torch", reason="needs torch==2.13.0 (session namespaces)")
 
@@ -147,16 +147,14 @@ def test_threads_are_those_of_torch_unless_said_otherwise(monkeypatch):
     p = KINDS["full"]
     x, y = (x.detach() for x in tensors(p))
     seen = []
-    evaluate_on = registry.evaluate_on
+    evaluate = batching.evaluate
 
-    def note(backend, plan, call, arrays, out=None):
+    def note(evaluation, plan, call, *arguments):
         seen.append(call.num_threads)
-        return evaluate_on(backend, plan, call, arrays, out)
-
-    import tpnumba.backends.adapters.torch as adapter
+        return evaluate(evaluation, plan, call, *arguments)
 
     monkeypatch.delenv("TPNUMBA_NUM_THREADS", raising=False)
-    monkeypatch.setattr(adapter, "evaluate_on", note)
+    monkeypatch.setattr(batching, "evaluate", note)
     p(x, y)
     p(x, y, num_threads=7)
     monkeypatch.setenv("TPNUMBA_NUM_THREADS", "5")

@@ -68,6 +68,14 @@ class Methods:
             tuple((name, plan.linear_in(i) if isinstance(plan, Contraction) else plan) for name, plan in self.plans)
         )
 
+    @cached_on_instance
+    def gradient(self, i: int) -> Methods:
+        """The gradient by operand ``i``, for a cotangent in the place of the output.
+
+        Paths without the operand that is computed play no part in the result, and the cotangent must not bring them in.
+        """
+        return self.linear_in(self.output).adjoint(i)
+
     def __str__(self) -> str:
         if len(self.plans) == 1:
             return self.plans[0][0]

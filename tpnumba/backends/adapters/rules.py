@@ -36,16 +36,17 @@ def gradient(call: Call, arrays: Sequence[Array], number: int, cotangent: Array)
         if number == 1:
             return _harmonics(call, "jvp" if call.methods.kind == "vjp" else "vjp"), [arrays[0], cotangent]
         return (_harmonics(call, "vjp"), [arrays[0], cotangent]) if call.methods.kind == "values" else None
-    operand = call.operands[number]
-    others = [k for k in range(len(arrays)) if k != number]
-    # Paths without the operand that is computed play no part in it; the cotangent in its place must not bring them in.
-    methods = call.methods.linear_in(call.methods.output).adjoint(operand)
-    adjoint = call._replace(
-        methods=methods,
-        operands=(*(call.operands[k] for k in others), call.methods.output),
-        batch=tuple(arrays[number].shape[:-1]),
+    methods, operands = call.methods, call.operands
+    adjoint = Call(
+        methods.gradient(operands[number]),
+        (*operands[:number], *operands[number + 1 :], methods.output),
+        call.samples,
+        tuple(arrays[number].shape[:-1]),
+        call.context,
+        call.backend,
+        call.num_threads,
     )
-    return adjoint, [*(arrays[k] for k in others), cotangent]
+    return adjoint, [*arrays[:number], *arrays[number + 1 :], cotangent]
 
 
 def _harmonics(call: Call, kind: str) -> Call:

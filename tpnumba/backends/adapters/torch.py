@@ -20,11 +20,12 @@ from typing import Any, cast
 import torch
 from torch.autograd import forward_ad
 
+from tpnumba.backends import batching
 from tpnumba.backends.adapters import rules
 from tpnumba.backends.adapters.keys import key_of
 from tpnumba.backends.call import Array, Call, result_shapes
 from tpnumba.backends.namespaces import holds_numbers, numpy_context
-from tpnumba.backends.registry import choose, evaluate_on
+from tpnumba.backends.registry import choose, evaluate_on, evaluation_of
 from tpnumba.plans.harmonics import Harmonics
 
 
@@ -50,7 +51,8 @@ def _evaluate(call: Call, arrays: Sequence[Array], out: Array | None = None) -> 
                 call, arrays, out
             )  # whose derivatives, or those of whose derivatives, are no calls
         watched = _Transformed if transformed else _Recorded
-        return tuple(watched.apply(call, *(array.to(call.context.dtype) for array in arrays)))
+        dtype = call.context.dtype
+        return tuple(watched.apply(call, *(x if x.dtype is dtype else x.to(dtype) for x in arrays)))
     if not traced and all(map(holds_numbers, arrays)):
         return _evaluate_numbers(call, arrays, out)
     return tuple(_evaluate_node(call, arrays))
@@ -95,19 +97,24 @@ def _evaluate_generic(call: Call, arrays: Sequence[Array], out: Array | None = N
 def _evaluate_numbers(call: Call, arrays: Sequence[Array], out: Array | None = None) -> tuple[Array, ...]:
     """Evaluate on tensors that hold numbers, by the kernels."""
     plain, operands = _on_numpy(call), [array.numpy(force=True) for array in arrays]
-    _, plan = choose(plain)
     if out is None:
-        return tuple(map(torch.from_numpy, evaluate_on("cpu", plan, plain, operands)))
+        return tuple(map(torch.from_numpy, _evaluate_numpy(plain, operands)))
     if out.is_neg():  # its memory holds other signs
-        return (out.copy_(torch.from_numpy(evaluate_on("cpu", plan, plain, operands)[0])),)
-    evaluate_on("cpu", plan, plain, operands, out.numpy())
+        return (out.copy_(torch.from_numpy(_evaluate_numpy(plain, operands)[0])),)
+    _evaluate_numpy(plain, operands, out.numpy())
     torch.autograd.graph.increment_version(out)
     return (out,)
 
 
+def _evaluate_numpy(call: Call, operands: Sequence[Any], out: Any = None) -> tuple[Any, ...]:
+    _, plan = choose(call)
+    return batching.evaluate(evaluation_of("cpu"), plan, call, operands, out)
+
+
 def _on_numpy(call: Call) -> Call:
     threads = torch.get_num_threads() if call.num_threads is None else call.num_threads
-    return call._replace(context=numpy_context(call.context.dtype_name), num_threads=threads)
+    context = numpy_context(call.context.dtype_name)
+    return Call(call.methods, call.operands, call.samples, call.batch, context, "cpu", threads)
 
 
 def _gradients_of_numbers(
@@ -119,11 +126,7 @@ def _gradients_of_numbers(
     found: list[Array | None] = []
     for number, is_wanted in enumerate(wanted):
         rule = rules.gradient(plain, operands, number, pulled) if is_wanted else None
-        if rule is None:
-            found.append(None)
-        else:
-            adjoint, others = rule
-            found.append(torch.from_numpy(evaluate_on(*choose(adjoint), adjoint, others)[0]))
+        found.append(None if rule is None else torch.from_numpy(_evaluate_numpy(*rule)[0]))
     return found
 
 
@@ -177,7 +180,8 @@ class _Recorded(_Derivatives):
         """Evaluate, and keep what derivatives need."""
         ctx.call = call
         ctx.save_for_backward(*arrays)
-        ctx.save_for_forward(*arrays)
+        if forward_ad._current_level >= 0:
+            ctx.save_for_forward(*arrays)
         return _forward(call, arrays)
 
 
