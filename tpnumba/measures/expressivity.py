@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from tpnumba.irreps import Irrep, Irreps
 from tpnumba.limits import require_memory
-from tpnumba.plans.contraction import Path
+from tpnumba.plans.contraction import Path, channel_combinations
 from tpnumba.products.base import Operator
-from tpnumba.products.entries import channels_of
 
 Array = npt.NDArray[np.float64]
 
@@ -173,7 +172,7 @@ def _terms(p: Operator) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
     weights = p.argument_operands[2:]
     firsts = [np.cumsum([0, *(mul for mul, _ in irreps)]) for irreps in p.operand_irreps]
     for path in form.paths:
-        channels = channels_of(path, form)
+        channels = channel_combinations(path, form.operands)
         copies = [firsts[i][place] + channels[i] for i, place in _blocks(p, path)]
         weight = np.full(channels[0].size, p.weight_numel)
         for i in weights:

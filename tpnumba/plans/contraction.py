@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -117,6 +118,43 @@ def channel_extents(path: Path, operands: tuple[Operand, ...]) -> dict[str, int]
         if prod(extents[letter] for letter in letters) != mul:
             raise ValueError(f"the channels {path.channels} do not fit the multiplicity {mul}")
     return extents
+
+
+def channel_ranges(path: Path, operands: tuple[Operand, ...], fixed: Collection[str] = ()) -> dict[str, int]:
+    """The ranges of the independent channel letters of a path, sorted, but for those that are ``fixed``."""
+    extents = channel_extents(path, operands)
+    letters = {letter for i in range(len(operands)) for letter in path.letters(i)} - set(fixed)
+    if PAIR in letters:
+        letters -= {"u", "v"}
+    return {letter: extents[letter] for letter in sorted(letters)}
+
+
+def channel_combinations(
+    path: Path, operands: tuple[Operand, ...], fixed: Collection[str] = ()
+) -> dict[int, npt.NDArray[np.int64]]:
+    """The channels that a path multiplies with each other.
+
+    Args:
+        path: the path.
+        operands: those of the form.
+        fixed: letters that stay at their first channel.
+
+    Returns:
+        For each operand that takes part in the path, its channel in every combination of channels: shape
+        ``(combinations,)``, row-major in :func:`channel_ranges`.
+    """
+    extents, ranges = channel_extents(path, operands), channel_ranges(path, operands, fixed)
+    grids = np.meshgrid(*(np.arange(extent) for extent in ranges.values()), indexing="ij")
+    index = {letter: grid.ravel() for letter, grid in zip(ranges, grids, strict=True)}
+    if PAIR in index:
+        index["u"], index["v"] = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
+    channels = {}
+    for i, place in enumerate(path.segments):
+        if place is not None:
+            channels[i] = np.zeros(prod(ranges.values()), dtype=np.int64)
+            for letter in path.letters(i):
+                channels[i] = channels[i] * extents[letter] + index.get(letter, 0)
+    return channels
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tpnumba.irreps import check_degree
 from tpnumba.limits import require_memory
-from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
+from tpnumba.plans.contraction import Contraction, Path, channel_combinations, channel_ranges
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
@@ -170,7 +170,9 @@ def entries(form: Contraction, axes: tuple[int, ...]) -> Coefficients:
     Raises:
         MemoryError: the table would not fit.
     """
-    numbers = [prod(_ranges(path, form).values()) * path.coupling.sparse.values.size for path in form.paths]
+    numbers = [
+        prod(channel_ranges(path, form.operands).values()) * path.coupling.sparse.values.size for path in form.paths
+    ]
     # coordinates and values, and as much again twice while they are sorted
     require_memory(3 * 8 * (len(axes) + 1) * sum(numbers), "the table of coefficients")
     free = {i for path in form.paths for i, segment in enumerate(path.segments) if segment is None}
@@ -181,41 +183,11 @@ def entries(form: Contraction, axes: tuple[int, ...]) -> Coefficients:
     return _in_order(shape, coords, values)
 
 
-def channels_of(path: Path, form: Contraction) -> list[npt.NDArray[np.int64]]:
-    """The channel of each operand's block in every combination of channels that a path multiplies.
-
-    Returns:
-        For each operand shape ``(combinations,)``, row-major in its letters; zeros for one that has none.
-    """
-    ranges = _ranges(path, form)
-    extents = channel_extents(path, form.operands)
-    grids = np.meshgrid(*(np.arange(n) for n in ranges.values()), indexing="ij")
-    index = {letter: grid.ravel() for letter, grid in zip(ranges, grids, strict=True)}
-    if PAIR in ranges:
-        index["u"], index["v"] = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
-    channels = []
-    for i in range(len(form.operands)):
-        channel = np.zeros(prod(ranges.values()), dtype=np.int64)
-        for letter in path.letters(i):
-            channel = channel * extents[letter] + index[letter]
-        channels.append(channel)
-    return channels
-
-
-def _ranges(path: Path, form: Contraction) -> dict[str, int]:
-    """The ranges of the independent channel indices."""
-    extents = channel_extents(path, form.operands)
-    used = {letter for i in range(len(form.operands)) for letter in path.letters(i)}
-    if PAIR in used:
-        used -= {"u", "v"}
-    return {letter: extents[letter] for letter in sorted(used)}
-
-
 def _entries_of(
     path: Path, form: Contraction, axes: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     table = path.coupling.sparse
-    channels = channels_of(path, form)
+    channels = channel_combinations(path, form.operands)
     rows = []
     shape = channels[0].size, table.values.size
     for i in axes:

@@ -8,7 +8,7 @@ from tpnumba.backends.cpu.contraction.lower import are_paths_supported, lower_co
 from tpnumba.backends.cpu.harmonics.lower import lower_harmonics
 from tpnumba.backends.cpu.program import Program
 from tpnumba.backends.cpu.transform.lower import lower_transform
-from tpnumba.backends.paths import compact_weights
+from tpnumba.backends.lowering.paths import compact_weights
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 from tpnumba.plans.contraction import Contraction

@@ -53,8 +53,8 @@ from tpnumba.backends.cpu.layout import (
     VARYING_SIZE,
     VARYING_STEP,
 )
-from tpnumba.backends.paths import components_of, leg_of, mixes, weights_of
-from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
+from tpnumba.backends.lowering.paths import components_of, leg_of, mixed_letters, mixes, weights_of
+from tpnumba.plans.contraction import Contraction, Path, channel_combinations, channel_extents, channel_ranges
 
 Ints = npt.NDArray[np.int64]
 #: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
@@ -110,10 +110,12 @@ class Builder:
         left, right, third = components_of(paths[0])
         mixed = mixes(paths[0])
         # Counted before anything as long as that is made.
-        self.n_results += len(paths) * prod(self._ranges(paths[0], mixed=mixed).values())
+        self.n_results += len(paths) * prod(
+            channel_ranges(paths[0], self.plan.operands, mixed_letters(paths[0])).values()
+        )
         if self.n_results > _MOST_ENTRIES:
             return False
-        roles = [self._roles(path, mixed=mixed) for path in paths]
+        roles = [self._roles(path) for path in paths]
         role, weight = roles[0], weights_of(paths[0])
         combinations = role[left].channel.size
         if combinations == 0:
@@ -223,33 +225,13 @@ class Builder:
         self.n_channels += 1
         self.flops += 2 * table.values.size + 2 * count * size * (short + 1)
 
-    def _ranges(self, path: Path, *, mixed: bool) -> dict[str, int]:
-        """The channel letters that run through all combinations; one that weights mix over does not."""
-        letters = {letter for i in range(len(self.plan.operands)) for letter in path.letters(i)}
-        if mixed:
-            letters -= set(path.letters(components_of(path)[2]))
-        if PAIR in letters:
-            letters -= {"u", "v"}
-        extents = channel_extents(path, self.plan.operands)
-        return {letter: extents[letter] for letter in sorted(letters)}
-
-    def _roles(self, path: Path, *, mixed: bool) -> dict[int, _Role]:
+    def _roles(self, path: Path) -> dict[int, _Role]:
         """Each operand of a path: letters to channel numbers, for every combination of channels."""
-        extents = channel_extents(path, self.plan.operands)
-        ranges = self._ranges(path, mixed=mixed)
-        grids = np.meshgrid(*(np.arange(extent) for extent in ranges.values()), indexing="ij")
-        index = {letter: grid.ravel() for letter, grid in zip(ranges, grids, strict=True)}
-        count = prod(ranges.values())
-        if PAIR in index:
-            index["u"], index["v"] = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
         roles = {}
-        for i, (operand, place) in enumerate(zip(self.plan.operands, path.segments, strict=True)):
-            if place is None:
-                continue
+        for i, channel in channel_combinations(path, self.plan.operands, mixed_letters(path)).items():
+            operand, place = self.plan.operands[i], path.segments[i]
+            assert place is not None  # it takes part
             segment = operand.segments[place]
-            channel = np.zeros(count, dtype=np.int64)
-            for letter in path.letters(i):
-                channel = channel * extents[letter] + index.get(letter, 0)
             stride = 1 if i == self.compact else self.tile_width
             channel_step, component_step = (segment.dim, 1) if operand.layout == "mul_ir" else (1, segment.mul)
             start = self.starts[i] + segment.offset * stride

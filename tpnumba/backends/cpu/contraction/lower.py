@@ -7,7 +7,7 @@ import numpy as np
 from tpnumba.backends.cpu.contraction.builder import Builder
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
 from tpnumba.backends.cpu.layout import LINE, MOST_BYTES, TILE_BYTES, VECTORS, WEIGHTS_TILE_BYTES
-from tpnumba.backends.paths import compact_weights, group_paths, mixes, scratch_size
+from tpnumba.backends.lowering.paths import compact_weights, group_paths, mixes, scratch_size
 from tpnumba.plans.contraction import Contraction
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import prod
 
 import numpy as np
 
@@ -12,9 +11,17 @@ from tpnumba.backends.gpu.tile import program as tile
 from tpnumba.backends.gpu.tile.program import Ints, Matrix, Part, Sums
 from tpnumba.backends.gpu.tile.split_reduction import split_sums
 from tpnumba.backends.gpu.tile.tables import pack
-from tpnumba.backends.paths import components_of, group_paths, leg_of, mixes, scratch_size, weights_of
+from tpnumba.backends.lowering.paths import (
+    components_of,
+    group_paths,
+    leg_of,
+    mixed_letters,
+    mixes,
+    scratch_size,
+    weights_of,
+)
 from tpnumba.plans.access import Access
-from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
+from tpnumba.plans.contraction import Contraction, Path, channel_combinations, channel_extents
 
 Channels = dict[int, Ints]
 
@@ -106,29 +113,6 @@ class _Builder:
         steps = (segment.dim, 1) if operand.layout == "mul_ir" else (1, segment.mul)
         return self.starts.get(i, 0) + segment.offset, *steps
 
-    def _channels(self, path: Path) -> Channels:
-        """The channel of every operand, for each combination; a letter that weights mix over does not run."""
-        mixed = mixes(path)
-        letters = {letter for i in range(len(self.plan.operands)) for letter in path.letters(i)}
-        if mixed:
-            letters -= set(path.letters(components_of(path)[2]))
-        if PAIR in letters:
-            letters -= {"u", "v"}
-        extents = channel_extents(path, self.plan.operands)
-        ranges = {letter: extents[letter] for letter in sorted(letters)}
-        count = prod(ranges.values())
-        grids = np.meshgrid(*(np.arange(extent) for extent in ranges.values()), indexing="ij")
-        index = {letter: grid.ravel() for letter, grid in zip(ranges, grids, strict=True)}
-        if PAIR in index:
-            index["u"], index["v"] = np.stack(np.triu_indices(extents["u"], 1))[:, index[PAIR]]
-        channels = {}
-        for i, place in enumerate(path.segments):
-            if place is not None:
-                channels[i] = np.zeros(count, dtype=np.int64)
-                for letter in path.letters(i):
-                    channels[i] = channels[i] * extents[letter] + index.get(letter, 0)
-        return channels
-
     def _pairs(
         self, path: Path, factors: tuple[int, int], channels: Channels, factor: int | None, to: Ints, n_to: int
     ) -> tuple[Ints, Ints]:
@@ -143,7 +127,7 @@ class _Builder:
         """Note the parts of paths that read the same factors; False if the tables would grow too large."""
         output = self.plan.output
         left, right, third = components_of(paths[0])
-        channels = self._channels(paths[0])
+        channels = channel_combinations(paths[0], self.plan.operands, mixed_letters(paths[0]))
         self.entries += 3 * channels[left].size * (len(paths) if output in (left, right) else 1)
         if self.entries > tile.MOST_ENTRIES:
             return False
@@ -269,7 +253,7 @@ class _Builder:
         left, right, third = components_of(path)
         weight = weights_of(path)
         assert weight is not None
-        channels = self._channels(path)
+        channels = channel_combinations(path, self.plan.operands, mixed_letters(path))
         count, size = channels[left].size, path.coupling.shape[leg_of(path, third)]
         mixed = channel_extents(path, self.plan.operands)[path.letters(weight)[-1]]
         own = self._output_place(path, output_start)

@@ -19,7 +19,7 @@ from tpnumba.backends.gpu.tile import unrolled
 from tpnumba.backends.gpu.tile.program import Part, Result, Sums
 from tpnumba.backends.gpu.tile.split_reduction import split_sums
 from tpnumba.backends.gpu.tile.tables import pack
-from tpnumba.backends.paths import components_of, leg_of, weights_of
+from tpnumba.backends.lowering.paths import components_of, leg_of, weights_of
 from tpnumba.plans.contraction import Contraction, Path
 
 #: Coefficients for each number of the matrices from which on these take fewer reads than terms by themselves.

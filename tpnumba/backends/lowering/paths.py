@@ -34,6 +34,11 @@ def mixes(path: Path) -> bool:
     return mixed and list(letters[:-1]) == sorted(others)
 
 
+def mixed_letters(path: Path) -> tuple[str, ...]:
+    """The channel letters that weights mix over, which do not run through the combinations of a kernel."""
+    return path.letters(components_of(path)[2]) if mixes(path) else ()
+
+
 def compact_weights(plan: Contraction) -> int | None:
     """The weights that stand in a tile as they are, a number and not a column each: one row for all that only mixes."""
     found = {weights_of(path) for path in plan.paths} - {None}
