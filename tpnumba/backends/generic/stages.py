@@ -10,16 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.namespaces import Context, constant
-from tpnumba.plans.stages import (
-    DegreeScaling,
-    FourierStage,
-    LegendreStage,
-    LinearMap,
-    Selection,
-    SparseStage,
-    Stage,
-    ThetaStage,
-)
+from tpnumba.plans import stages as plan_stages
 
 Array = Any
 
@@ -29,7 +20,7 @@ _ZEROS = 40
 _DENSE = 2**20
 
 
-def apply(linear_map: LinearMap, context: Context, rows: Array) -> Array:
+def apply(linear_map: plan_stages.LinearMap, context: Context, rows: Array) -> Array:
     """From ``(n, components)`` to the domain: ``(n, n_alpha, n_beta)`` on a grid, ``(n, numbers)`` as a matrix."""
     value = rows
     for stage in linear_map.stages:
@@ -37,7 +28,7 @@ def apply(linear_map: LinearMap, context: Context, rows: Array) -> Array:
     return value
 
 
-def transpose(linear_map: LinearMap, context: Context, field: Array) -> Array:
+def transpose(linear_map: plan_stages.LinearMap, context: Context, field: Array) -> Array:
     """From the domain to ``(n, components)``."""
     value = field
     for stage in reversed(linear_map.stages):
@@ -45,22 +36,22 @@ def transpose(linear_map: LinearMap, context: Context, field: Array) -> Array:
     return value
 
 
-def _select(stage: Selection, _: Context, value: Array) -> Array:
+def _select(stage: plan_stages.Selection, _: Context, value: Array) -> Array:
     return value[:, stage.start : stage.stop]
 
 
-def _deselect(stage: Selection, context: Context, value: Array) -> Array:
+def _deselect(stage: plan_stages.Selection, context: Context, value: Array) -> Array:
     xp, device, dtype = context
     n = value.shape[0]
     around = [xp.zeros((n, width), dtype=dtype, device=device) for width in (stage.start, stage.size - stage.stop)]
     return xp.concat([around[0], value, around[1]], axis=1)
 
 
-def _scale(stage: DegreeScaling, context: Context, value: Array) -> Array:
+def _scale(stage: plan_stages.DegreeScaling, context: Context, value: Array) -> Array:
     return value * constant(context, stage.factors)
 
 
-def _to_orders(stage: LegendreStage, context: Context, value: Array) -> Array:
+def _to_orders(stage: plan_stages.LegendreStage, context: Context, value: Array) -> Array:
     xp, n = context.xp, value.shape[0]
     parts = []
     for columns, matrix in stage.orders:
@@ -70,7 +61,7 @@ def _to_orders(stage: LegendreStage, context: Context, value: Array) -> Array:
     return xp.concat(parts, axis=1)
 
 
-def _from_orders(stage: LegendreStage, context: Context, value: Array) -> Array:
+def _from_orders(stage: plan_stages.LegendreStage, context: Context, value: Array) -> Array:
     xp, device, dtype = context
     n = value.shape[0]
     parts, start = [], 0
@@ -84,7 +75,7 @@ def _from_orders(stage: LegendreStage, context: Context, value: Array) -> Array:
     return xp.take(xp.concat(parts, axis=1), constant(context, stage.scatter), axis=1)
 
 
-def _to_longitudes(stage: FourierStage, context: Context, value: Array) -> Array:
+def _to_longitudes(stage: plan_stages.FourierStage, context: Context, value: Array) -> Array:
     xp = context.xp
     if stage.kind != "fast":
         return xp.matmul(constant(context, np.ascontiguousarray(stage.matrix.T)), value)
@@ -98,7 +89,7 @@ def _to_longitudes(stage: FourierStage, context: Context, value: Array) -> Array
     return xp.fft.irfft(spectrum, n=stage.n_alpha, axis=1, norm="forward")
 
 
-def _from_longitudes(stage: FourierStage, context: Context, value: Array) -> Array:
+def _from_longitudes(stage: plan_stages.FourierStage, context: Context, value: Array) -> Array:
     xp = context.xp
     if stage.kind != "fast":
         return xp.matmul(constant(context, stage.matrix), value)
@@ -118,7 +109,7 @@ def _order_places(m_max: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int
     return np.maximum(2 * m - 1, 0), np.where(m == 0, 0, 2 * m + 1)
 
 
-def _to_theta(stage: ThetaStage, context: Context, value: Array) -> Array:
+def _to_theta(stage: plan_stages.ThetaStage, context: Context, value: Array) -> Array:
     xp = context.xp
     even, odd = _theta_factors(stage)
     # The real part of sum c e^(i u theta) for even orders, of sum -i c e^(i u theta) for odd ones.
@@ -126,7 +117,7 @@ def _to_theta(stage: ThetaStage, context: Context, value: Array) -> Array:
     return xp.fft.irfft(spectrum, n=stage.n_theta, axis=2, norm="forward")
 
 
-def _from_theta(stage: ThetaStage, context: Context, value: Array) -> Array:
+def _from_theta(stage: plan_stages.ThetaStage, context: Context, value: Array) -> Array:
     xp = context.xp
     even, odd = (np.where(factors != 0, 1.0, 0.0) for factors in _theta_factors(stage))
     spectrum = xp.fft.rfft(value, axis=2)[:, :, : stage.count]
@@ -134,7 +125,7 @@ def _from_theta(stage: ThetaStage, context: Context, value: Array) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _theta_factors(stage: ThetaStage) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _theta_factors(stage: plan_stages.ThetaStage) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Factors of the spectrum: for the rows of even orders, and for those of odd ones, shape ``(orders, count)``."""
     orders = (np.arange(2 * stage.m_max + 1) + 1) // 2
     halves = np.where(np.arange(stage.count) == 0, 1.0, 0.5)
@@ -149,18 +140,18 @@ def _complex(xp: Any, real: Array, imaginary: Array) -> Array:
     return xp.astype(real, kind) + xp.astype(imaginary, kind) * 1j
 
 
-def _sparse(stage: SparseStage, context: Context, value: Array) -> Array:
+def _sparse(stage: plan_stages.SparseStage, context: Context, value: Array) -> Array:
     if _is_dense(stage):
         return value @ constant(context, _dense(stage).T)
     return _gather(context, value, *_padded(stage, 0))
 
 
-def _is_dense(stage: SparseStage) -> bool:
+def _is_dense(stage: plan_stages.SparseStage) -> bool:
     table = stage.sparse
     return table.shape[0] * table.shape[1] <= min(_ZEROS * table.values.size, _DENSE)
 
 
-def _sparse_transpose(stage: SparseStage, context: Context, value: Array) -> Array:
+def _sparse_transpose(stage: plan_stages.SparseStage, context: Context, value: Array) -> Array:
     if _is_dense(stage):
         return value @ constant(context, _dense(stage))
     return _gather(context, value, *_padded(stage, 1))
@@ -176,14 +167,14 @@ def _gather(context: Context, value: Array, places: npt.NDArray[Any], factors: n
 
 
 @lru_cache(maxsize=64)
-def _dense(stage: SparseStage) -> npt.NDArray[np.float64]:
+def _dense(stage: plan_stages.SparseStage) -> npt.NDArray[np.float64]:
     matrix = np.zeros(stage.sparse.shape)
     matrix[tuple(stage.sparse.coords)] = stage.sparse.values
     return matrix
 
 
 @lru_cache(maxsize=64)
-def _padded(stage: SparseStage, axis: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _padded(stage: plan_stages.SparseStage, axis: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """For each place along ``axis`` of the matrix its non-zeros, padded with zeros to as many as the fullest has."""
     table = stage.sparse
     keys, others = table.coords[axis], table.coords[1 - axis]
@@ -199,11 +190,11 @@ def _padded(stage: SparseStage, axis: int) -> tuple[npt.NDArray[np.int64], npt.N
 
 
 _Run = Callable[[Any, Context, Array], Array]
-_RUN: dict[type[Stage], tuple[_Run, _Run]] = {
-    Selection: (_select, _deselect),
-    DegreeScaling: (_scale, _scale),
-    SparseStage: (_sparse, _sparse_transpose),
-    LegendreStage: (_to_orders, _from_orders),
-    FourierStage: (_to_longitudes, _from_longitudes),
-    ThetaStage: (_to_theta, _from_theta),
+_RUN: dict[type[plan_stages.Stage], tuple[_Run, _Run]] = {
+    plan_stages.Selection: (_select, _deselect),
+    plan_stages.DegreeScaling: (_scale, _scale),
+    plan_stages.SparseStage: (_sparse, _sparse_transpose),
+    plan_stages.LegendreStage: (_to_orders, _from_orders),
+    plan_stages.FourierStage: (_to_longitudes, _from_longitudes),
+    plan_stages.ThetaStage: (_to_theta, _from_theta),
 }

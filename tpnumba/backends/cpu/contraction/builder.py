@@ -8,51 +8,8 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
-from tpnumba.backends.cpu.layout import (
-    ADD,
-    AFTER,
-    ARRAY_COLUMNS,
-    AT,
-    BEFORE,
-    BEGIN,
-    C_RESULT,
-    CHANNELS_BEGIN,
-    CHANNELS_END,
-    COLUMN_STRIDE,
-    COMPACT,
-    END,
-    FIRST,
-    FIRST_CHANNEL,
-    GROUP_COLUMNS,
-    LONGEST,
-    MIX,
-    MIX_ADD,
-    MIX_CHANNEL,
-    MIX_COMPONENT,
-    MIX_COMPONENTS,
-    MIX_FROM,
-    MIX_THIRD,
-    MIX_TO,
-    MIX_WEIGHTS,
-    OUTER,
-    OUTPUT,
-    RESULT,
-    RESULT_CHANNEL,
-    ROWS_BEGIN,
-    ROWS_END,
-    SECOND,
-    SECOND_CHANNEL,
-    SHARED,
-    SIZE,
-    STRETCH,
-    TO_KNOWN,
-    TO_VARYING,
-    VARYING,
-    VARYING_CHANNEL,
-    VARYING_SIZE,
-    VARYING_STEP,
-)
 from tpnumba.backends.lowering.paths import components_of, leg_of, mixed_letters, mixes, weights_of
 from tpnumba.plans.contraction import Contraction, Path, channel_combinations, channel_extents, channel_ranges
 
@@ -128,7 +85,7 @@ class Builder:
                     for path, own in zip(paths, roles, strict=True):
                         self._precontracted(path, own, (varying, known, third), weight)
                     return self.n_terms + self.n_rows <= _MOST_ENTRIES
-        mixing, result = [0] * (GROUP_COLUMNS - MIX), output
+        mixing, result = [0] * (layout.GROUP_COLUMNS - layout.MIX), output
         if mixed:
             mixing = self._mixing(paths[0], role)
             weight = None
@@ -169,7 +126,7 @@ class Builder:
         own, count = role[third], role[weight].channel.size
         mixed = channel_extents(path, self.plan.operands)[path.letters(weight)[-1]]
         role[third] = _Role(self.scratch, own.size * self.tile_width, self.tile_width, own.size, np.arange(count))
-        kind = {third: AFTER, weight: OUTER}.get(output, BEFORE)
+        kind = {third: layout.AFTER, weight: layout.OUTER}.get(output, layout.BEFORE)
         self.flops += 2 * count * mixed * own.size
         return [
             *(kind, count, mixed, own.size, self.scratch),
@@ -196,21 +153,21 @@ class Builder:
             order = np.lexsort((element, b))
             found, begin = np.unique(b[order], return_index=True)
             rows = self._append(element[order] * tile_width, table.values[order] * path.scale, begin)
-            rows[:, RESULT] = role[known].start + found * role[known].component_step
+            rows[:, layout.RESULT] = role[known].start + found * role[known].component_step
             base = self.scratch
         else:
             order = np.lexsort((b, element))
             begin = np.searchsorted(element[order], np.arange(size * short))  # empty rows for zeros of the matrix
             rows = self._append(b[order] * role[known].component_step, table.values[order] * path.scale, begin)
-            rows[:, RESULT] = self.scratch + np.arange(size * short) * tile_width
+            rows[:, layout.RESULT] = self.scratch + np.arange(size * short) * tile_width
             base = role[known].start
-        self.channels.append(np.zeros((1, C_RESULT + 1), dtype=np.int64))
+        self.channels.append(np.zeros((1, layout.C_RESULT + 1), dtype=np.int64))
         self.groups.append(
             [
                 *(base, 0, 0, 0, 0, 0, 0, -1),
                 *(self.n_channels, self.n_channels + 1, first_row, self.n_rows),
                 *(
-                    TO_KNOWN if output == known else TO_VARYING,
+                    layout.TO_KNOWN if output == known else layout.TO_VARYING,
                     count,
                     0,
                     size,
@@ -252,12 +209,12 @@ class Builder:
         at = role[third].start + component * role[third].component_step
         if result == third:
             if weight is not None:
-                rows[:, SECOND], rows[:, SECOND_CHANNEL] = role[weight].start, role[weight].channel_step
-            rows[:, RESULT] = at
+                rows[:, layout.SECOND], rows[:, layout.SECOND_CHANNEL] = role[weight].start, role[weight].channel_step
+            rows[:, layout.RESULT] = at
         else:
-            rows[:, FIRST], rows[:, FIRST_CHANNEL] = at, role[third].channel_step
-            rows[:, RESULT] = role[result].start
-        rows[:, RESULT_CHANNEL] = role[result].channel_step
+            rows[:, layout.FIRST], rows[:, layout.FIRST_CHANNEL] = at, role[third].channel_step
+            rows[:, layout.RESULT] = role[result].start
+        rows[:, layout.RESULT_CHANNEL] = role[result].channel_step
         self.flops += (2 * terms.size + (weight is not None) * len(rows)) * role[left].channel.size
 
     def _sums(
@@ -286,20 +243,20 @@ class Builder:
         ordered = np.concatenate(terms)[order]
         pair, begin = np.unique(np.concatenate(pairs)[order], return_index=True)
         rows = self._append(ordered, np.concatenate(values)[order], begin)
-        rows[:, FIRST] = role[other].start + pair % role[other].size * role[other].component_step
-        rows[:, FIRST_CHANNEL] = role[other].channel_step
+        rows[:, layout.FIRST] = role[other].start + pair % role[other].size * role[other].component_step
+        rows[:, layout.FIRST_CHANNEL] = role[other].channel_step
         if weight is not None:
-            rows[:, SECOND], rows[:, SECOND_CHANNEL] = role[weight].start, role[weight].channel_step
-        rows[:, RESULT] = role[result].start + pair // role[other].size * role[result].component_step
-        rows[:, RESULT_CHANNEL] = role[result].channel_step
+            rows[:, layout.SECOND], rows[:, layout.SECOND_CHANNEL] = role[weight].start, role[weight].channel_step
+        rows[:, layout.RESULT] = role[result].start + pair // role[other].size * role[result].component_step
+        rows[:, layout.RESULT_CHANNEL] = role[result].channel_step
         self.flops += (2 * ordered.size + 2 * len(rows)) * role[other].channel.size
 
     def _append(self, terms: Ints, values: npt.NDArray[np.float64], begin: Ints) -> Ints:
         """New rows over new terms, each from one of ``begin`` to the next."""
-        rows = np.zeros((begin.size, ADD + 1), dtype=np.int64)
-        rows[:, BEGIN] = self.n_terms + begin
-        rows[:, END] = self.n_terms + np.append(begin[1:], terms.size)
-        rows[:, FIRST] = rows[:, SECOND] = -1
+        rows = np.zeros((begin.size, layout.ADD + 1), dtype=np.int64)
+        rows[:, layout.BEGIN] = self.n_terms + begin
+        rows[:, layout.END] = self.n_terms + np.append(begin[1:], terms.size)
+        rows[:, layout.FIRST] = rows[:, layout.SECOND] = -1
         self.places.append(terms)
         self.values.append(values)
         self.rows.append(rows)
@@ -311,26 +268,32 @@ class Builder:
         """The numbers of the result that the rows of a group write, ``(rows, channels)``, and that its mixing does."""
         none = np.zeros((0, 0), dtype=np.int64)
         start, tile_width = self.starts[self.plan.output], self.tile_width
-        if group[MIX] == AFTER:
-            j, k = np.indices((group[MIX_TO], group[MIX_COMPONENTS]))
-            return none, (group[MIX_THIRD] + j * group[MIX_CHANNEL] + k * group[MIX_COMPONENT] - start) // tile_width
-        if group[MIX] == OUTER:
-            count = group[MIX_FROM] * group[MIX_TO]
-            return none, (group[MIX_WEIGHTS] - start) // tile_width + np.arange(count)
-        u = np.arange(group[MIX_FROM])[:, None]
-        if group[MIX] == TO_VARYING:
-            a = np.arange(group[VARYING_SIZE])
-            return none, (group[VARYING] + u * group[VARYING_CHANNEL] + a * group[VARYING_STEP] - start) // tile_width
-        mine = rows[group[ROWS_BEGIN] : group[ROWS_END]]
-        channel = channels[group[CHANNELS_BEGIN] : group[CHANNELS_END], C_RESULT]
-        return (mine[:, RESULT, None] + channel * mine[:, RESULT_CHANNEL, None] - start) // tile_width, none
+        if group[layout.MIX] == layout.AFTER:
+            j, k = np.indices((group[layout.MIX_TO], group[layout.MIX_COMPONENTS]))
+            return none, (
+                group[layout.MIX_THIRD] + j * group[layout.MIX_CHANNEL] + k * group[layout.MIX_COMPONENT] - start
+            ) // tile_width
+        if group[layout.MIX] == layout.OUTER:
+            count = group[layout.MIX_FROM] * group[layout.MIX_TO]
+            return none, (group[layout.MIX_WEIGHTS] - start) // tile_width + np.arange(count)
+        u = np.arange(group[layout.MIX_FROM])[:, None]
+        if group[layout.MIX] == layout.TO_VARYING:
+            a = np.arange(group[layout.VARYING_SIZE])
+            return none, (
+                group[layout.VARYING] + u * group[layout.VARYING_CHANNEL] + a * group[layout.VARYING_STEP] - start
+            ) // tile_width
+        mine = rows[group[layout.ROWS_BEGIN] : group[layout.ROWS_END]]
+        channel = channels[group[layout.CHANNELS_BEGIN] : group[layout.CHANNELS_END], layout.C_RESULT]
+        return (
+            mine[:, layout.RESULT, None] + channel * mine[:, layout.RESULT_CHANNEL, None] - start
+        ) // tile_width, none
 
     def finish(self, dtype: str, vectors: int) -> ContractionProgram:
         """Put the tables together, and find out which results are added to and which must be zero before."""
         plan, tile_width = self.plan, self.tile_width
-        groups = np.array(self.groups, dtype=np.int64).reshape(-1, GROUP_COLUMNS)
+        groups = np.array(self.groups, dtype=np.int64).reshape(-1, layout.GROUP_COLUMNS)
         channels = np.concatenate([np.zeros((0, 5), dtype=np.int64), *self.channels])
-        rows = np.concatenate([np.zeros((0, ADD + 1), dtype=np.int64), *self.rows])
+        rows = np.concatenate([np.zeros((0, layout.ADD + 1), dtype=np.int64), *self.rows])
         start, size = self.starts[plan.output], plan.sizes[plan.output]
         writers = np.zeros(size, dtype=np.int64)
         targets = [self._targets(group, rows, channels) for group in groups]
@@ -340,24 +303,25 @@ class Builder:
         alone = np.zeros(size, dtype=bool)
         for group, (by_rows, by_mixing) in zip(groups, targets, strict=True):
             if by_mixing.size:
-                group[MIX_ADD] = (writers[by_mixing] > 1).any()
-                alone[by_mixing.ravel()] |= not group[MIX_ADD]
+                group[layout.MIX_ADD] = (writers[by_mixing] > 1).any()
+                alone[by_mixing.ravel()] |= not group[layout.MIX_ADD]
             else:
                 adds = (writers[by_rows] > 1).any(axis=1)
-                rows[group[ROWS_BEGIN] : group[ROWS_END], ADD] = adds
+                rows[group[layout.ROWS_BEGIN] : group[layout.ROWS_END], layout.ADD] = adds
                 alone[by_rows[~adds].ravel()] = True
         edges = np.flatnonzero(np.diff(np.concatenate([[0], ~alone, [0]]).astype(np.int8))).reshape(-1, 2)
         buffer = self.products + self.largest * tile_width
         totals = buffer + self.vector_length * max(
-            STRETCH * self.vector_length, min(-(-size // self.vector_length) * self.vector_length, LONGEST)
+            layout.STRETCH * self.vector_length,
+            min(-(-size // self.vector_length) * self.vector_length, layout.LONGEST),
         )
-        operands = np.zeros((len(plan.operands), ARRAY_COLUMNS), dtype=np.int64)
-        operands[:, AT] = self.starts
-        operands[:, SIZE] = plan.sizes
-        operands[:, COLUMN_STRIDE] = 1
-        operands[plan.output, OUTPUT] = totals
+        operands = np.zeros((len(plan.operands), layout.ARRAY_COLUMNS), dtype=np.int64)
+        operands[:, layout.AT] = self.starts
+        operands[:, layout.SIZE] = plan.sizes
+        operands[:, layout.COLUMN_STRIDE] = 1
+        operands[plan.output, layout.OUTPUT] = totals
         if self.compact is not None:
-            operands[self.compact, SHARED] = COMPACT
+            operands[self.compact, layout.SHARED] = layout.COMPACT
         zeros = np.ascontiguousarray(start + edges * tile_width)
         for table in (operands, groups, channels, rows, zeros):
             table.flags.writeable = False

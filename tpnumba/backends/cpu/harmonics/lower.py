@@ -7,28 +7,8 @@ from math import prod, sqrt
 import numpy as np
 import numpy.typing as npt
 
+from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.harmonics.program import HarmonicsProgram
-from tpnumba.backends.cpu.layout import (
-    ARRAY_COLUMNS,
-    AT,
-    COMPANION,
-    DERIVATIVE,
-    JACOBIAN,
-    LINE,
-    LONGEST,
-    MOST_BYTES,
-    NOTHING,
-    POINT_COLUMNS,
-    POINTS,
-    PULLED_BACK,
-    PUSHED_FORWARD,
-    SIZE,
-    STRETCH,
-    TILE_BYTES,
-    TOGETHER,
-    VALUES,
-    VECTORS,
-)
 from tpnumba.plans.harmonics import HIGHEST_SINGLE, Harmonics
 from tpnumba.tables.couplings import harmonic_scale
 from tpnumba.tables.memory import cached_within
@@ -38,10 +18,10 @@ Array = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 
 _DERIVATIVES = {
-    "values": NOTHING,
-    "value_and_jacobian": JACOBIAN,
-    "vjp": PULLED_BACK,
-    "jvp": PUSHED_FORWARD,
+    "values": layout.NOTHING,
+    "value_and_jacobian": layout.JACOBIAN,
+    "vjp": layout.PULLED_BACK,
+    "jvp": layout.PUSHED_FORWARD,
 }
 
 
@@ -52,7 +32,7 @@ def lower_harmonics(plan: Harmonics, dtype: str, vectors: int | None = None) -> 
     """
     if dtype == "float32" and plan.lmax > HIGHEST_SINGLE:
         return None
-    if _tile(plan, dtype, 1)[1] * np.dtype(dtype).itemsize > MOST_BYTES:
+    if _tile(plan, dtype, 1)[1] * np.dtype(dtype).itemsize > layout.MOST_BYTES:
         return None
     return _program(plan, dtype, vectors)
 
@@ -61,16 +41,20 @@ def lower_harmonics(plan: Harmonics, dtype: str, vectors: int | None = None) -> 
 def _program(plan: Harmonics, dtype: str, vectors: int | None) -> HarmonicsProgram:
     item = np.dtype(dtype).itemsize
     if vectors is None:
-        vectors = next((v for v in VECTORS if _tile(plan, dtype, v)[1] * item <= TILE_BYTES), VECTORS[-1])
-    tile_width = vectors * LINE // item
+        vectors = next(
+            (v for v in layout.VECTORS if _tile(plan, dtype, v)[1] * item <= layout.TILE_BYTES), layout.VECTORS[-1]
+        )
+    tile_width = vectors * layout.LINE // item
     ends, tile_size = _tile(plan, dtype, vectors)
-    arrays = np.zeros((4, ARRAY_COLUMNS), dtype=np.int64)
-    arrays[[POINTS, VALUES, COMPANION, DERIVATIVE], AT] = np.array([0, *ends[:3]]) * tile_width
-    arrays[VALUES, SIZE] = plan.size
-    for row, size in zip((POINTS, COMPANION), plan.input_sizes, strict=False):
-        arrays[row, SIZE] = size
+    arrays = np.zeros((4, layout.ARRAY_COLUMNS), dtype=np.int64)
+    arrays[[layout.POINTS, layout.VALUES, layout.COMPANION, layout.DERIVATIVE], layout.AT] = (
+        np.array([0, *ends[:3]]) * tile_width
+    )
+    arrays[layout.VALUES, layout.SIZE] = plan.size
+    for row, size in zip((layout.POINTS, layout.COMPANION), plan.input_sizes, strict=False):
+        arrays[row, layout.SIZE] = size
     for row, core in zip(_results(plan), plan.result_shapes, strict=True):
-        arrays[row, SIZE] = prod(core)
+        arrays[row, layout.SIZE] = prod(core)
     places, weights = _ladder(plan, tile_width)
     powers, coefficients = _recursion(plan.lmax, plan.normalization)
     tables = arrays, powers.astype(dtype), coefficients.astype(dtype), places, weights.astype(dtype)
@@ -96,22 +80,24 @@ def _program(plan: Harmonics, dtype: str, vectors: int | None) -> HarmonicsProgr
 
 def _results(plan: Harmonics) -> tuple[int, ...]:
     """The rows of ``arrays`` that the plan's results are."""
-    return {"values": (VALUES,), "value_and_jacobian": (VALUES, DERIVATIVE)}.get(plan.kind, (DERIVATIVE,))
+    return {"values": (layout.VALUES,), "value_and_jacobian": (layout.VALUES, layout.DERIVATIVE)}.get(
+        plan.kind, (layout.DERIVATIVE,)
+    )
 
 
 def _tile(plan: Harmonics, dtype: str, vectors: int) -> tuple[list[int], int]:
     """Where values, second input, second result and buffer begin, in columns; and the size of a tile, in numbers."""
-    vector_length = LINE // np.dtype(dtype).itemsize
-    solid = plan.size if VALUES in _results(plan) else max(1, plan.lmax**2)
+    vector_length = layout.LINE // np.dtype(dtype).itemsize
+    solid = plan.size if layout.VALUES in _results(plan) else max(1, plan.lmax**2)
     second = plan.input_sizes[1] if len(plan.input_sizes) > 1 else 0
     jacobian = plan.kind == "value_and_jacobian"  # whose rows are made in the buffer
-    derivative = prod(plan.result_shapes[-1]) if DERIVATIVE in _results(plan) and not jacobian else 0
-    ends = [int(end) for end in np.cumsum([POINT_COLUMNS, solid, second, derivative])]
+    derivative = prod(plan.result_shapes[-1]) if layout.DERIVATIVE in _results(plan) and not jacobian else 0
+    ends = [int(end) for end in np.cumsum([layout.POINT_COLUMNS, solid, second, derivative])]
     # whole rows that are put together; stretches of rows
     buffer = [
-        TOGETHER // np.dtype(dtype).itemsize,
-        vector_length * STRETCH * vector_length,
-        vector_length * min(plan.size, LONGEST),
+        layout.TOGETHER // np.dtype(dtype).itemsize,
+        vector_length * layout.STRETCH * vector_length,
+        vector_length * min(plan.size, layout.LONGEST),
     ]
     if jacobian:
         buffer.append(3 * vector_length * max(plan.size, vector_length))
@@ -142,5 +128,5 @@ def _ladder(plan: Harmonics, tile_width: int) -> tuple[npt.NDArray[np.int32], np
     degree = np.repeat(degrees, 2 * degrees + 1)
     ladder = gradient_ladder(plan.lmax, plan.normalization)
     weights = np.concatenate([ladder.weights / below[degree], degree[None, :]]).T
-    missing = ((0, max(0, LINE - plan.size)), (0, 0))  # Jacobians are made of as many as a vector has numbers
+    missing = ((0, max(0, layout.LINE - plan.size)), (0, 0))  # Jacobians are made of as many as a vector has numbers
     return (np.pad(ladder.places.T, missing).ravel() * tile_width).astype(np.int32), np.pad(weights, missing).ravel()

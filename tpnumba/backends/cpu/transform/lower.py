@@ -5,17 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.layout import (
-    COPY,
-    LINE,
-    MATRICES,
-    MOST_BYTES,
-    MULTIPLY,
-    POINTWISE,
-    REFLECT,
-    TILE_BYTES,
-    VECTORS,
-)
+from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.transform.operations import Operations
 from tpnumba.backends.cpu.transform.parity import ParityReduction, Separated, separate
 from tpnumba.backends.cpu.transform.program import TransformProgram
@@ -49,7 +39,7 @@ class _GridOperations:
         self.longitudes, self.parities = reduction.longitudes.shape
         self.ring_size = 2 * self.longitudes * self.parities
         self.most = min(most_rings, len(reduction.rings))
-        item = LINE // operations.vector_length
+        item = layout.LINE // operations.vector_length
         group = _GROUP_BYTES // (max(1, n_values) * self.ring_size * operations.tile_width * item)
         self.group = max(1, min(group, self.most))
 
@@ -113,21 +103,28 @@ class _GridOperations:
 
     def reflect(self, values_at: int, group: range) -> None:
         """From parities to points, or back."""
-        self.operations.add(REFLECT, len(group), 0, values_at * self.operations.tile_width, 0, *self._mirror_columns())
+        self.operations.add(
+            layout.REFLECT, len(group), 0, values_at * self.operations.tile_width, 0, *self._mirror_columns()
+        )
         self.operations.flops += self.ring_size * len(group) * 3
 
     def pointwise_product(self, to: int, left: int, right: int, group: range) -> None:
         """From the parities of two factors to those of their product."""
         tile_width = self.operations.tile_width
         self.operations.add(
-            POINTWISE, len(group), to * tile_width, left * tile_width, right * tile_width, *self._mirror_columns()
+            layout.POINTWISE,
+            len(group),
+            to * tile_width,
+            left * tile_width,
+            right * tile_width,
+            *self._mirror_columns(),
         )
         self.operations.flops += self.ring_size * len(group) * 10
 
     def multiply(self, to: int, left: int, right: int, group: range, sign: int) -> None:
         """The product of two factors, point by point; ``sign`` 0: the first, else added or subtracted."""
         tile_width, count = self.operations.tile_width, self.ring_size * len(group)
-        self.operations.add(MULTIPLY, count, to * tile_width, left * tile_width, right * tile_width, sign)
+        self.operations.add(layout.MULTIPLY, count, to * tile_width, left * tile_width, right * tile_width, sign)
         self.operations.flops += 2 * count
 
     def exchange(self, values_at: int, values: int, group: range, block: range, n_alpha: int, *, out: bool) -> None:
@@ -143,7 +140,7 @@ class _GridOperations:
         tile_width = self.operations.tile_width
         ends = (values, values_at) if out else (values_at, values)
         self.operations.add(
-            COPY,
+            layout.COPY,
             sum(part.size for part in ours),
             ends[0] * tile_width,
             ends[1] * tile_width,
@@ -157,22 +154,22 @@ def lower_transform(plan: Transform | Synthesis, dtype: str, vectors: int | None
 
     None if even that takes too much memory. ``vectors``: of a column of the tile, if not as fits.
     """
-    if sum(plan.sizes) * LINE > MOST_BYTES:
+    if sum(plan.sizes) * layout.LINE > layout.MOST_BYTES:
         return None
     rings = count_rings(plan)
-    for count in (vectors,) if vectors else VECTORS:
+    for count in (vectors,) if vectors else layout.VECTORS:
         program = plan_transform(plan, dtype, count, rings)
-        if program.tile_bytes <= TILE_BYTES:
+        if program.tile_bytes <= layout.TILE_BYTES:
             return program
-    while rings > FEW_RINGS and program.tile_bytes > TILE_BYTES:
+    while rings > FEW_RINGS and program.tile_bytes > layout.TILE_BYTES:
         rings = max(FEW_RINGS, rings // 2)
         program = plan_transform(plan, dtype, program.vectors, rings)
-    return None if program.tile_bytes > MOST_BYTES else program
+    return None if program.tile_bytes > layout.MOST_BYTES else program
 
 
 def plan_transform(plan: Transform | Synthesis, dtype: str, vectors: int, most_rings: int) -> TransformProgram:
     """The program of a plan, with the orders of at most ``most_rings`` mirror sets of rings at a time."""
-    operations = Operations(plan, LINE // np.dtype(dtype).itemsize, vectors)
+    operations = Operations(plan, layout.LINE // np.dtype(dtype).itemsize, vectors)
     if isinstance(plan, Synthesis):
         _synthesis(plan, operations, most_rings)
     elif isinstance(plan.domain, Matrices):
@@ -303,7 +300,7 @@ def _matrices(plan: Transform, operations: Operations) -> None:
     for n, (parts_of_term, factor) in enumerate(plan.terms):
         places = [square[i, parts_of_term[i]] * operations.tile_width for i in (output, left, right)]
         strides = [step * operations.tile_width for step in (*of_left, *of_right)]
-        operations.add(MATRICES, size, *places, *strides)
+        operations.add(layout.MATRICES, size, *places, *strides)
         operations.flops += 2 * size**3
         found = stage(output, parts_of_term[output])
         operations.sparse(

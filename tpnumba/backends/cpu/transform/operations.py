@@ -7,18 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.layout import (
-    ARRAY_COLUMNS,
-    AT,
-    COLUMN_STRIDE,
-    DENSE,
-    FILL,
-    LONGEST,
-    OPERATION_COLUMNS,
-    OUTPUT,
-    SIZE,
-    STRETCH,
-)
+from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.transform.program import TransformProgram
 from tpnumba.plans.base import Plan
 from tpnumba.plans.stages import SparseStage
@@ -58,11 +47,11 @@ class Operations:
     def add(self, kind: int, count: int, *columns: int) -> None:
         """Append a step as the kernel reads it, in numbers."""
         row = [kind, count, *columns]
-        self.rows.append(row + [0] * (OPERATION_COLUMNS - len(row)))
+        self.rows.append(row + [0] * (layout.OPERATION_COLUMNS - len(row)))
 
     def fill(self, to: int, columns: int) -> None:
         """Zero columns."""
-        self.add(FILL, columns, to * self.tile_width)
+        self.add(layout.FILL, columns, to * self.tile_width)
 
     def dense(
         self,
@@ -86,7 +75,16 @@ class Operations:
         at = self.places(results), self.places(sources), self._numbers.place(np.ascontiguousarray(matrix).ravel())
         operations = to_next * self.tile_width, source_next * self.tile_width
         self.add(
-            DENSE, often, to * self.tile_width, source * self.tile_width, 0, *operations, count, terms, *at, int(add)
+            layout.DENSE,
+            often,
+            to * self.tile_width,
+            source * self.tile_width,
+            0,
+            *operations,
+            count,
+            terms,
+            *at,
+            int(add),
         )
         self.flops += 2 * often * terms * count
 
@@ -118,14 +116,14 @@ class Operations:
         size = plan.sizes[plan.output]
         buffer = self.end * tile_width
         totals = buffer + vector_length * max(
-            STRETCH * vector_length, min(-(-size // vector_length) * vector_length, LONGEST)
+            layout.STRETCH * vector_length, min(-(-size // vector_length) * vector_length, layout.LONGEST)
         )
-        operands = np.zeros((len(plan.operands), ARRAY_COLUMNS), dtype=np.int64)
-        operands[:, AT] = np.array(self.starts) * tile_width
-        operands[:, SIZE] = plan.sizes
-        operands[:, COLUMN_STRIDE] = 1
-        operands[plan.output, OUTPUT] = totals
-        operations = np.array(self.rows, dtype=np.int64).reshape(-1, OPERATION_COLUMNS)
+        operands = np.zeros((len(plan.operands), layout.ARRAY_COLUMNS), dtype=np.int64)
+        operands[:, layout.AT] = np.array(self.starts) * tile_width
+        operands[:, layout.SIZE] = plan.sizes
+        operands[:, layout.COLUMN_STRIDE] = 1
+        operands[plan.output, layout.OUTPUT] = totals
+        operations = np.array(self.rows, dtype=np.int64).reshape(-1, layout.OPERATION_COLUMNS)
         for table in (operands, operations):
             table.flags.writeable = False
         return TransformProgram(

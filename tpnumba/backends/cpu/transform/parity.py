@@ -13,15 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.plans.stages import (
-    DegreeScaling,
-    FourierStage,
-    LegendreStage,
-    LinearMap,
-    Selection,
-    SparseStage,
-    ThetaStage,
-)
+from tpnumba.plans import stages
 from tpnumba.tables.quadrature import Grid, Torus
 
 Ints = npt.NDArray[np.int64]
@@ -92,30 +84,30 @@ class Separated:
         turns: for every parity in longitude the indices of its orders, and the matrix ``(orders, longitudes)``.
     """
 
-    sparse: SparseStage | None
+    sparse: stages.SparseStage | None
     size: int
     blocks: tuple[Block, ...]
     orders: int
     turns: tuple[tuple[Ints, Floats], ...]
 
 
-def separate(linear_map: LinearMap, domain: Grid | Torus, reduction: ParityReduction) -> Separated:
+def separate(linear_map: stages.LinearMap, domain: Grid | Torus, reduction: ParityReduction) -> Separated:
     """Read a sequence of stages."""
     offset, size, sparse = 0, 0, None
     factors: Floats | None = None
-    legendre: LegendreStage | None = None
-    fourier: FourierStage | None = None
-    theta: ThetaStage | None = None
+    legendre: stages.LegendreStage | None = None
+    fourier: stages.FourierStage | None = None
+    theta: stages.ThetaStage | None = None
     for stage in linear_map.stages:
-        if isinstance(stage, Selection):
+        if isinstance(stage, stages.Selection):
             offset = stage.start
-        elif isinstance(stage, DegreeScaling):
+        elif isinstance(stage, stages.DegreeScaling):
             factors = stage.factors
-        elif isinstance(stage, SparseStage):
+        elif isinstance(stage, stages.SparseStage):
             sparse, size = stage, stage.size_out
-        elif isinstance(stage, LegendreStage):
+        elif isinstance(stage, stages.LegendreStage):
             legendre = stage
-        elif isinstance(stage, ThetaStage):
+        elif isinstance(stage, stages.ThetaStage):
             theta = stage
         else:
             fourier = stage
@@ -143,7 +135,7 @@ def separate(linear_map: LinearMap, domain: Grid | Torus, reduction: ParityReduc
     return Separated(sparse, size, tuple(blocks), orders, turns)
 
 
-def _theta_waves(m: int, theta: ThetaStage, domain: Grid | Torus) -> Floats:
+def _theta_waves(m: int, theta: stages.ThetaStage, domain: Grid | Torus) -> Floats:
     """The values of ``cos(u theta)``, for odd orders ``sin(u theta)``, on the rings of the torus: (u, rings)."""
     n_theta = domain.shape[0]
     angle = 2 * np.pi * ((np.arange(theta.count)[:, None] * np.arange(n_theta)) % n_theta) / n_theta
