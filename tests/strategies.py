@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tracemalloc
 from math import pi, sqrt
 from typing import Any
 
@@ -182,3 +183,14 @@ def evaluate_plan(plan: Any, arrays: dict[int, Any], backend: str) -> Any:
     methods = plan if isinstance(plan, Harmonics) else Methods((("tested", plan),))
     results = evaluate(Call(methods, tuple(arrays), samples, samples, context, backend), tuple(arrays.values()))
     return results if isinstance(plan, Harmonics) else results[0]
+
+
+def memory_beyond_results(run: Any) -> int:
+    """The most bytes that were allocated at once while ``run()`` was evaluated, beyond those of its results."""
+    tracemalloc.start()
+    try:
+        result = run()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return int(peak) - sum(part.nbytes for part in (result if isinstance(result, tuple) else (result,)))

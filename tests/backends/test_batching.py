@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import leading_pairs, products, random_arguments, tolerance
+from strategies import leading_pairs, memory_beyond_results, products, random_arguments, tolerance
 
 import tpnumba as tp
 from tpnumba.backends import registry
@@ -42,43 +40,36 @@ def test_temporaries_stay_below_64_mb(p, batch):
     p(*(x[:2] for x in arguments))  # tables are made once and stay
     p.vjp(*(x[:2] for x in arguments[:2]), cotangent[:2], **{k: x[:2] for k, x in named.items()})
     for run in (lambda: p(*arguments), lambda: p.vjp(*arguments[:2], cotangent, **named)):
-        tracemalloc.start()
-        result = run()
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        kept = sum(x.nbytes for x in (result if isinstance(result, tuple) else (result,)))
-        assert peak - kept < LIMIT
+        assert memory_beyond_results(run) < LIMIT
+
+
+def values_and_gradients(xp, p, leading, seed):
+    arguments = [xp.asarray(x) for x in random_arguments(p, *leading, seed=seed)]
+    value = p(*arguments)
+    cotangent = xp.asarray(np.random.default_rng(seed).standard_normal(tuple(value.shape)))
+    named = {"weights": arguments[2]} if len(arguments) == 3 else {}
+    return [xp.to_numpy(array) for array in (value, *p.vjp(*arguments[:2], cotangent, **named))]
 
 
 @given(p=products(), leading=leading_pairs, most=st.integers(1, 3), seed=st.integers(0, 1000))
 def test_blocks_of_any_size_give_the_same(xp, p, leading, most, seed):
-    arguments = [xp.asarray(x) for x in random_arguments(p, *leading, seed=seed)]
-    whole = p(*arguments)
-    cotangent = xp.asarray(np.random.default_rng(seed).standard_normal(tuple(whole.shape)))
-    named = {"weights": arguments[2]} if len(arguments) == 3 else {}
-    gradients = p.vjp(*arguments[:2], cotangent, **named)
+    expected = values_and_gradients(xp, p, leading, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "block_samples", lambda plan, context: most)
-        cut = p(*arguments)
-        cut_gradients = p.vjp(*arguments[:2], cotangent, **named)
-    for one, other in zip((whole, *gradients), (cut, *cut_gradients), strict=True):
-        assert_same(xp.to_numpy(other), xp.to_numpy(one))
+        found = values_and_gradients(xp, p, leading, seed)
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
 
 
 @given(p=products(), leading=leading_pairs, seed=st.integers(0, 1000))
 def test_namespaces_that_cannot_be_written_into_get_the_same(xp, p, leading, seed):
     """The way that jax and dask go, walked with arrays that can check it."""
-    arguments = [xp.asarray(x) for x in random_arguments(p, *leading, seed=seed)]
-    expected = p(*arguments)
-    cotangent = xp.asarray(np.random.default_rng(seed).standard_normal(tuple(expected.shape)))
-    named = {"weights": arguments[2]} if len(arguments) == 3 else {}
-    gradients = p.vjp(*arguments[:2], cotangent, **named)
+    expected = values_and_gradients(xp, p, leading, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "is_eager", lambda *_: False)
-        found = p(*arguments)
-        found_gradients = p.vjp(*arguments[:2], cotangent, **named)
-    for one, other in zip((expected, *gradients), (found, *found_gradients), strict=True):
-        assert_same(xp.to_numpy(other), xp.to_numpy(one))
+        found = values_and_gradients(xp, p, leading, seed)
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
 
 
 @given(st.lists(st.integers(0, 5), max_size=4).map(tuple), st.integers(1, 40))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import array_api_strict
 import numpy as np
 import pytest
 from backends.cpu_cases import FULL, views
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import leading_pairs, products, random_arguments, tolerance
+from strategies import leading_pairs, memory_beyond_results, products, random_arguments, tolerance
 
 import tpnumba as tp
 from tpnumba.backends.cpu.contraction import program
@@ -82,11 +80,7 @@ def test_memory_beyond_the_result_at_a_million_samples():
     p(x[:100], y[:100])
     columns = np.asfortranarray(x)
     for run in (lambda: (p(x, y),), lambda: p.vjp(x, y, g), lambda: p.vjp(x, y[0], g), lambda: (p(columns, y),)):
-        tracemalloc.start()
-        result = run()
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert peak - sum(part.nbytes for part in result) < 64 * 2**20
+        assert memory_beyond_results(run) < 64 * 2**20
 
 
 def test_places_beyond_two_to_the_31():

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 from namespaces.kinds import KINDS, close
-from strategies import random_arguments
+from namespaces.test_jax import arrays, double_precision  # noqa: F401
 
 import tpnumba as tp
 
@@ -18,16 +18,6 @@ jax = pytest.importorskip("jax", reason="needs jax (session namespaces)")
 jnp = jax.numpy
 
 GRID = tp.Grid.exact(4)
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    with jax.enable_x64(True):
-        yield
-
-
-def arrays(p, leading=(3,), dtype="float64", seed=0):
-    return [jnp.asarray(x) for x in random_arguments(p, leading, leading, dtype, seed)]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -149,6 +149,18 @@ def test_the_summary_stands_after_the_tables(capsys: pytest.CaptureFixture[str])
     assert "--all" not in printed
 
 
+def read_terminal(master: int, slave: int) -> bytes:
+    """What another process writes to a terminal, until it closes it."""
+    os.close(slave)
+    shown = b""
+    try:
+        while chunk := os.read(master, 4096):
+            shown += chunk
+    except OSError:  # how a closed terminal ends on Linux
+        pass
+    return shown
+
+
 def test_the_summary_fits_a_terminal() -> None:
     """Statements are folded under themselves, at blanks."""
     master, slave = pty.openpty()
@@ -156,13 +168,7 @@ def test_the_summary_fits_a_terminal() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
     command = [sys.executable, "-m", "tpnumba", *QUICK]
     with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env={**environment, "TERM": "dumb"}):
-        os.close(slave)
-        shown = b""
-        try:
-            while part := os.read(master, 4096):
-                shown += part
-        except OSError:  # how a closed terminal ends on Linux
-            pass
+        shown = read_terminal(master, slave)
     os.close(master)
     lines = shown.decode().splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("SISO:"))
@@ -235,13 +241,7 @@ def test_a_terminal_gets_a_progress_bar() -> None:
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "tpnumba", *QUICK]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave, env={**os.environ, "TERM": "xterm"}) as run:
-        os.close(slave)
-        shown = b""
-        try:
-            while chunk := os.read(master, 4096):
-                shown += chunk
-        except OSError:  # how a closed terminal ends on Linux
-            pass
+        shown = read_terminal(master, slave)
     os.close(master)
     assert run.returncode == 0
     assert b"MIMO, L = 2" in shown
