@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,33 +13,18 @@ from tpnumba.backends.adapters.graphs import call_as_node, is_compiling, registe
 from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
 from tpnumba.backends.registry import check_backend, resolve_threads
-from tpnumba.irreps import Irrep, Irreps, check_degree
+from tpnumba.irreps import Irreps, check_degree
 from tpnumba.plans.base import ITEMSIZE, Cost, Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.methods import Methods
 from tpnumba.products.entries import Coefficients, entries
+from tpnumba.products.path_info import PathInfo
 
 Array = Any
 Shape = tuple[int, ...]
 
 _NAMES = ("x1", "x2", "weights")
 _SHOWN_PATHS = 6
-
-
-class PathInfo(NamedTuple):
-    """One path of a product: blocks, irreps, channels, and the number in front of the Clebsch-Gordan coefficients."""
-
-    i1: int
-    i2: int
-    i_out: int
-    ir1: Irrep
-    ir2: Irrep
-    ir_out: Irrep
-    channels: str
-    scale: float
-
-    def __str__(self) -> str:
-        return f"{self.ir1} x {self.ir2} -> {self.ir_out}"
 
 
 class Operator:
