@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-#: A request of so many bytes is not looked at: asking the system takes longer than the work would.
+#: A request of at most this many bytes is not looked at: asking the system takes longer than the work would.
 SMALL = 2**26
 
 

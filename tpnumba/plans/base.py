@@ -19,7 +19,7 @@ ITEMSIZE = {"float32": 4, "float64": 8}
 LAYOUTS = ("mul_ir", "ir_mul")
 
 #: Temporaries of the reference backend, in bytes, for as many samples as fit (at least one). Far below the 64 MB that
-#: are promised: pieces that stay in cache are faster.
+#: are promised: chunks that stay in cache are faster.
 CHUNK_BYTES = 2**22
 
 

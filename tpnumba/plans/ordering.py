@@ -85,7 +85,7 @@ def cheapest_order(
     count = len(factors)
     everything = frozenset(range(count))
 
-    def kept(inside: frozenset[int]) -> frozenset[str]:
+    def remaining(inside: frozenset[int]) -> frozenset[str]:
         outside = set(output).union(*(factors[i] for i in everything - inside))
         return frozenset(letter for i in inside for letter in factors[i] if letter in outside)
 
@@ -97,7 +97,7 @@ def cheapest_order(
     for width in range(2, count + 1):
         for chosen in combinations(range(count), width):
             subset = frozenset(chosen)
-            letters[subset] = kept(subset)
+            letters[subset] = remaining(subset)
             candidates = []
             for left_width in range(1, width // 2 + 1):
                 for left_chosen in combinations(chosen, left_width):

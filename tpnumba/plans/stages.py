@@ -92,7 +92,7 @@ class LegendreStage:
     """From the components of ``degrees`` to one function of beta for every order, as ``n_beta`` numbers.
 
     One small matrix a value of ``|m|``. Orders come as ``0, +1, -1, +2, -2, ...``. ``highest`` drops the degrees above
-    it: they meet nothing in the other operands. ``kind`` says which numbers: values on rings (``value``), of the
+    it: they couple with nothing in the other operands. ``kind`` says which numbers: values on rings (``value``), of the
     derivative by beta (``slope``), of ``m P / sin(beta)`` (``over_sine``), or the coefficients of a series of the
     doubled circle (``theta`` and ``dual_theta``; ``n_beta`` is their count).
     """

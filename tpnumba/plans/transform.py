@@ -1,4 +1,4 @@
-"""Transform: operands carried by linear maps to where they meet, on a grid or as matrices, and are multiplied."""
+"""Transform: operands carried by linear maps to a domain, a grid or matrices, and multiplied there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tpnumba.tables.quadrature import Grid, Torus
 
 @dataclass(frozen=True)
 class Matrices:
-    """Operands meet as square matrices: the form is ``Tr(X Y Z^T)``."""
+    """Operands are multiplied as square matrices: the form is ``Tr(X Y Z^T)``."""
 
     size: int
 
@@ -26,8 +26,8 @@ class Matrices:
 class Transform(Plan):
     """``sum over terms (i, j, k) of factor * <A_i(x), B_j(y), C_k(z)>`` as a form.
 
-    ``maps[operand][component]`` carries an operand to the domain where they meet; ``terms`` lists which components
-    meet, with a factor. On a :class:`Grid` or :class:`Torus` they meet point by point, ``<f, g, h>`` being the weighted
+    ``maps[operand][component]`` carries an operand to the domain; ``terms`` lists which components are
+    multiplied, with a factor. On a :class:`Grid` or :class:`Torus` that is point by point, ``<f, g, h>`` being the weighted
     sum over the points of ``f g h``; as :class:`Matrices` it is ``Tr(F G H^T)``.
     """
 

@@ -48,7 +48,7 @@ _PACKED: dict[bytes, tuple[str, Callable[[BinaryIO], BinaryIO]]] = {
     b"BZh": (".bz2", lambda stream: cast(BinaryIO, bz2.BZ2File(stream))),
     b"\xfd7zXZ\x00": (".xz", lambda stream: cast(BinaryIO, lzma.LZMAFile(stream))),  # noqa: SIM115
 }
-#: A file of so many frames or more is read at its end: reading 250,000 frames of two atoms took minutes.
+#: A file of at least this many frames is read at its end: reading 250,000 frames of two atoms took minutes.
 COUNTED_FRAMES = 1000
 #: How much of a file is looked at: more than the longest comment line has.
 _LOOK = 2**16

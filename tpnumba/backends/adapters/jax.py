@@ -28,7 +28,7 @@ from tpnumba.backends.fusion import evaluate_fused
 from tpnumba.backends.namespaces import Context, has_float64, numpy_context
 from tpnumba.backends.registry import choose, evaluate_on
 
-#: XLA takes the memory of a NumPy array as it is if it begins at a multiple of so many bytes.
+#: XLA takes the memory of a NumPy array as it is if its address is a multiple of this number of bytes.
 _ALIGNMENT = 64
 
 

@@ -14,7 +14,7 @@ from tpnumba.plans import stages as plan_stages
 
 Array = Any
 
-#: A sparse stage with fewer zeros than so many for each non-zero is worked as a dense matrix, if that is small: a
+#: A sparse stage with fewer than ``_ZEROS`` zeros for each non-zero is evaluated as a dense matrix, if that is small: a
 #: multiplication in a matrix product takes about a fiftieth of the time of one in a gather.
 _ZEROS = 40
 _DENSE = 2**20
