@@ -29,7 +29,7 @@ def cached_within(limit: int) -> Callable[[Callable[[*Degrees], Table]], Callabl
     """
 
     def decorate(function: Callable[[*Degrees], Table]) -> Callable[[*Degrees], Table]:
-        cached: OrderedDict[tuple[*Degrees], tuple[Table, int]] = OrderedDict()
+        entries: OrderedDict[tuple[*Degrees], tuple[Table, int]] = OrderedDict()
         held = 0
         lock = Lock()
 
@@ -37,18 +37,18 @@ def cached_within(limit: int) -> Callable[[Callable[[*Degrees], Table]], Callabl
         def cached(*degrees: *Degrees) -> Table:
             nonlocal held
             with lock:
-                if degrees in cached:
-                    cached.move_to_end(degrees)
-                    return cached[degrees][0]
+                if degrees in entries:
+                    entries.move_to_end(degrees)
+                    return entries[degrees][0]
             table = function(*degrees)
             parts = table if isinstance(table, tuple) else (table,)
             size = sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
             with lock:
-                if degrees not in cached and size <= limit:
-                    cached[degrees] = table, size
+                if degrees not in entries and size <= limit:
+                    entries[degrees] = table, size
                     held += size
                     while held > limit:
-                        held -= cached.popitem(last=False)[1][1]
+                        held -= entries.popitem(last=False)[1][1]
             return table
 
         return cached
