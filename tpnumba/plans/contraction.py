@@ -47,7 +47,7 @@ _TABLES = {"clebsch_gordan": clebsch_gordan_sparse}
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One term of the form: which segment of each operand, which channels are multiplied, and the coupling of the components.
+    """One term of the form: the segment of each operand, how channels are multiplied, and the coupling of components.
 
     Args:
         segments: the segment of each operand; None where the path is free of it, as a path without weights is.

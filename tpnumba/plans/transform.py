@@ -26,9 +26,9 @@ class Matrices:
 class Transform(Plan):
     """``sum over terms (i, j, k) of factor * <A_i(x), B_j(y), C_k(z)>`` as a form.
 
-    ``maps[operand][component]`` carries an operand to the domain; ``terms`` lists which components are
-    multiplied, with a factor. On a :class:`Grid` or :class:`Torus` that is point by point, ``<f, g, h>`` being the weighted
-    sum over the points of ``f g h``; as :class:`Matrices` it is ``Tr(F G H^T)``.
+    ``maps[operand][component]`` carries an operand to the domain; ``terms`` lists which components are multiplied, with
+    a factor. On a :class:`Grid` or :class:`Torus` that is point by point, ``<f, g, h>`` being the weighted sum over the
+    points of ``f g h``; as :class:`Matrices` it is ``Tr(F G H^T)``.
     """
 
     maps: tuple[tuple[LinearMap, ...], ...]
