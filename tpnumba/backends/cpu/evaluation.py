@@ -116,7 +116,7 @@ def evaluate_rows(
     *,
     fresh: bool,
 ) -> bool:
-    """See :class:`tpnumba.backends.base.Backend`."""
+    """See :class:`tpnumba.backends.base.Evaluation`."""
     program = program_of(plan, call.context.dtype_name)
     assert program is not None  # asked for before the plan came here
     count = samples[0] if len(samples) == 1 else prod(samples)

@@ -75,7 +75,7 @@ BEGIN, END, FIRST, FIRST_CHANNEL, SECOND, SECOND_CHANNEL, RESULT, RESULT_CHANNEL
 
 # Transforms
 
-#: Columns of ``steps``; what is meant by A to H depends on the kind. Positions in numbers.
+#: Columns of ``operations``; what is meant by A to H depends on the kind. Positions in numbers.
 KIND, COUNT, TO, SOURCE, OTHER, A, B, C, D, E, F, G, H = range(13)
 OPERATION_COLUMNS = 13
 #: Zero COUNT columns from TO on.

@@ -63,7 +63,7 @@ def evaluate_rows(
     *,
     fresh: bool,  # noqa: ARG001
 ) -> bool:
-    """See :class:`tpnumba.backends.base.Backend`; False also for more samples than are worked at a time."""
+    """See :class:`tpnumba.backends.base.Evaluation`; False also for more samples than are worked at a time."""
     context = call.context
     if len(samples) != 1 or samples[0] > block_samples(plan, context):
         return False

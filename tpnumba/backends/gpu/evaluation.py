@@ -51,7 +51,7 @@ def evaluate_rows(
     *,
     fresh: bool,  # noqa: ARG001
 ) -> bool:
-    """See :class:`tpnumba.backends.base.Backend`; on the current device and its current stream."""
+    """See :class:`tpnumba.backends.base.Evaluation`; on the current device and its current stream."""
     context, found = call.context, dict[int, Rows]()
     for i, array in arrays.items():
         own = as_rows(array, plan.operands[i].access, samples) if array.dtype == context.dtype else None

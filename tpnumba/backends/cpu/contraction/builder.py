@@ -22,7 +22,7 @@ MANY_CHANNELS = 4
 
 @dataclass(frozen=True)
 class _Role:
-    """One operand of a path: where it starts, its operations, and its channel in each combination."""
+    """One operand of a path: where it starts, its strides, and its channel in each combination."""
 
     start: int
     channel_step: int
@@ -36,8 +36,8 @@ class Builder:
 
     Args:
         plan: the contraction.
-        line: numbers in 64 bytes.
-        numbers: numbers of a column.
+        vector_length: numbers in 64 bytes.
+        tile_width: numbers of a column.
         scratch: columns that products take before weights mix them.
         compact: weights that stand in the tile as numbers, see :func:`compact_weights`.
     """

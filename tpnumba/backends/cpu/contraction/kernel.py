@@ -134,7 +134,7 @@ def _mix(width, tile, tile_width, group):
     count, mixed, size, scratch = group[MIX_FROM], group[MIX_TO], group[MIX_COMPONENTS], group[MIX_SCRATCH]
     weights, third, channel, component = group[MIX_WEIGHTS], group[MIX_THIRD], group[MIX_CHANNEL], group[MIX_COMPONENT]
     stride = 1 if group[MIX_COMPACT] else tile_width
-    # Of one product: results and terms, with the operations of each; then how far the next one is.
+    # Of one product: results and terms, with the strides of each; then how far the next one is.
     times, results, terms = size, mixed, count
     to, to_step, to_next = third, channel, component
     source, step, source_next = scratch, size * tile_width, tile_width

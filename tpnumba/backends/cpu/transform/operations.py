@@ -73,14 +73,14 @@ class Operations:
         if count == 0 or often == 0 or (add and terms == 0):
             return
         at = self.places(results), self.places(sources), self._numbers.place(np.ascontiguousarray(matrix).ravel())
-        operations = to_next * self.tile_width, source_next * self.tile_width
+        strides = to_next * self.tile_width, source_next * self.tile_width
         self.add(
             layout.DENSE,
             often,
             to * self.tile_width,
             source * self.tile_width,
             0,
-            *operations,
+            *strides,
             count,
             terms,
             *at,
