@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any, cast
+from typing import Any
 
 from tpnumba.backends.base import Evaluation
 from tpnumba.backends.blocks import Block, Shape, blocks, clip, fold, rows_of
@@ -26,20 +26,19 @@ def evaluate(
 ) -> tuple[Array, ...]:
     """Evaluate a plan by a backend; see :func:`tpnumba.backends.evaluate`."""
     samples, batch, context = call.samples, call.batch, call.context
-    if type(plan) is not Harmonics:
-        plan, arrays, batch = with_shared_rows(cast(Plan, plan), call, arrays)
+    if isinstance(plan, Plan):
+        plan, arrays, batch = with_shared_rows(plan, call, arrays)
     inputs = dict(zip(call.operands, arrays, strict=True))
     sizes = plan.result_sizes
     results = [out] if out is not None else [backend.empty((*batch, size), context) for size in sizes]
-    shared = plan.sums_samples
+    padded = () if plan.sums_samples else (1,) * (len(samples) - len(batch)) + batch
     if 0 in samples or sizes == (0,):
         for result in results:
             result[...] = 0.0
     elif not (
-        (shared or batch == samples or (1,) * (len(samples) - len(batch)) + batch == samples)
+        (plan.sums_samples or padded == samples)
         and backend.evaluate_rows(plan, inputs, samples, results, call, fresh=out is None)
     ):
-        padded = () if shared else (1,) * (len(samples) - len(batch)) + batch
         _evaluate_blocks(backend, plan, call, inputs, results, padded)
     if out is not None:
         return (out,)
@@ -81,7 +80,7 @@ def _evaluate_blocks(
         in_place = bool(parts) and all(part is not None for part in parts)
         if in_place and backend.evaluate_rows(plan, rows, (count,), parts, call, fresh=True):
             continue
-        parts = [xp.empty((*leading, whole.shape[-1]), dtype=context.dtype, device=context.device) for whole in wholes]
+        parts = [backend.empty((*leading, whole.shape[-1]), context) for whole in wholes]
         evaluated = backend.evaluate_rows(plan, rows, (count,), parts, call, fresh=True)
         assert evaluated  # rows that were copied for it
         for whole, part in zip(wholes, parts, strict=True):

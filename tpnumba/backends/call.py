@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -14,9 +14,6 @@ from tpnumba.plans.methods import Methods
 
 Array = Any
 Shape = tuple[int, ...]
-
-#: Evaluates a call on its arrays, perhaps into an array ``out``; gives one array a result.
-Evaluate = Callable[..., tuple[Array, ...]]
 
 
 class Call(NamedTuple):

@@ -79,7 +79,9 @@ def _choose(call: Call) -> tuple[str, Plan | Harmonics]:
     if backend == "auto":
         if cpu.accepts(context):
             plan = _plan(call, "cpu")
-            if cpu.missing() is None and cpu.supports(plan, context):
+            if cpu.missing() is not None:
+                cpu.warn_of_generic()
+            elif cpu.supports(plan, context):
                 return "cpu", plan
         elif is_cupy(context.xp):
             plan = _plan(call, "gpu")

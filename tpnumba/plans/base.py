@@ -144,6 +144,11 @@ class Plan:
         return ((self.sizes[self.output],),)
 
     @cached_property
+    def row_numbers(self) -> int:
+        """The numbers of one sample, of all operands together."""
+        return sum(self.sizes)
+
+    @cached_property
     def result_sizes(self) -> tuple[int, ...]:
         """The numbers a sample of each result."""
         return (self.sizes[self.output],)

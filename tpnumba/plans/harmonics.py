@@ -61,6 +61,11 @@ class Harmonics:
         return tuple(Operand(name, (Segment(0, 1, size),)) for name, size in zip(names, self.input_sizes, strict=False))
 
     @property
+    def row_numbers(self) -> int:
+        """The numbers of one sample, of what is given and of the results."""
+        return sum(self.input_sizes) + sum(self.result_sizes)
+
+    @property
     def result_sizes(self) -> tuple[int, ...]:
         """The numbers a sample of each result."""
         return tuple(map(prod, self.result_shapes))

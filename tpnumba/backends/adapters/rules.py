@@ -2,8 +2,8 @@
 
 A call of a form is linear in every array, so its derivative along a tangent is the same call with the tangent in place
 of the array, and its gradient is a call of the adjoint. Spherical harmonics are linear in their second array only.
-Where a derivative is no call (the second ones of harmonics by the points), the rules say None, and the adapters
-differentiate the operations of the generic backend instead.
+Where a derivative is no call (the second ones of harmonics by the points), the rules say None, and the
+adapters leave it to the operations of the generic backend.
 """
 
 from __future__ import annotations

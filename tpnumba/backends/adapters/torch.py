@@ -46,10 +46,9 @@ def _evaluate(call: Call, arrays: Sequence[Array], out: Array | None = None) -> 
     if any(map(torch._C._functorch.is_legacy_batchedtensor, arrays)):
         return _evaluate_legacy_batch(call, arrays)
     if _is_watched(arrays, transformed=transformed):
+        # Derivatives of these, or of the derivatives that forward mode makes at once, are no calls.
         if isinstance(call.methods, Harmonics) and (call.methods.kind != "values" or forward_ad._current_level >= 0):
-            return _evaluate_generic(
-                call, arrays, out
-            )  # whose derivatives, or those of whose derivatives, are no calls
+            return _evaluate_generic(call, arrays, out)
         watched = _Transformed if transformed else _Recorded
         dtype = call.context.dtype
         return tuple(watched.apply(call, *(x if x.dtype is dtype else x.to(dtype) for x in arrays)))

@@ -9,12 +9,12 @@ from __future__ import annotations
 from functools import cache
 from types import ModuleType
 
-from tpnumba.backends.cpu.availability import accepts, missing, require
+from tpnumba.backends.cpu.availability import accepts, missing, require, warn_of_generic
 from tpnumba.backends.namespaces import Context
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
-__all__ = ["accepts", "missing", "require", "supports"]
+__all__ = ["accepts", "missing", "require", "supports", "warn_of_generic"]
 
 
 @cache

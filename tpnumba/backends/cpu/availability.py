@@ -8,6 +8,8 @@ from functools import lru_cache
 
 from tpnumba.backends.namespaces import Context, is_jax, is_numpy, is_torch
 
+_SWITCHED_OFF = "NUMBA_DISABLE_JIT is set, and the processor's kernels do not run as Python"
+
 
 def accepts(context: Context) -> bool:
     """Whether the arrays of a call are in the processor's memory: those of NumPy, and of torch and jax there."""
@@ -25,14 +27,18 @@ def accepts(context: Context) -> bool:
 
 @lru_cache(maxsize=1)
 def missing() -> Exception | None:
-    """What stands in the way of kernels, as an error; None if nothing does. Warns the first time."""
+    """What stands in the way of kernels, as an error; None if nothing does."""
     import numba
 
     if not getattr(numba.config, "DISABLE_JIT", 0):
         return None
-    reason = "NUMBA_DISABLE_JIT is set, and the processor's kernels do not run as Python"
-    warnings.warn(f"{reason}: backend 'auto' takes 'generic', which is slow", RuntimeWarning, stacklevel=2)
-    return RuntimeError(f"backend 'cpu' needs Numba's compiler: {reason}; unset it, or use backend 'generic'")
+    return RuntimeError(f"backend 'cpu' needs Numba's compiler: {_SWITCHED_OFF}; unset it, or use backend 'generic'")
+
+
+@lru_cache(maxsize=1)
+def warn_of_generic() -> None:
+    """Say, the first time, that ``auto`` does without kernels."""
+    warnings.warn(f"{_SWITCHED_OFF}: backend 'auto' takes 'generic', which is slow", RuntimeWarning, stacklevel=2)
 
 
 def require() -> None:
@@ -41,8 +47,6 @@ def require() -> None:
     Raises:
         RuntimeError: Numba's compiler is switched off.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        reason = missing()
+    reason = missing()
     if reason is not None:
         raise type(reason)(*reason.args)

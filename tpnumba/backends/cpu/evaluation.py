@@ -93,8 +93,7 @@ def find_arrays(
 
 def block_samples(plan: Plan | Harmonics, context: Context) -> int:
     """The most samples to be copied into rows at a time."""
-    numbers = sum(operand.size for operand in plan.operands) + sum(map(prod, plan.result_shapes))
-    return max(1, COPY_BYTES // (max(1, numbers) * context.itemsize))
+    return max(1, COPY_BYTES // (max(1, plan.row_numbers) * context.itemsize))
 
 
 def empty(shape: tuple[int, ...], context: Context) -> Array:

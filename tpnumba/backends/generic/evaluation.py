@@ -70,8 +70,7 @@ def evaluate_rows(
     if any(plan.operands[i].access is Access.BATCH and tuple(x.shape[:-1]) != samples for i, x in arrays.items()):
         return False
     if isinstance(plan, Harmonics):
-        points = [context.xp.reshape(array, (prod(samples), array.shape[-1])) for array in arrays.values()]
-        for result, value in zip(results, harmonics.evaluate(context, plan, *points), strict=True):
+        for result, value in zip(results, harmonics.evaluate(context, plan, *arrays.values()), strict=True):
             result[...] = context.xp.reshape(value, tuple(result.shape))
         return True
     (result,) = results
