@@ -11,7 +11,9 @@ class Access(StrEnum):
     Attributes:
         BATCH: one row a sample.
         SHARED: one row for all samples; as an output, the sum over all samples.
+        INDEXED: the row that the sample's index says; as an output, the sum over the samples of each row.
     """
 
     BATCH = "batch"
     SHARED = "shared"
+    INDEXED = "indexed"

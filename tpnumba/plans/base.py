@@ -81,14 +81,16 @@ class Segment:
 class Operand:
     """An array that the form is linear in, with its last axis cut into segments.
 
-    ``access`` is ``batch`` (a row a sample) or ``shared`` (one row for all samples). ``layout`` is ``mul_ir``
-    (components fastest) or ``ir_mul`` (copies fastest), for every segment.
+    ``access`` is ``batch`` (a row a sample), ``shared`` (one row for all samples) or ``indexed`` (rows by number, then
+    ``end`` says the end of an edge whose nodes they belong to). ``layout`` is ``mul_ir`` (components fastest) or
+    ``ir_mul`` (copies fastest), for every segment.
     """
 
     name: str
     segments: tuple[Segment, ...]
     access: Access = Access.BATCH
     layout: str = "mul_ir"
+    end: str | None = None
 
     @property
     def size(self) -> int:
@@ -159,6 +161,12 @@ class Plan:
         return frozenset(i for i, operand in enumerate(self.operands) if operand.access is Access.SHARED)
 
     @cached_property
+    def on_rows(self) -> Self:
+        """The same form with a row a sample where it has indexed operands."""
+        access = (operand.access for operand in self.operands)
+        return self.with_access(tuple(Access.BATCH if kind is Access.INDEXED else kind for kind in access))
+
+    @cached_property
     def sums_samples(self) -> bool:
         """Whether the result is one row, the sum over all samples."""
         return self.output in self.shared_operands
@@ -192,7 +200,7 @@ class Plan:
         """Operations, least memory traffic and extra memory of one evaluation of ``batch`` samples."""
         itemsize = ITEMSIZE[dtype]
         a_sample, once = self.flops
-        numbers = sum(operand.size * (batch if operand.access == Access.BATCH else 1) for operand in self.operands)
+        numbers = sum(operand.size * (1 if operand.access is Access.SHARED else batch) for operand in self.operands)
         workspace = itemsize * self.workspace
         return Cost(
             flops=a_sample * batch + once,

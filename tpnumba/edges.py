@@ -1,0 +1,164 @@
+"""The edges of a graph: who sends to whom, in the orders that sums over them are taken in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.irreps import check_degree
+
+Indices = npt.NDArray[np.int32]
+
+SENDERS, RECEIVERS = "senders", "receivers"
+_MOST = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeOrder:
+    """Edges sorted by the node at one of their ends; those of one node stay in the order that they were given in.
+
+    Attributes:
+        edges: the number of each edge, shape ``(num_edges,)``; None if the edges were given in this order.
+        senders, receivers: of the edges in this order.
+        starts: where the edges of each node begin, shape ``(nodes + 1,)``.
+    """
+
+    edges: Indices | None
+    senders: Indices
+    receivers: Indices
+    starts: npt.NDArray[np.int64]
+
+    @cached_property
+    def isolated(self) -> npt.NDArray[np.intp]:
+        """The nodes that no edge ends at."""
+        return np.flatnonzero(np.diff(self.starts) == 0)
+
+
+class Edges:
+    """The edges of a graph, checked once and never changed.
+
+    Args:
+        senders: the node that each edge starts from, integers of shape ``(num_edges,)``.
+        receivers: the node that it ends at, of the same shape; in any order, and edges may be repeated.
+        num_nodes: the number of nodes, to which the receivers belong.
+        num_senders: the number of nodes that send, if they are others (a bipartite graph); ``num_nodes`` by default.
+
+    Raises:
+        TypeError: ``senders`` or ``receivers`` do not hold integers, or are not arrays of the processor's memory.
+        ValueError: a shape that does not fit, or an index out of range; the message names the edge.
+
+    Example:
+        >>> import tpnumba as tp
+        >>> tp.Edges([0, 1, 2], [1, 2, 1], 3)
+        Edges(3 edges, 3 nodes)
+    """
+
+    senders: Indices
+    receivers: Indices
+    num_nodes: int
+    num_senders: int
+
+    def __init__(self, senders: Any, receivers: Any, num_nodes: int, *, num_senders: int | None = None) -> None:
+        nodes = check_degree("num_nodes", num_nodes)
+        sending = nodes if num_senders is None else check_degree("num_senders", num_senders)
+        fields = {
+            "senders": _indices("senders", senders, sending),
+            "receivers": _indices("receivers", receivers, nodes),
+            "num_nodes": nodes,
+            "num_senders": sending,
+        }
+        shapes = fields["senders"].shape, fields["receivers"].shape  # type: ignore[attr-defined]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"senders and receivers must have one shape, got {shapes[0]} and {shapes[1]}")
+        self.__dict__.update(fields)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Edges is frozen; cannot set {name!r}")
+
+    def __len__(self) -> int:
+        return int(self.senders.shape[0])
+
+    def __repr__(self) -> str:
+        others = "" if self.num_senders == self.num_nodes else f", {self.num_senders} senders"
+        return f"Edges({len(self)} edges, {self.num_nodes} nodes{others})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Edges):
+            return NotImplemented
+        return self is other or (
+            (self.num_nodes, self.num_senders) == (other.num_nodes, other.num_senders)
+            and np.array_equal(self.senders, other.senders)
+            and np.array_equal(self.receivers, other.receivers)
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.senders, self.receivers, self.num_nodes, self.num_senders)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.num_nodes, self.num_senders, self.senders.tobytes(), self.receivers.tobytes()))
+
+    def count(self, end: str) -> int:
+        """The number of nodes at the ``senders``' or ``receivers``' end."""
+        return self.num_senders if end == SENDERS else self.num_nodes
+
+    def order(self, end: str) -> EdgeOrder:
+        """The edges sorted by their ``senders`` or ``receivers``."""
+        return self.by_sender if end == SENDERS else self.by_receiver
+
+    @cached_property
+    def by_receiver(self) -> EdgeOrder:
+        """The edges sorted by their receivers."""
+        return _sorted(self, self.receivers, self.num_nodes)
+
+    @cached_property
+    def by_sender(self) -> EdgeOrder:
+        """The edges sorted by their senders."""
+        return _sorted(self, self.senders, self.num_senders)
+
+
+def _sorted(edges: Edges, keys: Indices, nodes: int) -> EdgeOrder:
+    starts = np.zeros(nodes + 1, dtype=np.int64)
+    np.cumsum(np.bincount(keys, minlength=nodes), out=starts[1:])
+    starts.setflags(write=False)
+    if bool(np.all(keys[1:] >= keys[:-1])):
+        return EdgeOrder(None, edges.senders, edges.receivers, starts)
+    order = np.argsort(keys, kind="stable").astype(np.int32)
+    arrays = order, edges.senders[order], edges.receivers[order]
+    for array in arrays:
+        array.setflags(write=False)
+    return EdgeOrder(*arrays, starts)
+
+
+def _indices(name: str, values: Any, nodes: int) -> Indices:
+    """A read-only copy of indices that are below ``nodes``."""
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # each library of arrays has errors of its own for memory that is not the processor's
+        raise TypeError(f"{name} must be integers in the processor's memory, got {type(values).__name__}") from error
+    if array.size == 0 and not hasattr(values, "dtype"):
+        array = array.astype(np.int32)  # an empty list
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have shape (num_edges,), got {array.shape}")
+    if max(array.size, nodes) > _MOST:
+        raise ValueError(f"{name}: at most {_MOST:,} edges and nodes, got {array.size:,} edges, {nodes:,} nodes")
+    wrong = np.flatnonzero((array < 0) | (array >= nodes))
+    if wrong.size:
+        edge = int(wrong[0])
+        raise ValueError(f"{name}[{edge}] must be at least 0 and below {nodes}, the number of nodes, got {array[edge]}")
+    found = array.astype(np.int32)  # always a copy
+    found.setflags(write=False)
+    return found
+
+
+def _rebuild(senders: Indices, receivers: Indices, num_nodes: int, num_senders: int) -> Edges:
+    return Edges(senders, receivers, num_nodes, num_senders=num_senders)
