@@ -1,5 +1,6 @@
 """E(3)-equivariant tensor products on arrays, without a deep-learning framework."""
 
+from tpnumba.edges import Edges
 from tpnumba.irreps import Irrep, Irreps
 from tpnumba.measures.equivariance import equivariance_error
 from tpnumba.measures.expressivity import expressivity, interactability
@@ -11,6 +12,7 @@ from tpnumba.products.clebsch_gordan import (
     FullyConnectedTensorProduct,
     TensorProduct,
 )
+from tpnumba.products.convolution import TensorProductConvolution
 from tpnumba.products.gaunt import GauntTensorProduct
 from tpnumba.products.matrix import MatrixTensorProduct
 from tpnumba.products.vector_spherical import VectorSphericalTensorProduct
@@ -27,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BracketTensorProduct",
     "ChannelwiseTensorProduct",
+    "Edges",
     "ElementwiseTensorProduct",
     "FullTensorProduct",
     "FullyConnectedTensorProduct",
@@ -38,6 +41,7 @@ __all__ = [
     "MatrixTensorProduct",
     "SphericalHarmonics",
     "TensorProduct",
+    "TensorProductConvolution",
     "VectorSphericalTensorProduct",
     "clebsch_gordan",
     "convert",

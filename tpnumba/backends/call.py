@@ -7,6 +7,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from tpnumba.backends.namespaces import Context
+from tpnumba.edges import Edges
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
@@ -29,6 +30,7 @@ class Call(NamedTuple):
         backend: ``auto``, or the name of the one asked for.
         num_threads: for backends with threads of their own; None leaves it to them.
         names: what messages call the array of each operand.
+        edges: the edges of a graph, if these are the samples.
     """
 
     methods: Methods | Harmonics
@@ -39,6 +41,7 @@ class Call(NamedTuple):
     backend: str = "auto"
     num_threads: int | None = None
     names: tuple[str, ...] = ()
+    edges: Edges | None = None
 
 
 def result_shapes(call: Call) -> tuple[Shape, ...]:

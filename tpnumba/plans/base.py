@@ -161,6 +161,11 @@ class Plan:
         return frozenset(i for i, operand in enumerate(self.operands) if operand.access is Access.SHARED)
 
     @cached_property
+    def has_indexed_operands(self) -> bool:
+        """Whether samples find rows by number."""
+        return any(operand.access is Access.INDEXED for operand in self.operands)
+
+    @cached_property
     def on_rows(self) -> Self:
         """The same form with a row a sample where it has indexed operands."""
         access = (operand.access for operand in self.operands)

@@ -9,157 +9,18 @@ from typing import Any
 import numpy as np
 
 from tpnumba.backends import evaluate
-from tpnumba.backends.adapters.graphs import call_as_node, is_compiling, register_operator
+from tpnumba.backends.adapters.graphs import call_as_node, is_compiling
 from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
 from tpnumba.backends.registry import check_backend, resolve_threads
-from tpnumba.irreps import Irreps, check_degree
-from tpnumba.plans.base import ITEMSIZE, Cost, Plan
-from tpnumba.plans.contraction import Contraction
-from tpnumba.plans.methods import Methods
-from tpnumba.products.entries import Coefficients, entries
-from tpnumba.products.path_info import PathInfo
+from tpnumba.products.form import AdjointArguments, FormOperator
 
 Array = Any
 Shape = tuple[int, ...]
 
-_NAMES = ("x1", "x2", "weights")
-_SHOWN_PATHS = 6
 
-
-class Operator:
-    """A product of two features, perhaps with weights: linear in each of them.
-
-    Frozen after construction; hashable, comparable and picklable by its arguments.
-
-    Attributes:
-        irreps_in1, irreps_in2, irreps_out: the irreps of the inputs and of the result.
-        weight_numel: the number of weights a sample; 0 if there are none.
-        form: the mathematics, as a :class:`Contraction` with every coefficient.
-        methods: what can be evaluated: the form itself, or quicker ways to the same numbers.
-        argument_operands: the operand of the form that each positional argument stands for.
-    """
-
-    irreps_in1: Irreps
-    irreps_in2: Irreps
-    irreps_out: Irreps
-    weight_numel: int
-    form: Contraction
-    methods: Methods
-    argument_operands: tuple[int, ...]
-    _irreps: tuple[Irreps, ...]
-    _operand_names: tuple[str, ...]
-
-    def _initialize(
-        self,
-        arguments: Mapping[str, Any],
-        form: Contraction,
-        methods: Methods,
-        irreps: tuple[Irreps, ...],
-        argument_operands: tuple[int, ...],
-    ) -> None:
-        """Fill in the operator.
-
-        Args:
-            arguments: what the constructor needs to make an equal operator.
-            form, methods: with the output that this operator has.
-            irreps: of every operand of the form.
-            argument_operands: the operand of the form that each positional argument stands for.
-        """
-        fields = {
-            "_arguments": tuple(arguments.items()),
-            "_irreps": irreps,
-            "argument_operands": argument_operands,
-            "_operand_names": _operand_names(argument_operands, form.output),
-            "form": form,
-            "methods": methods,
-            "irreps_in1": irreps[argument_operands[0]],
-            "irreps_in2": irreps[argument_operands[1]],
-            "irreps_out": irreps[form.output],
-            "weight_numel": irreps[argument_operands[2]].dim if len(argument_operands) > 2 else 0,
-            "_number": register_operator(self, tuple(arguments.items())),
-        }
-        self.__dict__.update(fields)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is frozen; cannot set {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
-            return NotImplemented
-        return bool(self.__dict__["_arguments"] == other.__dict__["_arguments"])
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.__dict__["_arguments"]))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), dict(self.__dict__["_arguments"]))
-
-    def __repr__(self) -> str:
-        listed = ", ".join(str(path) for path in self.paths[:_SHOWN_PATHS])
-        more = f", ... {len(self.paths) - _SHOWN_PATHS} more" if len(self.paths) > _SHOWN_PATHS else ""
-        in1, in2, out = (irreps.simplify() for irreps in (self.irreps_in1, self.irreps_in2, self.irreps_out))
-        return (
-            f"{type(self).__name__}({in1} x {in2} -> {out})\n"
-            f"  method {self.methods}, {self.weight_numel} weights, {len(self.paths)} paths: {listed}{more}\n"
-            f"  one float32 sample: {self.cost()}"
-        )
-
-    @property
-    def operand_irreps(self) -> tuple[Irreps, ...]:
-        """The irreps of every operand of ``form``."""
-        return self._irreps
-
-    @property
-    def paths(self) -> tuple[PathInfo, ...]:
-        """The paths of the form, in its order."""
-        infos = []
-        in1, in2, out = self._irreps[0], self._irreps[1], self._irreps[-1]
-        for path in self.form.paths:
-            i1, i2, i_out = path.segments[0], path.segments[1], path.segments[-1]
-            assert i1 is not None  # only weights may be missing
-            assert i2 is not None
-            assert i_out is not None
-            irreps = in1[i1].ir, in2[i2].ir, out[i_out].ir
-            infos.append(PathInfo(i1, i2, i_out, *irreps, path.channels, path.scale))
-        return tuple(infos)
-
-    @property
-    def method(self) -> str:
-        """The algorithm for float32 arrays of NumPy; ``repr`` shows what ``auto`` takes for others."""
-        return self.methods.choose("cpu", "float32")[0]
-
-    @property
-    def plan(self) -> Plan:
-        """What is evaluated for float32 arrays of NumPy."""
-        return self.methods.choose("cpu", "float32")[1]
-
-    def cost(self, batch: int = 1, dtype: Any = "float32") -> Cost:
-        """Operations, least memory traffic and extra memory for ``batch`` samples, none of them shared.
-
-        Raises:
-            TypeError: a dtype other than float32 and float64.
-            TypeError, ValueError: ``batch`` is not a non-negative integer.
-        """
-        try:
-            name = dtype if dtype is None or isinstance(dtype, str) else np.dtype(dtype).name
-        except TypeError:
-            name = None
-        if name not in ITEMSIZE:
-            raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
-        return self.plan.cost(check_degree("batch", batch), name)
-
-    def coefficients(self) -> Coefficients:
-        """The product as a sparse table: ``out[k] = sum of values * x1[i] * x2[j] (* weights[n])``.
-
-        Returns:
-            ``(shape, coords, values)``; ``coords`` has shape ``(3, n)`` with rows (i, j, k), or ``(4, n)`` with rows
-            (i, j, n, k) if there are weights. Paths without a weight stand at ``n = weight_numel``.
-
-        Raises:
-            MemoryError: the table would not fit; its size is named.
-        """
-        return entries(self.form, (*self.argument_operands, self.form.output))
+class Operator(FormOperator):
+    """A product of two features, perhaps with weights: linear in each of them."""
 
     def adjoint(self, i: int) -> Operator:
         """The operator of the gradient with respect to argument ``i`` (0, 1, or 2 for the weights).
@@ -171,10 +32,8 @@ class Operator:
         Raises:
             ValueError: there is no such argument.
         """
-        index = check_degree("i", i)
-        if index >= len(self.argument_operands):
-            raise ValueError(f"i must be below {len(self.argument_operands)}, the number of arguments, got {index}")
-        return Adjoint.of(self, index)
+        arguments = AdjointArguments.of(self, i)
+        return arguments.base if arguments.is_base else Adjoint(**arguments._asdict())
 
     def __call__(
         self,
@@ -354,42 +213,12 @@ class Adjoint(Operator):
     """An operator whose result is the gradient of another one's argument; made by :meth:`Operator.adjoint`."""
 
     def __init__(self, base: Operator, argument_operands: tuple[int, ...], linear_in: tuple[int, ...]) -> None:
-        form, methods = base.form, base.methods
-        for operand in linear_in:
-            form, methods = form.linear_in(operand), methods.linear_in(operand)
-        (output,) = set(range(len(form.operands))) - set(argument_operands)
-        arguments = {"base": base, "argument_operands": argument_operands, "linear_in": linear_in}
-        self._initialize(arguments, form.adjoint(output), methods.adjoint(output), base._irreps, argument_operands)
-
-    @classmethod
-    def of(cls, operator: Operator, i: int) -> Operator:
-        """The adjoint of any operator, an adjoint included, for argument ``i``."""
-        base, linear_in = operator, frozenset[int]()
-        if isinstance(operator, Adjoint):
-            arguments = dict(operator.__dict__["_arguments"])
-            base, linear_in = arguments["base"], frozenset(arguments["linear_in"])
-        operand = operator.argument_operands[i]
-        if operator.form.linear_in(operand) != operator.form:
-            linear_in |= {operand}
-        operands = tuple(
-            operator.form.output if k == i else other for k, other in enumerate(operator.argument_operands)
-        )
-        if operands == base.argument_operands and not linear_in:
-            return base
-        return cls(base, operands, tuple(sorted(linear_in)))
+        arguments = AdjointArguments(base, argument_operands, linear_in)
+        form, methods = arguments.restricted(base.form), arguments.restricted(base.methods)
+        self._initialize(arguments._asdict(), form, methods, base._irreps, argument_operands)
 
     def __repr__(self) -> str:
         return "adjoint " + super().__repr__()
-
-
-def _operand_names(argument_operands: tuple[int, ...], output: int) -> tuple[str, ...]:
-    """What messages call the array that stands for each operand."""
-    names = dict(zip(argument_operands, _NAMES, strict=False))
-    return tuple(names.get(i, "cotangent") for i in range(max(*argument_operands, output) + 1))
-
-
-def _rebuild(cls: type[Operator], arguments: dict[str, Any]) -> Operator:
-    return cls(**arguments)
 
 
 def _require_shape(name: str, array: Array, shape: Shape) -> None:

@@ -129,7 +129,7 @@ def evaluate_rows(
         threads = default_threads() if call.num_threads is None else call.num_threads
         threads = min(threads, program.most_threads)
     if summed:
-        results[0][...] = _sum(program, table, arrays, count, threads)
+        results[0][...] = sum_samples(program, table, arrays, count, threads)
         return True
     for i, result in zip(program.outputs, results, strict=True):
         table[i, OUTPUT] = 1
@@ -149,7 +149,7 @@ def evaluate_rows(
     return True
 
 
-def _sum(program: Program, table: Ints, arrays: object, count: int, threads: int) -> Array:
+def sum_samples(program: Program, table: Ints, arrays: object, count: int, threads: int) -> Array:
     """The sum of the results of ``count`` samples.
 
     Chunks depend on ``count`` alone, and their sums are added in their order, so that any number of threads gives the

@@ -43,9 +43,10 @@ CHUNK_SECONDS = 1e-3
 
 #: Columns of the table of arrays (operands and results) that every kernel reads: the place in the tile; the numbers of
 #: a row; whether one row serves all samples; whether it is a result, of one that is summed the place of its totals; the
-#: address in memory (0: not there), the strides in numbers; whether it is written past the caches.
-AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE, STREAM = range(8)
-ARRAY_COLUMNS = 8
+#: address in memory (0: not there), the strides in numbers; whether it is written past the caches; the address of the
+#: number of each sample's row, as 32-bit integers (0: rows follow each other).
+AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE, STREAM, INDEX = range(9)
+ARRAY_COLUMNS = 9
 #: Value of SHARED: a row that stands in the tile as it is, one number and not a column for each component.
 COMPACT = 2
 
@@ -72,6 +73,23 @@ GROUP_COLUMNS = 27
 C_LEFT, C_RIGHT, C_FIRST, C_SECOND, C_RESULT = range(5)
 #: Columns of ``rows``: terms from BEGIN to END, times two factors (-1: none), to a result.
 BEGIN, END, FIRST, FIRST_CHANNEL, SECOND, SECOND_CHANNEL, RESULT, RESULT_CHANNEL, ADD = range(9)
+
+# Channelwise contractions: the lanes of a vector are channels. Samples come in tiles of one vector; the coupling of a
+# path with the operand without channels is a matrix for each of them, from the components of the source to those of
+# the target.
+
+#: What is computed: the target, the weights' gradient, or that of the operand without channels.
+TO_TARGET, TO_WEIGHTS, TO_PLAIN = range(3)
+#: Columns of ``segments``: the row of the table of arrays; the first number in the row; components and channels; the
+#: place in the tile and the numbers between components there; whether the channels of a component follow each other.
+S_ARRAY, S_OFFSET, S_SIZE, S_CHANNELS, S_AT, S_STEP, S_CONTIGUOUS = range(7)
+SEGMENT_COLUMNS = 7
+#: Columns of ``paths``: source and target in the tile, with the numbers between components, and their components; the
+#: first weight in the row (-1: none) and the place of weights that are filled up to whole vectors in the tile (-1: they
+#: are whole in memory); the first matrix column; the vectors of channels; whether the matrix is a multiple of one.
+P_SOURCE, P_SOURCE_STEP, P_SOURCE_SIZE, P_TARGET, P_TARGET_STEP, P_TARGET_SIZE = range(6)
+P_WEIGHTS, P_WEIGHTS_AT, P_CHANNELS, P_MATRIX, P_VECTORS, P_SCALAR = range(6, 12)
+PATH_COLUMNS = 12
 
 # Transforms
 

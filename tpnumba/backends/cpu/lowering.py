@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from tpnumba.backends.cpu.channelwise.lower import lower_channelwise
 from tpnumba.backends.cpu.contraction.lower import are_paths_supported, lower_contraction
 from tpnumba.backends.cpu.harmonics.lower import lower_harmonics
 from tpnumba.backends.cpu.program import Program
@@ -41,6 +42,10 @@ def _program(plan: Plan, dtype: str) -> Program | None:
     if isinstance(plan, Contraction):
         if not are_paths_supported(plan):
             return None
+        if plan.has_indexed_operands and not plan.sums_samples:
+            channelwise = lower_channelwise(plan, dtype)
+            if channelwise is not None:
+                return channelwise
         compact = compact_weights(plan)
     access = tuple(Access.SHARED if i == compact else Access.BATCH for i in range(len(plan.operands)))
     return _lower(plan.with_access(access), dtype, None)

@@ -43,6 +43,8 @@ class Program:
     #: What one core does in a second, roughly.
     flops_per_second: ClassVar[float] = 2e10
     bytes_per_second: ClassVar[float] = 5e9
+    #: Whether rows of the result that have an index are added to, and must be zero before.
+    adds_rows: ClassVar[bool] = True
 
     def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
         """Evaluate the samples from ``start`` to ``stop`` in the memory ``tile``; ``arrays``: with their addresses."""

@@ -122,6 +122,14 @@ def evaluate_functional(plan: Plan | Harmonics, call: Call, arrays: Sequence[Arr
     return (xp.reshape(_joined(plan, parts, padded, call.context), (*call.batch, plan.sizes[plan.output])),)
 
 
+def evaluate_all_rows(plan: Plan, inputs: Mapping[int, Array], count: int, context: Context) -> Array:
+    """The result of ``count`` samples, whose operands are rows; without writing into an array."""
+    parts: dict[int, Array] = {}
+    for columns, value in _evaluate_form(plan, inputs, context):
+        parts[columns.start] = parts[columns.start] + value if columns.start in parts else value
+    return _joined(plan, parts, () if plan.sums_samples else (count,), context)
+
+
 def _joined(plan: Plan, parts: Mapping[int, Array], padded: Shape, context: Context) -> Array:
     """The segments of the output side by side, with zeros for those that nothing was added to."""
     if len(parts) == 1 and plan.fills_output:

@@ -53,7 +53,13 @@ from tpnumba.backends.cpu.layout import (
 )
 from tpnumba.backends.cpu.runtime.compiler import jit, part
 from tpnumba.backends.cpu.simd.memory import fence
-from tpnumba.backends.cpu.simd.operands import load_operands, load_shared_operands, store_operands
+from tpnumba.backends.cpu.simd.operands import (
+    add_indexed_operands,
+    load_indexed_operands,
+    load_operands,
+    load_shared_operands,
+    store_operands,
+)
 from tpnumba.backends.cpu.simd.vectors import combine, fill, mix_columns, mix_numbers, multiply
 
 #: How many results a product of columns forms at a time.
@@ -85,12 +91,14 @@ def contract(
     load_shared_operands(width, tile, tile_width, operands)
     for first in range(start, stop, tile_width):
         count = load_operands(tile, tile_width, operands, first, stop, buffer)
+        load_indexed_operands(tile, tile_width, operands, first, count)
         for i in range(zeros.shape[0]):
             for place in range(zeros[i, 0], zeros[i, 1], tile_width):
                 fill(width, tile, place, 0.0)
         for g in range(groups.shape[0]):
             _group(width, tile, tile_width, groups[g], channels, sums, offsets, values, products_at)
         store_operands(width, tile, tile_width, operands, first, count, buffer, stream)
+        add_indexed_operands(tile, tile_width, operands, first, count, buffer)
     if stream:
         fence(tile)
 

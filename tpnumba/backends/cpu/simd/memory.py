@@ -141,3 +141,10 @@ def stream_line(emit, address: Position, source: Position):
 def fence(emit):
     """Make streamed lines visible before anything that follows."""
     emit.builder.fence("seq_cst")
+
+
+@on_vectors
+def copy_memory_line(emit, address: Position, source: Position):
+    """Copy 64 bytes from address to address, at any alignment."""
+    value = emit.load_from(emit.memory(source), align=emit.item_bytes)
+    emit.store_to(value, emit.memory(address), align=emit.item_bytes)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.cpu.layout import ADDRESS, AT, COLUMN_STRIDE, COMPACT, OUTPUT, ROW_STRIDE, SHARED, SIZE
+from tpnumba.backends.cpu.layout import ADDRESS, AT, COLUMN_STRIDE, COMPACT, INDEX, OUTPUT, ROW_STRIDE, SHARED, SIZE
 from tpnumba.backends.cpu.runtime.compiler import part
+from tpnumba.backends.cpu.simd.indexed import INDEX_BYTES, add_indexed_rows, load_indexed_rows
 from tpnumba.backends.cpu.simd.rows import load_numbers, load_rows, load_shared, store_rows
 from tpnumba.backends.cpu.simd.vectors import sum_column
 
@@ -25,7 +26,7 @@ def load_operands(tile, tile_width, operands, first, stop, buffer):
     """The other operands, of as many samples from ``first`` on as there are before ``stop`` and fit; their count."""
     count = min(tile_width, stop - first)
     for i in range(operands.shape[0]):
-        if not operands[i, SHARED] and not operands[i, OUTPUT]:
+        if not operands[i, SHARED] and not operands[i, OUTPUT] and not operands[i, INDEX]:
             address = operands[i, ADDRESS] + first * operands[i, ROW_STRIDE] * tile.itemsize
             at, size = operands[i, AT], operands[i, SIZE]
             row_stride, column_stride = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
@@ -42,10 +43,32 @@ def store_operands(width, tile, tile_width, operands, first, count, buffer, stre
             at, size = operands[i, AT], operands[i, SIZE]
             if operands[i, SHARED]:
                 _add_up(width, tile, at, tile_width, size, count, operands[i, OUTPUT])
-            else:
+            elif not operands[i, INDEX]:
                 row_stride, column_stride = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
                 address = operands[i, ADDRESS] + first * row_stride * tile.itemsize
                 store_rows(tile, at, tile_width, size, count, address, row_stride, column_stride, buffer, stream)
+
+
+@part
+def load_indexed_operands(tile, tile_width, operands, first, count):
+    """The operands whose rows samples find by number."""
+    for i in range(operands.shape[0]):
+        if operands[i, INDEX] and not operands[i, OUTPUT]:
+            index = operands[i, INDEX] + first * INDEX_BYTES
+            at, size, address = operands[i, AT], operands[i, SIZE], operands[i, ADDRESS]
+            row_stride, column_stride = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
+            load_indexed_rows(tile, at, tile_width, size, count, address, row_stride, column_stride, index)
+
+
+@part
+def add_indexed_operands(tile, tile_width, operands, first, count, buffer):
+    """A result whose rows samples find by number: each sample's is added to its row."""
+    for i in range(operands.shape[0]):
+        if operands[i, OUTPUT] and operands[i, INDEX]:
+            index = operands[i, INDEX] + first * INDEX_BYTES
+            at, size, address = operands[i, AT], operands[i, SIZE], operands[i, ADDRESS]
+            row_stride, column_stride = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
+            add_indexed_rows(tile, at, tile_width, size, count, address, row_stride, column_stride, index, buffer)
 
 
 @part

@@ -1,0 +1,1 @@
+"""Contractions of channels with one operand that has none: the lanes of a vector are channels."""

@@ -1,0 +1,52 @@
+"""The program of a channelwise contraction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba.backends.cpu.channelwise.kernel import combine_channels
+from tpnumba.backends.cpu.program import Ints, Program
+
+
+@dataclass(frozen=True)
+class ChannelwiseProgram(Program):
+    """Small matrices for all channels, path by path; the tables are those of :mod:`tpnumba.backends.cpu.layout`.
+
+    Attributes:
+        roles: the operands: the one without channels, the source, the target, the weights (-1: none).
+        output: which of them is computed.
+        segments, paths, sums, offsets: tables.
+        places: places in the tile, see :func:`tpnumba.backends.cpu.channelwise.kernel.combine_channels`.
+    """
+
+    roles: tuple[int, int, int, int]
+    output: int
+    segments: Ints
+    paths: Ints
+    sums: Ints
+    offsets: npt.NDArray[np.int32]
+    places: tuple[int, ...]
+
+    #: Rows with an index are written once, when the samples that add to them have been summed.
+    adds_rows: ClassVar[bool] = False
+
+    def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
+        """See :class:`Program`."""
+        combine_channels(
+            tile,
+            arrays,
+            self.roles,
+            self.output,
+            self.segments,
+            self.paths,
+            self.sums,
+            self.offsets,
+            self.values,
+            self.places,
+            start,
+            stop,
+        )
