@@ -66,7 +66,7 @@ def combine_channels(tile, arrays, roles, output, segments, paths, sums, offsets
         segments, paths: see :mod:`tpnumba.backends.cpu.layout`.
         sums: begin and end of the terms of each matrix column; of each component, if they are computed.
         offsets, values: of the terms.
-        places: in the tile: of the operand without channels, of the matrices, of a line of ones, of a line to work in,
+        places: in the tile: of the operand without channels, of the matrices, of two lines of ones, of a line to work in,
             the begin and the end of the target's row, and of the buffer.
         start, stop: samples. A target's row that is indexed is written when the next one begins, so the samples of
             a row must follow each other.
@@ -75,7 +75,7 @@ def combine_channels(tile, arrays, roles, output, segments, paths, sums, offsets
     lanes = LINE // item
     plain, source, target, weights = roles
     at_plain, at_matrices, ones, spare, target_begin, target_end, buffer = places
-    fill(_ONE, tile, ones, 1.0)
+    fill(_TWO, tile, ones, 1.0)
     current_source, current_target = -1, -1
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)

@@ -204,7 +204,7 @@ class _Builder:
         arrays = np.zeros((len(plan.operands), layout.ARRAY_COLUMNS), dtype=np.int64)
         arrays[:, layout.SIZE] = plan.sizes
         matrices, self.size = self.size, self.size + self.columns * lanes
-        ones, spare, buffer = self.size, self.size + lanes, self.size + 2 * lanes
+        ones, spare, buffer = self.size, self.size + 2 * lanes, self.size + 3 * lanes
         longest = max(layout.STRETCH * lanes, plan.sizes[roles.plain], lanes)
         tables = {
             "arrays": arrays,

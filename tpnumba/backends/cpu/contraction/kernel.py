@@ -60,7 +60,7 @@ from tpnumba.backends.cpu.simd.operands import (
     load_shared_operands,
     store_operands,
 )
-from tpnumba.backends.cpu.simd.vectors import combine, fill, mix_columns, mix_numbers, multiply
+from tpnumba.backends.cpu.simd.vectors import ColumnSums, combine, fill, mix_columns, mix_numbers, multiply
 
 #: How many results a product of columns forms at a time.
 _ONE, _TWO, _FOUR = (0,), (0, 0), (0, 0, 0, 0)
@@ -165,10 +165,8 @@ def _mix(width, tile, tile_width, group):
     compact, add = group[MIX_COMPACT] != 0, group[MIX_ADD] != 0
     for i in range(times):
         one, other = to + i * to_next, source + i * source_next
-        _sums(
-            *(width, tile, results, one, to_step, other, step, factor, factor_step, result_step, terms),
-            *(-1, 0, compact, add),
-        )
+        sums = ColumnSums(one, to_step, other, step, factor, factor_step, result_step, terms, -1, 0)
+        _sums(width, tile, results, sums, compact, add)
 
 
 @jit
@@ -194,35 +192,29 @@ def _multiply_precontracted(width, tile, tile_width, group):
     for i in range(times):
         one, other = to + i * to_next, source + i * source_next
         scale = weights + i * scale_next if weights >= 0 else -1
-        _sums(
-            *(width, tile, short, one, to_step, other, source_step, factor, by, next_by, terms),
-            *(scale, scale_step, False, add),
-        )
+        sums = ColumnSums(one, to_step, other, source_step, factor, by, next_by, terms, scale, scale_step)
+        _sums(width, tile, short, sums, group[MIX_COMPACT] != 0, add)
 
 
 @jit
-def _sums(width, tile, results, to, to_step, source, step, factor, by, next_by, terms, scale, scale_step, compact, add):
-    """``tile[to + j to_step] (+)= sum of f[n, j] s[n] tile[source + n step]`` over n.
-
-    ``f[n, j] = tile[factor + n by + j next_by]``; ``s[n] = tile[scale + n scale_step]``, unless ``scale`` is negative.
-    """
+def _sums(width, tile, results, sums, compact, add):
+    """Sums of products of columns, as many results at a time as registers hold; ``compact``: factors are numbers."""
     j = 0
     while j < results:
-        at, one = to + j * to_step, factor + j * next_by
         left = results - j
         if compact:
             if left >= 4:
-                mix_numbers(width, tile, _FOUR, at, to_step, source, step, one, by, next_by, terms, -1, 0, add)
+                mix_numbers(width, tile, _FOUR, sums, j, add)
                 j += 4
             else:
-                mix_numbers(width, tile, _ONE, at, to_step, source, step, one, by, next_by, terms, -1, 0, add)
+                mix_numbers(width, tile, _ONE, sums, j, add)
                 j += 1
         elif left >= 4:
-            mix_columns(width, tile, _FOUR, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
+            mix_columns(width, tile, _FOUR, sums, j, add)
             j += 4
         elif left >= 2:
-            mix_columns(width, tile, _TWO, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
+            mix_columns(width, tile, _TWO, sums, j, add)
             j += 2
         else:
-            mix_columns(width, tile, _ONE, at, to_step, source, step, one, by, next_by, terms, scale, scale_step, add)
+            mix_columns(width, tile, _ONE, sums, j, add)
             j += 1

@@ -110,7 +110,7 @@ def harmonics(
                 for place in range(solid, solid + size * tile_width, tile_width):
                     scale_column(width, tile, place, at + 4 * tile_width)
                 usual = all_ones(width, tile, at + 5 * tile_width)
-            _jacobian(tile, at, tile_width, unit, usual, solid, size, offsets, weights, arrays, first, count, buffer)
+            _jacobian(tile, tile_width, unit, usual, offsets, weights, arrays, first, count, buffer)
         else:
             _load(width, tile, tile_width, arrays, COMPANION, first, count, buffer)
             if derivative == PULLED_BACK:
@@ -174,8 +174,9 @@ def _together(tile_width, vector_length, row):
 
 
 @jit
-def _jacobian(tile, at, tile_width, unit, usual, solid, size, offsets, weights, arrays, first, count, buffer):
+def _jacobian(tile, tile_width, unit, usual, offsets, weights, arrays, first, count, buffer):
     """Rows of the Jacobian, as they are made: into memory, or by way of the buffer as in :func:`_store`."""
+    at, solid, size = arrays[POINTS, AT], arrays[VALUES, AT], arrays[VALUES, SIZE]
     row_stride, column_stride, item = arrays[DERIVATIVE, ROW_STRIDE], arrays[DERIVATIVE, COLUMN_STRIDE], tile.itemsize
     address = arrays[DERIVATIVE, ADDRESS] + first * row_stride * item
     vector_length, stream = LINE // item, arrays[DERIVATIVE, STREAM] != 0

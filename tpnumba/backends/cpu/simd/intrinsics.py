@@ -8,6 +8,7 @@ Such a function takes a :class:`ColumnEmitter` and then its arguments. What kind
 
 Kernels call it with the tile before these: ``multiply(width, tile, to, left, right)``. How many 64-byte vectors a
 column has is said by a type: ``width`` is a tuple of that length. Functions on single vectors take no ``width``.
+Positions that belong together may be one argument, a named tuple.
 """
 
 from __future__ import annotations
@@ -70,10 +71,17 @@ def _intrinsic(write, before):
     return intrinsic(typed)
 
 
+def _is_group(kind):
+    """Whether an argument is a named tuple of positions."""
+    return inspect.isclass(kind) and issubclass(kind, tuple)
+
+
 def _type_of(kind, tile, arrived):
     """The Numba type of an argument; tables and tuples come as they are."""
     if kind is Number:
         return tile.dtype
+    if _is_group(kind):
+        return types.NamedUniTuple(types.intp, len(kind._fields), kind)
     return arrived if kind in (Table, Length) else kind
 
 
@@ -81,4 +89,6 @@ def _value_of(kind, context, builder, arrived, value):
     """What ``write`` is given for an argument."""
     if kind is Table:
         return Table(context, builder, arrived, value)
+    if _is_group(kind):
+        return kind(*(builder.extract_value(value, i) for i in range(len(kind._fields))))
     return len(arrived) if kind is Length else value

@@ -28,7 +28,7 @@ from tpnumba.backends.cpu.runtime.compiler import jit, part
 from tpnumba.backends.cpu.simd.memory import fence
 from tpnumba.backends.cpu.simd.operands import load_operands, load_shared_operands, store_operands
 from tpnumba.backends.cpu.simd.small_products import dense, multiply_into, pointwise_product, reflect
-from tpnumba.backends.cpu.simd.vectors import fill, mix_columns
+from tpnumba.backends.cpu.simd.vectors import ColumnSums, fill, mix_columns
 
 _ONE, _TWO, _FOUR, _EIGHT = (0,), (0, 0), (0, 0, 0, 0), (0,) * 8
 
@@ -61,10 +61,7 @@ def _operate(width, tile, tile_width, operation, offsets, numbers):
     if kind == DENSE:
         for i in range(count):
             to, source = operation[TO] + i * operation[A], operation[SOURCE] + i * operation[B]
-            _dense(
-                *(width, tile, to, source, offsets, operation[E], operation[F], operation[C], operation[D]),
-                *(numbers, operation[G], operation[H] != 0),
-            )
+            _dense(width, tile, to, source, operation, offsets, numbers)
     elif kind in (POINTWISE, REFLECT):
         step, far = operation[C], operation[D]
         for ring in range(count):
@@ -92,20 +89,16 @@ def _operate(width, tile, tile_width, operation, offsets, numbers):
         for i in range(count):
             to, source = operation[TO] + i * count * tile_width, operation[SOURCE] + i * operation[A]
             source_step, other_row, other_column = operation[B], operation[C], operation[D]
+            sums = ColumnSums(
+                to, tile_width, source, source_step, operation[OTHER], other_row, other_column, count, -1, 0
+            )
             k = 0
             while k < count:
-                at, other = to + k * tile_width, operation[OTHER] + k * other_column
                 if count - k >= 4:
-                    mix_columns(
-                        *(width, tile, _FOUR, at, tile_width, source, source_step),
-                        *(other, other_row, other_column, count, -1, 0, False),
-                    )
+                    mix_columns(width, tile, _FOUR, sums, k, False)
                     k += 4
                 else:
-                    mix_columns(
-                        *(width, tile, _ONE, at, tile_width, source, source_step),
-                        *(other, other_row, other_column, count, -1, 0, False),
-                    )
+                    mix_columns(width, tile, _ONE, sums, k, False)
                     k += 1
     else:
         for i in range(count):
@@ -113,20 +106,21 @@ def _operate(width, tile, tile_width, operation, offsets, numbers):
 
 
 @jit
-def _dense(width, tile, to, source, offsets, results, sources, count, terms, numbers, first, add):
-    """A matrix product, as many results at a time as registers hold."""
+def _dense(width, tile, to, source, operation, offsets, numbers):
+    """The matrix product of an operation, as many results at a time as registers hold."""
+    count, terms, sources, add = operation[C], operation[D], operation[F], operation[H] != 0
     j = 0
     while j < count:
-        at, one, left = results + j, first + j, count - j
+        results, first, left = operation[E] + j, operation[G] + j, count - j
         if left >= 8 and len(width) <= 2:
-            dense(width, tile, _EIGHT, to, source, offsets, at, sources, terms, numbers, one, count, add)
+            dense(width, tile, _EIGHT, to, source, offsets, results, sources, terms, numbers, first, count, add)
             j += 8
         elif left >= 4:
-            dense(width, tile, _FOUR, to, source, offsets, at, sources, terms, numbers, one, count, add)
+            dense(width, tile, _FOUR, to, source, offsets, results, sources, terms, numbers, first, count, add)
             j += 4
         elif left >= 2:
-            dense(width, tile, _TWO, to, source, offsets, at, sources, terms, numbers, one, count, add)
+            dense(width, tile, _TWO, to, source, offsets, results, sources, terms, numbers, first, count, add)
             j += 2
         else:
-            dense(width, tile, _ONE, to, source, offsets, at, sources, terms, numbers, one, count, add)
+            dense(width, tile, _ONE, to, source, offsets, results, sources, terms, numbers, first, count, add)
             j += 1
