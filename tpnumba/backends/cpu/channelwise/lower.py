@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.channelwise.program import ChannelwiseProgram
 from tpnumba.backends.lowering.paths import leg_of, weights_of
+from tpnumba.plans.access import Access
 from tpnumba.plans.contraction import Contraction, Path, channel_extents
 
 #: The most numbers that rows filled up to whole vectors may take, of those that they hold: beyond, samples make better
@@ -70,6 +71,8 @@ def lower_channelwise(plan: Contraction, dtype: str) -> ChannelwiseProgram | Non
     roles = find_roles(plan)
     if roles is None:
         return None
+    if plan.output == roles.plain and plan.operands[roles.plain].access is Access.INDEXED:
+        return None  # its rows are written by tiles of samples
     lanes = layout.LINE // np.dtype(dtype).itemsize
     rows = [segment for i in (roles.source, roles.target) for segment in plan.operands[i].segments]
     held, filled = (sum(segment.dim * -(-segment.mul // unit) * unit for segment in rows) for unit in (1, lanes))
