@@ -250,8 +250,8 @@ MUTANTS = (
     Mutant(
         "a sign of a reflection",
         "backends/cpu/simd/small_products.py",
-        "values[i | bit] = builder.fsub(first, second, flags=FLAGS)",
-        "values[i | bit] = builder.fsub(second, first, flags=FLAGS)",
+        "values[i | bit] = emit.minus(first, second)",
+        "values[i | bit] = emit.minus(second, first)",
         "backends/test_cpu_fields.py",
     ),
     Mutant(

@@ -11,9 +11,7 @@ from tpnumba.backends.cpu.harmonics.gradients import (
     push_forward_of_direction,
 )
 from tpnumba.backends.cpu.harmonics.recursion import (
-    address_of,
     all_ones,
-    block_to_memory,
     climb,
     measure,
     measure_direction,
@@ -21,7 +19,6 @@ from tpnumba.backends.cpu.harmonics.recursion import (
     next_power,
     scale_column,
     scaled_product,
-    split_points,
 )
 from tpnumba.backends.cpu.layout import (
     ADDRESS,
@@ -42,7 +39,16 @@ from tpnumba.backends.cpu.layout import (
     VALUES,
 )
 from tpnumba.backends.cpu.runtime.compiler import jit
-from tpnumba.backends.cpu.simd.memory import block_in_tile, fence, stream_line, write, write_line
+from tpnumba.backends.cpu.simd.memory import (
+    address_of,
+    fence,
+    split_points,
+    square_in_tile,
+    square_to_memory,
+    stream_line,
+    write,
+    write_line,
+)
 from tpnumba.backends.cpu.simd.rows import load_rows, store_rows
 from tpnumba.backends.cpu.simd.vectors import fill
 
@@ -57,7 +63,7 @@ def harmonics(
     unit,
     powers,
     recursion,
-    places,
+    offsets,
     weights,
     buffer,
     start,
@@ -72,7 +78,10 @@ def harmonics(
         derivative: what is asked for besides values, or instead.
         lmax: the largest degree.
         unit: of the direction of a point, not of the point.
-        powers, recursion, places, weights: see :class:`tpnumba.backends.cpu.harmonics.lower.HarmonicsProgram`.
+        powers: the constant harmonic, and from each ``S_{m-1,m-1}`` to ``S_mm``.
+        recursion: (a, b) of ``climb``, order by order, by rising degree.
+        offsets, weights: the ladder; of each term of a gradient, how far behind the first harmonic its own stands,
+            and its weight; after the weights of each harmonic, its degree.
         buffer: where rows of results are put together.
         start, stop: the points.
     """
@@ -101,47 +110,47 @@ def harmonics(
                 for place in range(solid, solid + size * tile_width, tile_width):
                     scale_column(width, tile, place, at + 4 * tile_width)
                 usual = all_ones(width, tile, at + 5 * tile_width)
-            _jacobian(tile, at, tile_width, unit, usual, solid, size, places, weights, arrays, first, count, buffer)
+            _jacobian(tile, tile_width, unit, usual, offsets, weights, arrays, first, count, buffer)
         else:
             _load(width, tile, tile_width, arrays, COMPANION, first, count, buffer)
             if derivative == PULLED_BACK:
-                pull_back(width, tile, at, unit, solid, second, to, size, places, weights)
+                pull_back(width, tile, at, unit, solid, second, to, size, offsets, weights)
             elif unit:
-                push_forward_of_direction(width, tile, at, solid, second, to, size, places, weights)
+                push_forward_of_direction(width, tile, at, solid, second, to, size, offsets, weights)
             else:
-                push_forward(width, tile, at, solid, second, to, size, places, weights)
+                push_forward(width, tile, at, solid, second, to, size, offsets, weights)
             _store(tile, tile_width, arrays, DERIVATIVE, first, count, buffer)
     if arrays[VALUES, STREAM] or arrays[DERIVATIVE, STREAM]:
-        fence()
+        fence(tile)
 
 
 @jit
 def _load(width, tile, tile_width, arrays, which, first, count, buffer):
     """Rows of an array into columns; those of points that follow each other at once."""
-    row, column = arrays[which, ROW_STRIDE], arrays[which, COLUMN_STRIDE]
-    address = arrays[which, ADDRESS] + first * row * tile.itemsize
-    if count == tile_width and column == 1 and row == 3 and arrays[which, SIZE] == 3:
-        split_points(width, tile, arrays[which, AT], address)
+    row_stride, column_stride = arrays[which, ROW_STRIDE], arrays[which, COLUMN_STRIDE]
+    at, size = arrays[which, AT], arrays[which, SIZE]
+    address = arrays[which, ADDRESS] + first * row_stride * tile.itemsize
+    if count == tile_width and column_stride == 1 and row_stride == 3 and size == 3:
+        split_points(width, tile, at, address)
     else:
-        load_rows(tile, arrays[which, AT], tile_width, arrays[which, SIZE], count, address, row, column, 0, buffer)
+        load_rows(tile, at, tile_width, size, count, address, row_stride, column_stride, 0, buffer)
 
 
 @jit
 def _store(tile, tile_width, arrays, which, first, count, buffer):
-    """Columns into rows of an array: block by block, or past the caches by way of a buffer of many rows."""
-    row, column, item = arrays[which, ROW_STRIDE], arrays[which, COLUMN_STRIDE], tile.itemsize
-    address, size, at = arrays[which, ADDRESS] + first * row * item, arrays[which, SIZE], arrays[which, AT]
+    """Columns into rows of an array: square by square, or past the caches by way of a buffer of many rows."""
+    row_stride, column_stride, item = arrays[which, ROW_STRIDE], arrays[which, COLUMN_STRIDE], tile.itemsize
+    address, size, at = arrays[which, ADDRESS] + first * row_stride * item, arrays[which, SIZE], arrays[which, AT]
     vector_length, stream = LINE // item, arrays[which, STREAM] != 0
-    if not stream and column == 1 and size >= vector_length and count == tile_width:
+    if not stream and column_stride == 1 and size >= vector_length and count == tile_width:
         for sample in range(0, tile_width, vector_length):
             for begin in range(0, size, vector_length):
-                place = min(begin, size - vector_length)  # the last block overlaps the one before
-                block_to_memory(
-                    tile, at + place * tile_width + sample, tile_width, address + (sample * row + place) * item, row
-                )
+                place = min(begin, size - vector_length)  # the last square overlaps the one before
+                source, to = at + place * tile_width + sample, address + (sample * row_stride + place) * item
+                square_to_memory(tile, source, tile_width, to, row_stride)
         return
-    if column != 1 or row != size or size < vector_length or size > LONGEST:
-        store_rows(tile, at, tile_width, size, count, address, row, column, buffer, stream)
+    if column_stride != 1 or row_stride != size or size < vector_length or size > LONGEST:
+        store_rows(tile, at, tile_width, size, count, address, row_stride, column_stride, buffer, stream)
         return
     together = _together(tile_width, vector_length, size * item)
     for start in range(0, count, together):
@@ -149,7 +158,7 @@ def _store(tile, tile_width, arrays, which, first, count, buffer):
             to = buffer + (sample - start) * size
             for begin in range(0, size, vector_length):
                 place = min(begin, size - vector_length)
-                block_in_tile(tile, to + place, size, at + place * tile_width + sample, tile_width)
+                square_in_tile(tile, to + place, size, at + place * tile_width + sample, tile_width)
         _copy(tile, buffer, address + start * size * item, min(together, count - start) * size, vector_length, stream)
 
 
@@ -165,40 +174,46 @@ def _together(tile_width, vector_length, row):
 
 
 @jit
-def _jacobian(tile, at, tile_width, unit, usual, solid, size, places, weights, arrays, first, count, buffer):
+def _jacobian(tile, tile_width, unit, usual, offsets, weights, arrays, first, count, buffer):
     """Rows of the Jacobian, as they are made: into memory, or by way of the buffer as in :func:`_store`."""
-    row, column, item = arrays[DERIVATIVE, ROW_STRIDE], arrays[DERIVATIVE, COLUMN_STRIDE], tile.itemsize
-    address = arrays[DERIVATIVE, ADDRESS] + first * row * item
+    at, solid, size = arrays[POINTS, AT], arrays[VALUES, AT], arrays[VALUES, SIZE]
+    row_stride, column_stride, item = arrays[DERIVATIVE, ROW_STRIDE], arrays[DERIVATIVE, COLUMN_STRIDE], tile.itemsize
+    address = arrays[DERIVATIVE, ADDRESS] + first * row_stride * item
     vector_length, stream = LINE // item, arrays[DERIVATIVE, STREAM] != 0
-    direct = not stream and column == 1 and size >= vector_length and count == tile_width
-    stride = row if direct else 3 * max(size, vector_length)
+    direct = not stream and column_stride == 1 and size >= vector_length and count == tile_width
+    stride = row_stride if direct else 3 * max(size, vector_length)
     together = tile_width if direct else _together(tile_width, vector_length, stride * item)
     for start in range(0, count, together):
         rows = min(together, count - start)
         for sample in range(start, start + rows, vector_length):
-            to = address + sample * row * item if direct else address_of(tile, buffer + (sample - start) * stride)
+            to = address + sample * row_stride * item
+            if not direct:
+                to = address_of(tile, buffer + (sample - start) * stride)
             done = 0
             while done < size:
-                begin = max(0, min(done, size - vector_length))  # the last ones again, if there are too few for a block
+                begin = max(0, min(done, size - vector_length))  # some again, if there are too few for a square
                 skip = 3 * (done - begin)
                 if not unit:
-                    jacobian(tile, at, tile_width, sample, solid, begin, skip, places, weights, to, stride)
+                    jacobian(tile, at, tile_width, sample, solid, begin, skip, offsets, weights, to, stride)
                 elif usual:
-                    jacobian_of_direction(tile, at, tile_width, sample, solid, begin, skip, places, weights, to, stride)
+                    jacobian_of_direction(
+                        tile, at, tile_width, sample, solid, begin, skip, offsets, weights, to, stride
+                    )
                 else:
                     jacobian_of_extreme_direction(
-                        tile, at, tile_width, sample, solid, begin, skip, places, weights, to, stride
+                        tile, at, tile_width, sample, solid, begin, skip, offsets, weights, to, stride
                     )
                 done = begin + vector_length
         if direct:
             continue
-        to = address + start * row * item
-        if column == 1 and size >= vector_length and row == stride:
+        to = address + start * row_stride * item
+        if column_stride == 1 and size >= vector_length and row_stride == stride:
             _copy(tile, buffer, to, rows * stride, vector_length, stream)
         else:
             for sample in range(rows):
                 for place in range(3 * size):
-                    write(tile, to + (sample * row + place * column) * item, tile[buffer + sample * stride + place])
+                    target = to + (sample * row_stride + place * column_stride) * item
+                    write(tile, target, tile[buffer + sample * stride + place])
 
 
 @jit
@@ -246,10 +261,10 @@ def _solid_harmonics(width, tile, at, tile_width, unit, solid, lmax, highest, po
             factor = recursion[2 * begin]
             scaled_product(width, tile, above + order * tile_width, at + tile_width, cosine, factor)
             if order == 0:
-                climb(width, _COSINE, tile, at, unit, above, order, order + 2, highest, recursion, begin + 1)
+                climb(width, tile, _COSINE, at, unit, above, order, order + 2, highest, recursion, begin + 1)
             else:
                 scaled_product(width, tile, above - order * tile_width, at + tile_width, sine, factor)
-                climb(width, _BOTH, tile, at, unit, above, order, order + 2, highest, recursion, begin + 1)
+                climb(width, tile, _BOTH, at, unit, above, order, order + 2, highest, recursion, begin + 1)
         begin += lmax - order
 
 

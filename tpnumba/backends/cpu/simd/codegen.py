@@ -1,4 +1,4 @@
-"""What the intrinsics are written with: places, loads and stores of whole vectors, branches."""
+"""What intrinsics are written with: the one writer of vector code, for columns of a tile and vectors of memory."""
 
 from __future__ import annotations
 
@@ -12,86 +12,192 @@ from tpnumba.backends.cpu.runtime.compiler import FAST_MATH
 FLAGS = tuple(sorted(FAST_MATH))
 
 
-def pointer(context, builder, array_type, array, index):
-    """The place ``index`` of an array."""
-    data = arrayobj.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [index], inbounds=True)
+class Table:
+    """An array that an intrinsic reads."""
+
+    def __init__(self, context, builder, array_type, array):
+        self._builder = builder
+        self._data = arrayobj.make_array(array_type)(context, builder, array).data
+
+    def pointer(self, index):
+        """Where a number stands."""
+        return self._builder.gep(self._data, [index], inbounds=True)
+
+    def item(self, index):
+        """A number."""
+        return self._builder.load(self.pointer(index))
 
 
-def at_address(builder, address, dtype):
-    """A pointer to numbers at an address."""
-    kind = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
-    return builder.inttoptr(address, kind.as_pointer())
+class ColumnEmitter:
+    """Writes the code of one intrinsic: loading and storing columns of its tile, arithmetic on them, loops.
 
+    Args:
+        context, builder: of Numba and of LLVM, for the intrinsic.
+        tile_type, tile: the tile.
+        vectors: the 64-byte vectors of a column; 1 to work on one vector of it.
+    """
 
-def count_of(dtype, vectors=1):
-    """How many numbers ``vectors`` 64-byte vectors hold."""
-    return vectors * LINE * 8 // dtype.bitwidth
+    def __init__(self, context, builder, tile_type, tile, vectors):
+        self.builder, self.vectors = builder, vectors
+        self.item_bytes = tile_type.dtype.bitwidth // 8
+        self.count = vectors * LINE // self.item_bytes
+        self._scalar = ir.FloatType() if tile_type.dtype == types.float32 else ir.DoubleType()
+        self._tile = Table(context, builder, tile_type, tile)
 
+    # Where numbers stand
 
-def load(builder, pointer, count, align):
-    """``count`` numbers as one vector."""
-    vector = ir.VectorType(pointer.type.pointee, count)
-    loaded = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    loaded.align = align
-    return loaded
+    def moved(self, place, times, step=None):
+        """The position ``times`` steps behind ``place``; a step is a column, if no other is given."""
+        if isinstance(times, int):
+            if times == 0:
+                return place
+            times = ir.Constant(place.type, times)
+        step = ir.Constant(place.type, self.count) if step is None else step
+        return self.builder.add(place, self.builder.mul(times, step))
 
+    def pointer(self, place):
+        """A position in the tile as a pointer."""
+        return self._tile.pointer(place)
 
-def store(builder, value, pointer, align):
-    """Put a vector somewhere."""
-    stored = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
-    stored.align = align
-    return stored
+    def memory(self, address):
+        """An address as a pointer to numbers of the tile's dtype."""
+        return self.builder.inttoptr(address, self._scalar.as_pointer())
 
+    # Vectors
 
-def splat(builder, scalar, count):
-    """A vector of one number."""
-    vector = ir.VectorType(scalar.type, count)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+    def load(self, place, column=0):
+        """The column at a position, or ``column`` columns further on."""
+        return self.load_from(self.pointer(self.moved(place, column)))
 
+    def store(self, value, place, column=0):
+        """Put a column there."""
+        self.store_to(value, self.pointer(self.moved(place, column)))
 
-def when(builder, condition, make, otherwise):
-    """``make()`` where the condition holds; a branch, so that no memory is touched where it does not."""
-    before = builder.block
-    then, join = builder.append_basic_block("then"), builder.append_basic_block("join")
-    builder.cbranch(condition, then, join)
-    builder.position_at_end(then)
-    made = make()
-    after = builder.block
-    builder.branch(join)
-    builder.position_at_end(join)
-    chosen = builder.phi(otherwise.type)
-    chosen.add_incoming(otherwise, before)
-    chosen.add_incoming(made, after)
-    return chosen
+    def load_from(self, pointer, count=None, align=LINE):
+        """``count`` numbers as one vector; as many as a column has, if nothing else is said."""
+        vector = ir.VectorType(self._scalar, self.count if count is None else count)
+        loaded = self.builder.load(self.builder.bitcast(pointer, vector.as_pointer()))
+        loaded.align = align
+        return loaded
 
+    def store_to(self, value, pointer, align=LINE):
+        """Put a vector somewhere."""
+        stored = self.builder.store(value, self.builder.bitcast(pointer, value.type.as_pointer()))
+        stored.align = align
+        return stored
 
-def transposed(builder, rows, count):
-    """Square blocks turned by exchanging ever smaller halves between pairs of rows."""
-    mask = ir.VectorType(ir.IntType(32), count)
-    half = count // 2
-    while half:
-        for i in range(count):
-            if i & half:
-                continue
-            lower, upper = rows[i], rows[i + half]
-            keep = [p if not p & half else count + p - half for p in range(count)]
-            move = [p + half if not p & half else count + p for p in range(count)]
-            rows[i] = builder.shuffle_vector(lower, upper, ir.Constant(mask, keep))
-            rows[i + half] = builder.shuffle_vector(lower, upper, ir.Constant(mask, move))
-        half //= 2
-    return rows
+    def store_all(self, values, pointers):
+        """Put columns somewhere."""
+        for value, pointer in zip(values, pointers, strict=True):
+            self.store_to(value, pointer)
 
+    def store_or_add(self, values, pointers, add):
+        """Put columns somewhere, or add them to what is there if the condition ``add`` holds."""
+        with self.builder.if_else(add) as (then, otherwise):
+            with then:
+                for value, pointer in zip(values, pointers, strict=True):
+                    self.store_to(self.plus(value, self.load_from(pointer)), pointer)
+            with otherwise:
+                self.store_all(values, pointers)
 
-def turn_block(builder, source, source_stride, to, to_stride, dtype):
-    """Turn a square block, from rows at one place to rows at another."""
-    count, align = count_of(dtype), dtype.bitwidth // 8
+    def constant(self, value):
+        """One number, known when compiling, for every sample."""
+        return ir.Constant(ir.VectorType(self._scalar, self.count), [value] * self.count)
 
-    def row(pointer, stride, i):
-        return builder.gep(pointer, [builder.mul(stride, ir.Constant(stride.type, i))])
+    def splat(self, number):
+        """One number for every sample."""
+        undefined = ir.Constant(ir.VectorType(number.type, self.count), ir.Undefined)
+        one = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+        return self.shuffled(one, undefined, [0] * self.count)
 
-    rows = [load(builder, row(source, source_stride, i), count, align) for i in range(count)]
-    for i, value in enumerate(transposed(builder, rows, count)):
-        store(builder, value, row(to, to_stride, i), align)
+    def number(self, table, index):
+        """A number of a table for every sample."""
+        return self.splat(table.item(index))
+
+    def shuffled(self, one, other, mask):
+        """The numbers of two vectors, counted through, that ``mask`` names."""
+        return self.builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), mask))
+
+    def first(self, value):
+        """The first number of a vector."""
+        return self.builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    # Arithmetic, sample by sample
+
+    def times(self, *factors):
+        """The product."""
+        product = factors[0]
+        for factor in factors[1:]:
+            product = self.builder.fmul(product, factor, flags=FLAGS)
+        return product
+
+    def plus(self, *terms):
+        """The sum, in this order."""
+        total = terms[0]
+        for term in terms[1:]:
+            total = self.builder.fadd(total, term, flags=FLAGS)
+        return total
+
+    def minus(self, one, other):
+        """The difference."""
+        return self.builder.fsub(one, other, flags=FLAGS)
+
+    def over(self, one, other):
+        """The quotient itself: a product with the reciprocal, which may be infinite, will not do.
+
+        A plain division would be given the flags of :mod:`tpnumba.backends.cpu.runtime.compiler` by Numba.
+        """
+        kind, text, module = one.type, ir.MetaDataType(), self.builder.module
+        signature = ir.FunctionType(kind, [kind, kind, text, text])
+        how = [ir.MetaDataString(module, word) for word in ("round.tonearest", "fpexcept.ignore")]
+        return self.builder.call(self._function("experimental.constrained.fdiv", signature), [one, other, *how])
+
+    def call(self, name, value):
+        """A function of the compiler's on every number."""
+        return self.builder.call(self._function(name, ir.FunctionType(value.type, [value.type])), [value])
+
+    def _function(self, name, signature):
+        module = self.builder.module
+        full = f"llvm.{name}.v{self.count}f{8 * self.item_bytes}"
+        return module.globals.get(full) or ir.Function(module, signature, full)
+
+    # Control
+
+    def loop(self, begin, end, carried, body):
+        """``carried = body(n, *carried)`` for n from ``begin`` to ``end``; what is carried at last."""
+        builder = self.builder
+        entry = builder.block
+        head, inside, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        n = builder.phi(end.type)
+        phis = [builder.phi(value.type) for value in carried]
+        n.add_incoming(ir.Constant(end.type, begin) if isinstance(begin, int) else begin, entry)
+        for phi, value in zip(phis, carried, strict=True):
+            phi.add_incoming(value, entry)
+        builder.cbranch(builder.icmp_signed("<", n, end), inside, done)
+        builder.position_at_end(inside)
+        after = body(n, *phis)
+        n.add_incoming(builder.add(n, ir.Constant(n.type, 1)), builder.block)
+        for phi, value in zip(phis, after, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(done)
+        return phis
+
+    def when(self, condition, make, otherwise):
+        """``make()`` where the condition holds; a branch, so that no memory is touched where it does not."""
+        builder = self.builder
+        before = builder.block
+        with builder.if_then(condition):
+            made = make()
+            after = builder.block
+        chosen = builder.phi(otherwise.type)
+        chosen.add_incoming(otherwise, before)
+        chosen.add_incoming(made, after)
+        return chosen
+
+    def times_column(self, value, place, condition):
+        """``value``, times the column at a position where ``condition >= 0``; elsewhere nothing is read."""
+        given = self.builder.icmp_signed(">=", condition, ir.Constant(condition.type, 0))
+        return self.when(given, lambda: self.times(value, self.load(place)), value)

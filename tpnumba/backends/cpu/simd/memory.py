@@ -1,175 +1,143 @@
-"""Numbers between memory and a tile, in registers: square blocks turned, lines copied, also past the caches."""
+"""Numbers between memory and a tile, in registers: squares turned, lines copied, also past the caches.
+
+A *square* is as many rows as a vector has numbers, and as many numbers of each.
+"""
 
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from tpnumba.backends.cpu.layout import LINE
-from tpnumba.backends.cpu.simd.codegen import at_address, count_of, load, pointer, store, turn_block
+from tpnumba.backends.cpu.simd.intrinsics import Length, Number, Position, on_columns, on_vectors
 
 
-@intrinsic
-def block_from_memory(typing_context, tile, to, to_stride, address, stride):
-    """Turn a square block of rows of 64 bytes at ``address`` (stride in numbers) into columns of the tile."""
-    signature = types.void(tile, types.intp, types.intp, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        to = pointer(context, builder, kind, arguments[0], arguments[1])
-        source = at_address(builder, arguments[3], kind.dtype)
-        turn_block(builder, source, arguments[4], to, arguments[2], kind.dtype)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def block_in_tile(typing_context, tile, to, to_stride, source, source_stride):
-    """Turn a square block of the tile into rows elsewhere in it."""
-    signature = types.void(tile, types.intp, types.intp, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        to, source = (pointer(context, builder, kind, arguments[0], place) for place in (arguments[1], arguments[3]))
-        turn_block(builder, source, arguments[4], to, arguments[2], kind.dtype)
-        return context.get_dummy_value()
-
-    return signature, generate
+def transposed(emit, rows):
+    """A square turned, by exchanging ever smaller halves between pairs of rows."""
+    count = len(rows)
+    half = count // 2
+    while half:
+        for i in range(count):
+            if i & half:
+                continue
+            lower, upper = rows[i], rows[i + half]
+            rows[i] = emit.shuffled(lower, upper, [p if not p & half else count + p - half for p in range(count)])
+            rows[i + half] = emit.shuffled(
+                lower, upper, [p + half if not p & half else count + p for p in range(count)]
+            )
+        half //= 2
+    return rows
 
 
-@intrinsic
-def split_rows(typing_context, row, tile, to, stride, address):
+def _turn(emit, source, source_stride, to, to_stride):
+    """Turn a square, from rows at one pointer to rows at another."""
+    builder = emit.builder
+
+    def row(pointer, stride, i):
+        return builder.gep(pointer, [builder.mul(stride, ir.Constant(stride.type, i))])
+
+    rows = [emit.load_from(row(source, source_stride, i), align=emit.item_bytes) for i in range(emit.count)]
+    for i, value in enumerate(transposed(emit, rows)):
+        emit.store_to(value, row(to, to_stride, i), align=emit.item_bytes)
+
+
+@on_vectors
+def square_from_memory(emit, to: Position, to_stride: Position, address: Position, stride: Position):
+    """Turn rows of 64 bytes at ``address`` (stride in numbers) into columns of the tile."""
+    _turn(emit, emit.memory(address), stride, emit.pointer(to), to_stride)
+
+
+@on_vectors
+def square_in_tile(emit, to: Position, to_stride: Position, source: Position, source_stride: Position):
+    """Turn a square of the tile into rows elsewhere in it."""
+    _turn(emit, emit.pointer(source), source_stride, emit.pointer(to), to_stride)
+
+
+@on_vectors
+def square_to_memory(emit, source: Position, source_stride: Position, address: Position, stride: Position):
+    """Turn a square of the tile into rows of 64 bytes at ``address`` (stride in numbers)."""
+    _turn(emit, emit.pointer(source), source_stride, emit.memory(address), stride)
+
+
+def _split(emit, size, places, address):
+    """Rows of ``size`` numbers at an address, one right after the other, as a vector at a place for each component."""
+    count = LINE // emit.item_bytes
+    rows = emit.load_from(emit.memory(address), size * count, emit.item_bytes)
+    for component, place in enumerate(places):
+        emit.store(emit.shuffled(rows, rows, [size * i + component for i in range(count)]), place)
+
+
+@on_vectors
+def split_rows(emit, row: Length, to: Position, stride: Position, address: Position):
     """Turn as many rows as a vector has numbers, one right after the other at ``address``, into columns of the tile.
 
-    ``row`` is a tuple as long as a row; the masks are made for it, which for the shortest rows is quicker than a block.
+    ``row`` is a tuple as long as a row. The masks are made for it, which is quicker than squares for the shortest rows.
     """
-    signature = types.void(row, tile, types.intp, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind, size = signature.args[1], len(signature.args[0])
-        _, tile, to, stride, address = arguments
-        count = count_of(kind.dtype)
-        rows = load(builder, at_address(builder, address, kind.dtype), size * count, kind.dtype.bitwidth // 8)
-        for column in range(size):
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), count), [size * i + column for i in range(count)])
-            place = builder.add(to, builder.mul(stride, ir.Constant(stride.type, column)))
-            store(builder, builder.shuffle_vector(rows, rows, mask), pointer(context, builder, kind, tile, place), LINE)
-        return context.get_dummy_value()
-
-    return signature, generate
+    _split(emit, row, [emit.moved(to, component, stride) for component in range(row)], address)
 
 
-@intrinsic
-def join_rows(typing_context, row, tile, to, source, stride):
+@on_columns
+def split_points(emit, to: Position, address: Position):
+    """Points that follow each other in memory, as many as a column has numbers, into columns of x, y and z."""
+    for vector in range(emit.vectors):
+        first = ir.Constant(to.type, vector * LINE // emit.item_bytes)
+        places = [emit.builder.add(emit.moved(to, axis), first) for axis in range(3)]
+        _split(emit, 3, places, emit.builder.add(address, ir.Constant(address.type, vector * 3 * LINE)))
+
+
+@on_vectors
+def join_rows(emit, row: Length, to: Position, source: Position, stride: Position):
     """The reverse of ``split_rows``, within the tile."""
-    signature = types.void(row, tile, types.intp, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind, size = signature.args[1], len(signature.args[0])
-        _, tile, to, source, stride = arguments
-        count = count_of(kind.dtype)
-        index = ir.IntType(32)
-        places = [builder.add(source, builder.mul(stride, ir.Constant(stride.type, i))) for i in range(size)]
-        joined = load(builder, pointer(context, builder, kind, tile, places[0]), count, LINE)
-        for i, place in enumerate(places[1:], start=1):
-            column_values = load(builder, pointer(context, builder, kind, tile, place), count, LINE)
-            width = (i + 1) * count
-            # Both sides of a shuffle are as long as the result was before; what the column lacks is left open.
-            longer = list(range(count)) + [0] * ((i - 1) * count)
-            column_values = builder.shuffle_vector(
-                column_values, column_values, ir.Constant(ir.VectorType(index, i * count), longer)
-            )
-            together = ir.Constant(ir.VectorType(index, width), list(range(width)))
-            joined = builder.shuffle_vector(joined, column_values, together)
-        mask = [column * count + sample for sample in range(count) for column in range(size)]
-        rows = builder.shuffle_vector(joined, joined, ir.Constant(ir.VectorType(index, size * count), mask))
-        store(builder, rows, pointer(context, builder, kind, tile, to), kind.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return signature, generate
+    count, size = emit.count, row
+    columns = [emit.load(emit.moved(source, component, stride)) for component in range(size)]
+    joined = columns[0]
+    for i, column in enumerate(columns[1:], start=1):
+        # Both sides of a shuffle are as long as the result was before; what the column lacks is left open.
+        longer = emit.shuffled(column, column, list(range(count)) + [0] * ((i - 1) * count))
+        joined = emit.shuffled(joined, longer, list(range((i + 1) * count)))
+    mask = [column * count + sample for sample in range(count) for column in range(size)]
+    emit.store_to(emit.shuffled(joined, joined, mask), emit.pointer(to), align=emit.item_bytes)
 
 
-@intrinsic
-def read(typing_context, tile, address):
+@on_vectors
+def read(emit, address: Position) -> Number:
     """The number at ``address``, of the tile's dtype."""
-    signature = tile.dtype(tile, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        return builder.load(at_address(builder, arguments[1], signature.args[0].dtype))
-
-    return signature, generate
+    return emit.builder.load(emit.memory(address))
 
 
-@intrinsic
-def write(typing_context, tile, address, value):
+@on_vectors
+def write(emit, address: Position, value: Number):
     """Put a number to ``address``."""
-    signature = types.void(tile, types.intp, tile.dtype)
-
-    def generate(context, builder, signature, arguments):
-        builder.store(arguments[2], at_address(builder, arguments[1], signature.args[0].dtype))
-        return context.get_dummy_value()
-
-    return signature, generate
+    emit.builder.store(value, emit.memory(address))
 
 
-@intrinsic
-def write_line(typing_context, tile, address, source):
+@on_vectors
+def address_of(emit, place: Position) -> Position:
+    """Where a number of the tile is in memory."""
+    return emit.builder.ptrtoint(emit.pointer(place), place.type)
+
+
+@on_vectors
+def write_line(emit, address: Position, source: Position):
     """Copy 64 bytes of the tile to ``address``, at any alignment."""
-    signature = types.void(tile, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        align = kind.dtype.bitwidth // 8
-        value = load(builder, pointer(context, builder, kind, arguments[0], arguments[2]), count_of(kind.dtype), align)
-        store(builder, value, at_address(builder, arguments[1], kind.dtype), align)
-        return context.get_dummy_value()
-
-    return signature, generate
+    value = emit.load_from(emit.pointer(source), align=emit.item_bytes)
+    emit.store_to(value, emit.memory(address), align=emit.item_bytes)
 
 
-@intrinsic
-def copy_line(typing_context, tile, to, source):
+@on_vectors
+def copy_line(emit, to: Position, source: Position):
     """Copy 64 bytes of the tile, both places multiples of 64 bytes."""
-    signature = types.void(tile, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        to, source = (pointer(context, builder, kind, arguments[0], place) for place in arguments[1:])
-        store(builder, load(builder, source, count_of(kind.dtype), LINE), to, LINE)
-        return context.get_dummy_value()
-
-    return signature, generate
+    emit.store(emit.load(source), to)
 
 
-@intrinsic
-def stream_line(typing_context, tile, address, source):
+@on_vectors
+def stream_line(emit, address: Position, source: Position):
     """Copy 64 bytes of the tile to ``address``, a multiple of 64, past the caches."""
-    signature = types.void(tile, types.intp, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        value = load(
-            builder,
-            pointer(context, builder, kind, arguments[0], arguments[2]),
-            count_of(kind.dtype),
-            kind.dtype.bitwidth // 8,
-        )
-        stored = store(builder, value, at_address(builder, arguments[1], kind.dtype), LINE)
-        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
-        return context.get_dummy_value()
-
-    return signature, generate
+    value = emit.load_from(emit.pointer(source), align=emit.item_bytes)
+    stored = emit.store_to(value, emit.memory(address))
+    stored.set_metadata("nontemporal", emit.builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
 
 
-@intrinsic
-def fence(typing_context):
+@on_vectors
+def fence(emit):
     """Make streamed lines visible before anything that follows."""
-    signature = types.void()
-
-    def generate(context, builder, signature, arguments):
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return signature, generate
+    emit.builder.fence("seq_cst")

@@ -21,14 +21,17 @@ def load_shared_operands(width, tile, tile_width, operands):
 
 
 @part
-def load_operands(tile, tile_width, operands, first, count, after, buffer):
-    """The other operands, ``count`` samples from ``first`` on, which ``after`` more follow."""
+def load_operands(tile, tile_width, operands, first, stop, buffer):
+    """The other operands, of as many samples from ``first`` on as there are before ``stop`` and fit; their count."""
+    count = min(tile_width, stop - first)
     for i in range(operands.shape[0]):
         if not operands[i, SHARED] and not operands[i, OUTPUT]:
             address = operands[i, ADDRESS] + first * operands[i, ROW_STRIDE] * tile.itemsize
             at, size = operands[i, AT], operands[i, SIZE]
-            row, column = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
-            load_rows(tile, at, tile_width, size, count, address, row, column, after, buffer)
+            row_stride, column_stride = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
+            after = stop - first - count
+            load_rows(tile, at, tile_width, size, count, address, row_stride, column_stride, after, buffer)
+    return count
 
 
 @part
@@ -40,9 +43,9 @@ def store_operands(width, tile, tile_width, operands, first, count, buffer, stre
             if operands[i, SHARED]:
                 _add_up(width, tile, at, tile_width, size, count, operands[i, OUTPUT])
             else:
-                row, column = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
-                address = operands[i, ADDRESS] + first * row * tile.itemsize
-                store_rows(tile, at, tile_width, size, count, address, row, column, buffer, stream)
+                row_stride, column_stride = operands[i, ROW_STRIDE], operands[i, COLUMN_STRIDE]
+                address = operands[i, ADDRESS] + first * row_stride * tile.itemsize
+                store_rows(tile, at, tile_width, size, count, address, row_stride, column_stride, buffer, stream)
 
 
 @part

@@ -5,12 +5,12 @@ from __future__ import annotations
 from tpnumba.backends.cpu.layout import LINE, LONGEST, STRETCH
 from tpnumba.backends.cpu.runtime.compiler import jit, part
 from tpnumba.backends.cpu.simd.memory import (
-    block_from_memory,
-    block_in_tile,
     copy_line,
     join_rows,
     read,
     split_rows,
+    square_from_memory,
+    square_in_tile,
     stream_line,
     write,
     write_line,
@@ -32,22 +32,22 @@ def load_rows(tile, at, tile_width, size, count, address, row_stride, column_str
             for sample in range(0, tile_width, vector_length):
                 row = address + sample * row_stride * item
                 for start in range(0, size, vector_length):
-                    component = min(start, size - vector_length)  # the last block overlaps the one before
-                    block_from_memory(
+                    component = min(start, size - vector_length)  # the last square overlaps the one before
+                    square_from_memory(
                         tile, at + component * tile_width + sample, tile_width, row + component * item, row_stride
                     )
             return
         if row_stride == size and _is_short(size):
             for sample in range(0, tile_width, vector_length):
-                _split(tile, at + sample, tile_width, size, address + sample * size * item)
+                _split(tile, size, at + sample, tile_width, address + sample * size * item)
             return
-        # Rows narrower than a block are read together with what follows them, as far as there is something.
+        # Rows narrower than a square are read together with what follows them, as far as there is something.
         while (
             row_stride >= size
             and done < tile_width
             and (tile_width - done - vector_length + after) * row_stride + size >= vector_length
         ):
-            block_from_memory(tile, buffer, vector_length, address + done * row_stride * item, row_stride)
+            square_from_memory(tile, buffer, vector_length, address + done * row_stride * item, row_stride)
             for component in range(size):
                 copy_line(tile, at + component * tile_width + done, buffer + component * vector_length)
             done += vector_length
@@ -95,7 +95,7 @@ def store_rows(tile, at, tile_width, size, count, address, row_stride, column_st
             wide = min(stretch, size - start)
             first = (
                 start if wide >= vector_length or whole else size - vector_length
-            )  # too few columns for a block: take some again
+            )  # too few columns for a square: take some again
             wide = wide if whole else max(wide, vector_length)
             _turn(tile, at + first * tile_width + sample, tile_width, wide, vector_length, buffer, stretch)
             for row in range(1 if whole else rows):
@@ -107,15 +107,15 @@ def store_rows(tile, at, tile_width, size, count, address, row_stride, column_st
 def _turn(tile, at, tile_width, size, vector_length, to, stride):
     """Put ``vector_length`` numbers of ``size`` columns as rows of the given stride.
 
-    Of narrow rows each is written with what follows it in the block, which the next row then covers; only behind the
+    Of narrow rows each is written with what follows it in the square, which the next row then covers; only behind the
     last one something is left.
     """
     if stride == size and _is_short(size):
-        _join(tile, to, at, tile_width, size)
+        _join(tile, size, to, at, tile_width)
         return
     for start in range(0, size, vector_length):
-        component = max(0, min(start, size - vector_length))  # the last block overlaps the one before
-        block_in_tile(tile, to + component, stride, at + component * tile_width, tile_width)
+        component = max(0, min(start, size - vector_length))  # the last square overlaps the one before
+        square_in_tile(tile, to + component, stride, at + component * tile_width, tile_width)
 
 
 #: Rows that have code of their own: vectors, with and without a scalar, and degrees 2 and 3.
@@ -127,28 +127,24 @@ def _is_short(size):
     return size in (3, 4, 5, 7)
 
 
-@part
-def _split(tile, at, tile_width, size, address):
-    if size == 3:
-        split_rows(_THREE, tile, at, tile_width, address)
-    elif size == 4:
-        split_rows(_FOUR, tile, at, tile_width, address)
-    elif size == 5:
-        split_rows(_FIVE, tile, at, tile_width, address)
-    else:
-        split_rows(_SEVEN, tile, at, tile_width, address)
+def _of_short_rows(operation):
+    """An intrinsic that takes a row's length as a type, for lengths that are known when running."""
+
+    @part
+    def choose(tile, size, to, at, other):
+        if size == 3:
+            operation(tile, _THREE, to, at, other)
+        elif size == 4:
+            operation(tile, _FOUR, to, at, other)
+        elif size == 5:
+            operation(tile, _FIVE, to, at, other)
+        else:
+            operation(tile, _SEVEN, to, at, other)
+
+    return choose
 
 
-@part
-def _join(tile, to, at, tile_width, size):
-    if size == 3:
-        join_rows(_THREE, tile, to, at, tile_width)
-    elif size == 4:
-        join_rows(_FOUR, tile, to, at, tile_width)
-    elif size == 5:
-        join_rows(_FIVE, tile, to, at, tile_width)
-    else:
-        join_rows(_SEVEN, tile, to, at, tile_width)
+_split, _join = _of_short_rows(split_rows), _of_short_rows(join_rows)
 
 
 @part
