@@ -11,7 +11,7 @@ from strategies import tolerance
 import tpnumba as tp
 from tpnumba.backends.cpu.layout import ADDRESS, MOST_BYTES, OUTPUT, STREAM
 from tpnumba.backends.cpu.transform.lower import FEW_RINGS, count_rings, lower_transform, plan_transform
-from tpnumba.backends.cpu.transform.parity import ParityReduction
+from tpnumba.backends.lowering.parity import ParityReduction
 from tpnumba.tables.quadrature import Grid, Torus
 
 PRODUCTS = {

@@ -119,7 +119,7 @@ CUDA_MUTANTS = (
     ),
     Mutant(
         "factors of a matrix product exchanged in a gradient",
-        "backends/gpu/transform/linear_maps.py",
+        "backends/lowering/matrices.py",
         "0: ((2, True), (1, False))",
         "0: ((2, True), (1, True))",
         "cuda_host/test_agrees.py",
@@ -182,7 +182,7 @@ CUDA_MUTANTS = (
     ),
     Mutant(
         "a conjugate wave in the second pass of a Fourier sum",
-        "backends/gpu/transform/linear_maps.py",
+        "backends/lowering/linear_maps.py",
         "np.stack([values.real, -values.imag], axis=1)",
         "np.stack([values.real, values.imag], axis=1)",
         "cuda_host/test_multipass.py::test_fourier_sums_in_two_passes_are_those_in_one",

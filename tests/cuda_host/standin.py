@@ -18,8 +18,9 @@ from tpnumba.backends import gpu, registry
 from tpnumba.backends.gpu import device, evaluation, lower, sources
 from tpnumba.backends.gpu.tile import launch as tile_launch
 from tpnumba.backends.gpu.tile import unrolled as code
-from tpnumba.backends.gpu.transform import linear_maps, multipass_launch
 from tpnumba.backends.gpu.transform import lower as transform
+from tpnumba.backends.gpu.transform import multipass_launch, passes
+from tpnumba.backends.lowering.linear_maps import Axis
 from tpnumba.backends.namespaces import is_numpy
 
 #: Limits, by the module they stand in, under which small plans and batches take the ways of large ones: sections of the
@@ -31,7 +32,7 @@ SMALL: tuple[dict[tuple[Any, str], int], ...] = (
 )
 
 
-def _least_factor(axis: linear_maps.Axis) -> int:
+def _least_factor(axis: Axis) -> int:
     return next((factor for factor in range(2, axis.count) if axis.count % factor == 0), 1)
 
 
@@ -41,7 +42,7 @@ _PASSES = {(transform, "LEAST_SAMPLES"): 2**30}
 MULTIPASS: tuple[dict[tuple[Any, str], Any], ...] = (
     _PASSES,
     {**_PASSES, (multipass_launch, "WORK_BYTES"): 2**16},
-    {**_PASSES, (multipass_launch, "WORK_BYTES"): 0, (linear_maps.Axis, "first_factor"): _least_factor},
+    {**_PASSES, (multipass_launch, "WORK_BYTES"): 0, (passes, "first_factor"): _least_factor},
 )
 
 

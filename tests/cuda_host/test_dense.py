@@ -17,8 +17,8 @@ from tpnumba.backends.gpu import layout
 from tpnumba.backends.gpu.layout import Kind, Mode
 from tpnumba.backends.gpu.tile import dense
 from tpnumba.backends.gpu.tile.dense import schemes
-from tpnumba.backends.gpu.tile.program import ConstantMatrix
-from tpnumba.backends.gpu.transform.linear_maps import passes_of
+from tpnumba.backends.lowering.linear_maps import passes_of
+from tpnumba.backends.lowering.matrices import ConstantMatrix
 
 compiled = pytest.mark.skipif(not is_there(), reason=f"needs a C++ compiler ({COMPILER}; set CXX for another)")
 

@@ -15,9 +15,9 @@ from strategies import dtypes, evaluate_plan, random_arguments, sphere_products,
 
 import tpnumba as tp
 from tpnumba.backends import gpu
-from tpnumba.backends.gpu.transform import linear_maps, multipass_launch
-from tpnumba.backends.gpu.transform.linear_maps import Axis
+from tpnumba.backends.gpu.transform import multipass_launch, passes
 from tpnumba.backends.gpu.transform.multipass import Gather, MultipassProgram, Multiply
+from tpnumba.backends.lowering.linear_maps import Axis
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
@@ -58,19 +58,17 @@ def test_fourier_sums_in_two_passes_are_those_in_one(axis, data):
     angles = 2 * np.pi * np.outer(axis.waves, np.arange(n)) / n
     expected = np.einsum("kc,kj->jc", x, (axis.phases[:, None] * np.exp(1j * angles)).real)
     for factor in {1, data.draw(st.sampled_from([factor for factor in range(1, n + 1) if n % factor == 0]))}:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Axis, "first_factor", lambda _, factor=factor: factor)
-            passes = axis.sums((0, columns, 1), (0, columns, 1), (0, 1, n))
-        assert len(passes) == (1 if factor == 1 else 2)
-        sizes = [k * columns, *[2 * n * columns] * (len(passes) - 1), n * columns]
+        sums = axis.sums((0, columns, 1), (0, columns, 1), (0, 1, n), factor)
+        assert len(sums) == (1 if factor == 1 else 2)
+        sizes = [k * columns, *[2 * n * columns] * (len(sums) - 1), n * columns]
         found = x.ravel()
-        for matrices, size in zip(passes, sizes[1:], strict=True):
+        for matrices, size in zip(sums, sizes[1:], strict=True):
             found = applied(matrices, size, found)
         scale = tolerance("float64", 1, k) * (1 + np.abs(x).sum())
         np.testing.assert_allclose(found.reshape(columns, n).T, expected, rtol=0, atol=scale)
         g = np.random.default_rng(1).standard_normal(found.size)
         back = g
-        for matrices, size in zip(passes[::-1], sizes[-2::-1], strict=True):
+        for matrices, size in zip(sums[::-1], sizes[-2::-1], strict=True):
             back = applied([matrix.transposed() for matrix in matrices], size, back)
         np.testing.assert_allclose(back @ x.ravel(), g @ found, rtol=0, atol=scale * np.abs(g).sum())
 
@@ -79,11 +77,11 @@ def test_fourier_sums_in_two_passes_are_those_in_one(axis, data):
 def test_long_fourier_sums_are_in_two_passes(waves, count):
     """Where each pass only moves numbers, and one pass would multiply for longer."""
     axis = Axis(np.arange(waves), np.ones(waves, dtype=complex), count, 1)
-    factor = axis.first_factor()
+    factor = passes.first_factor(axis)
     assert (factor > 1) == (count >= 256)
     if factor > 1:
-        assert 2 * count / factor <= 4 * linear_maps.BALANCE
-        assert 2 * factor <= 4 * linear_maps.BALANCE
+        assert 2 * count / factor <= 4 * passes.BALANCE
+        assert 2 * factor <= 4 * passes.BALANCE
 
 
 @compiled

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from tpnumba.backends.cpu.channelwise.lower import lower_channelwise
-from tpnumba.backends.cpu.contraction.lower import are_paths_supported, lower_contraction
+from tpnumba.backends.cpu.contraction.lower import lower_contraction
 from tpnumba.backends.cpu.harmonics.lower import lower_harmonics
 from tpnumba.backends.cpu.program import Program
 from tpnumba.backends.cpu.transform.lower import lower_transform
-from tpnumba.backends.lowering.paths import compact_weights
+from tpnumba.backends.lowering.paths import are_paths_supported, compact_weights
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 from tpnumba.plans.contraction import Contraction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -9,9 +10,35 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.layout import CHUNK_SECONDS, MOST_BYTES, SIZE, STREAM_BYTES
+from tpnumba.backends.lowering.arena import Arena
+from tpnumba.plans.base import Plan
 
 Ints = npt.NDArray[np.int64]
+
+
+def place_arrays(plan: Plan, starts: Sequence[int], arena: Arena, vector_length: int) -> tuple[int, Ints]:
+    """Find room in a tile for what puts together and sums the rows of the result.
+
+    Args:
+        plan: what is evaluated.
+        starts: where its operands stand in the tile, in numbers.
+        arena: the tile.
+        vector_length: numbers in 64 bytes.
+
+    Returns:
+        Where the buffer is in which rows are put together, and the table of arrays.
+    """
+    size = plan.sizes[plan.output]
+    whole = min(-(-size // vector_length) * vector_length, layout.LONGEST)
+    buffer = arena.allocate(vector_length * max(layout.STRETCH * vector_length, whole))
+    arrays = np.zeros((len(plan.operands), layout.ARRAY_COLUMNS), dtype=np.int64)
+    arrays[:, layout.AT] = starts
+    arrays[:, layout.SIZE] = plan.sizes
+    arrays[:, layout.COLUMN_STRIDE] = 1
+    arrays[plan.output, layout.OUTPUT] = arena.allocate(size)
+    return buffer, arrays
 
 
 @dataclass(frozen=True)

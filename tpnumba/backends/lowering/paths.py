@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from tpnumba.plans.access import Access
+from tpnumba.plans.base import Operand, Segment
 from tpnumba.plans.contraction import PAIR, Contraction, Path, channel_extents
 
 
@@ -16,6 +17,14 @@ def weights_of(path: Path) -> int | None:
 def components_of(path: Path) -> list[int]:
     """The operands with components, in order; the last is the one that the others' products are summed into."""
     return [i for i, leg in enumerate(path.legs) if leg is not None]
+
+
+def are_paths_supported(plan: Contraction) -> bool:
+    """Whether all paths have three operands with components, and at most one without: what kernels evaluate."""
+    return all(
+        sum(leg is not None for leg in path.legs) == 3 and sum(leg is None for leg in path.legs) <= 1
+        for path in plan.paths
+    )
 
 
 def mixes(path: Path) -> bool:
@@ -83,3 +92,15 @@ def leg_of(path: Path, operand: int) -> int:
     leg = path.legs[operand]
     assert leg is not None
     return leg
+
+
+def segment_of(path: Path, operand: int) -> int:
+    """The segment of an operand that takes part in a path."""
+    place = path.segments[operand]
+    assert place is not None
+    return place
+
+
+def steps_of(operand: Operand, segment: Segment) -> tuple[int, int]:
+    """The numbers from one channel of a segment to the next, and from one component to the next."""
+    return (segment.dim, 1) if operand.layout == "mul_ir" else (1, segment.mul)

@@ -10,7 +10,17 @@ import numpy.typing as npt
 
 from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
-from tpnumba.backends.lowering.paths import components_of, leg_of, mixed_letters, mixes, weights_of
+from tpnumba.backends.cpu.program import place_arrays
+from tpnumba.backends.lowering.arena import Arena
+from tpnumba.backends.lowering.paths import (
+    components_of,
+    leg_of,
+    mixed_letters,
+    mixes,
+    segment_of,
+    steps_of,
+    weights_of,
+)
 from tpnumba.plans.contraction import Contraction, Path, channel_combinations, channel_extents, channel_ranges
 
 Ints = npt.NDArray[np.int64]
@@ -50,8 +60,9 @@ class Builder:
             -(-size // vector_length) * vector_length if i == compact else size * tile_width
             for i, size in enumerate(plan.sizes)
         ]
-        ends = [int(end) for end in np.cumsum([0, *extents, scratch * tile_width])]
-        self.starts, self.scratch, self.products = ends[:-2], ends[-2], ends[-1]
+        self.arena = Arena()
+        self.starts = [self.arena.allocate(extent) for extent in extents]
+        self.scratch = self.arena.allocate(scratch * tile_width)
         self.groups: list[list[int]] = []
         self.channels: list[Ints] = []
         self.rows: list[Ints] = []
@@ -186,11 +197,10 @@ class Builder:
         """Each operand of a path: letters to channel numbers, for every combination of channels."""
         roles = {}
         for i, channel in channel_combinations(path, self.plan.operands, mixed_letters(path)).items():
-            operand, place = self.plan.operands[i], path.segments[i]
-            assert place is not None  # it takes part
-            segment = operand.segments[place]
+            operand = self.plan.operands[i]
+            segment = operand.segments[segment_of(path, i)]
             stride = 1 if i == self.compact else self.tile_width
-            channel_step, component_step = (segment.dim, 1) if operand.layout == "mul_ir" else (1, segment.mul)
+            channel_step, component_step = steps_of(operand, segment)
             start = self.starts[i] + segment.offset * stride
             roles[i] = _Role(start, channel_step * stride, component_step * stride, segment.dim, channel)
         return roles
@@ -310,16 +320,8 @@ class Builder:
                 rows[group[layout.ROWS_BEGIN] : group[layout.ROWS_END], layout.ADD] = adds
                 alone[by_rows[~adds].ravel()] = True
         edges = np.flatnonzero(np.diff(np.concatenate([[0], ~alone, [0]]).astype(np.int8))).reshape(-1, 2)
-        buffer = self.products + self.largest * tile_width
-        totals = buffer + self.vector_length * max(
-            layout.STRETCH * self.vector_length,
-            min(-(-size // self.vector_length) * self.vector_length, layout.LONGEST),
-        )
-        operands = np.zeros((len(plan.operands), layout.ARRAY_COLUMNS), dtype=np.int64)
-        operands[:, layout.AT] = self.starts
-        operands[:, layout.SIZE] = plan.sizes
-        operands[:, layout.COLUMN_STRIDE] = 1
-        operands[plan.output, layout.OUTPUT] = totals
+        products = self.arena.allocate(self.largest * tile_width)
+        buffer, operands = place_arrays(plan, self.starts, self.arena, self.vector_length)
         if self.compact is not None:
             operands[self.compact, layout.SHARED] = layout.COMPACT
         zeros = np.ascontiguousarray(start + edges * tile_width)
@@ -328,7 +330,7 @@ class Builder:
         return ContractionProgram(
             vectors=vectors,
             tile_width=tile_width,
-            tile_size=totals + size,
+            tile_size=self.arena.end,
             arrays=operands,
             outputs=(plan.output,),
             groups=groups,
@@ -337,7 +339,7 @@ class Builder:
             places=np.concatenate([np.zeros(0, dtype=np.int64), *self.places]).astype(np.int32),
             values=np.concatenate([np.zeros(0), *self.values]).astype(dtype),
             zeros=zeros,
-            products=self.products,
+            products=products,
             buffer=buffer,
             flops=self.flops,
         )

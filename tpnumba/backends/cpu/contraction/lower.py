@@ -11,14 +11,6 @@ from tpnumba.backends.lowering.paths import compact_weights, group_paths, mixes,
 from tpnumba.plans.contraction import Contraction
 
 
-def are_paths_supported(plan: Contraction) -> bool:
-    """Whether all paths have three operands with components, and at most one without."""
-    return all(
-        sum(leg is not None for leg in path.legs) == 3 and sum(leg is None for leg in path.legs) <= 1
-        for path in plan.paths
-    )
-
-
 def lower_contraction(plan: Contraction, dtype: str, vectors: int | None) -> ContractionProgram | None:
     """Build the tables; None if they or the tile would be too large.
 

@@ -7,13 +7,14 @@ import numpy.typing as npt
 
 from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.transform.operations import Operations
-from tpnumba.backends.cpu.transform.parity import ParityReduction, Separated, separate
 from tpnumba.backends.cpu.transform.program import TransformProgram
-from tpnumba.plans.stages import SparseStage
+from tpnumba.backends.lowering.linear_maps import passes_of
+from tpnumba.backends.lowering.matrices import Floats, Sparse, matrix_factors
+from tpnumba.backends.lowering.parity import ParityReduction, Separated, separate
+from tpnumba.plans.stages import LinearMap
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
 
-Floats = npt.NDArray[np.float64]
 #: grid values of a group of rings, in bytes: they should stay in the first cache.
 _GROUP_BYTES = 2**15
 #: Rings (mirror sets) whose orders stand in the tile at a time, where those of all would be too many.
@@ -184,11 +185,14 @@ def _grid(plan: Transform, operations: Operations, most_rings: int) -> None:
     output = plan.output
     reduction = ParityReduction.of(plan.domain)
     factors = np.asarray(plan.domain.ring_weights)[reduction.rings[:, 0]] * reduction.ring_shares
-    maps = [[separate(part, plan.domain, reduction) for part in parts] for parts in plan.maps]
+    maps = [
+        [separate(part, plan.sizes[i], plan.domain, reduction) for part in parts] for i, parts in enumerate(plan.maps)
+    ]
     places = [(i, c) for i, parts in enumerate(maps) for c in range(len(parts))]
     grid = _GridOperations(operations, reduction, most_rings, len(places))
     scratch = {
-        (i, c): operations.take(maps[i][c].size) if maps[i][c].sparse else operations.starts[i] for i, c in places
+        (i, c): operations.starts[i] if (matrix := maps[i][c].sparse) is None else operations.take(matrix.shape[0])
+        for i, c in places
     }
     orders = {(i, c): grid.take_orders(maps[i][c]) for i, c in places}
     values_at = {place: grid.take_values() for place in places}
@@ -196,8 +200,8 @@ def _grid(plan: Transform, operations: Operations, most_rings: int) -> None:
     made = [place for place in places if place[0] == output]
     signs = _signs(plan)
     for i, c in given:
-        if (stage := maps[i][c].sparse) is not None:
-            operations.sparse(stage, scratch[i, c], operations.starts[i], transposed=False, add=False)
+        if (matrix := maps[i][c].sparse) is not None:
+            operations.sparse(matrix, scratch[i, c], operations.starts[i], add=False)
     adds = _zero(plan, operations, [maps[output][c] for _, c in made], [scratch[place] for place in made])
     for block in grid.blocks():
         for i, c in given:
@@ -213,8 +217,8 @@ def _grid(plan: Transform, operations: Operations, most_rings: int) -> None:
             weights = factors * signs[place[1]]
             grid.from_orders(part, scratch[place], orders[place], block, weights, adds_first or block.start > 0)
     for _, c in made:
-        if (stage := maps[output][c].sparse) is not None:
-            operations.sparse(stage, operations.starts[output], scratch[output, c], transposed=True, add=c > 0)
+        if (matrix := maps[output][c].sparse) is not None:
+            operations.sparse(matrix.transposed(), operations.starts[output], scratch[output, c], add=c > 0)
 
 
 def _zero(plan: Transform | Synthesis, operations: Operations, maps: list[Separated], targets: list[int]) -> list[bool]:
@@ -223,7 +227,7 @@ def _zero(plan: Transform | Synthesis, operations: Operations, maps: list[Separa
     adds = []
     written = np.zeros(size, dtype=bool)
     for part, target in zip(maps, targets, strict=True):
-        own = np.zeros(size if part.sparse is None else part.size, dtype=bool)
+        own = np.zeros(size if part.sparse is None else part.sparse.shape[0], dtype=bool)
         for block in part.blocks:
             own[block.places] = True
             if block.both:
@@ -285,38 +289,33 @@ def _matrices(plan: Transform, operations: Operations) -> None:
     output = plan.output
     square = {(i, c): operations.take(size**2) for i, parts in enumerate(plan.maps) for c in range(len(parts))}
 
-    def stage(i: int, c: int) -> SparseStage:
-        (found,) = plan.maps[i][c].stages
-        assert isinstance(found, SparseStage)
-        return found
-
+    matrices = {(i, c): _basis(one, plan.sizes[i]) for i, parts in enumerate(plan.maps) for c, one in enumerate(parts)}
     for i in plan.inputs:
         for c in range(len(plan.maps[i])):
-            operations.sparse(stage(i, c), square[i, c], operations.starts[i], transposed=False, add=False)
-    # Of Tr(X Y Z^T): Z = X Y, X = Z Y^T, Y = X^T Z. Steps of (row, column) of both factors.
-    left, right = {2: (0, 1), 0: (2, 1), 1: (0, 2)}[output]
-    plain, turned = (size, 1), (1, size)
-    of_left, of_right = turned if output == 1 else plain, turned if output == 0 else plain
+            operations.sparse(matrices[i, c], square[i, c], operations.starts[i], add=False)
+    (left, *of_left), (right, *of_right) = matrix_factors(output, size)
+    strides = [step * operations.tile_width for step in (*of_left, *of_right)]
     for n, (parts_of_term, factor) in enumerate(plan.terms):
         places = [square[i, parts_of_term[i]] * operations.tile_width for i in (output, left, right)]
-        strides = [step * operations.tile_width for step in (*of_left, *of_right)]
         operations.add(layout.MATRICES, size, *places, *strides)
         operations.flops += 2 * size**3
-        found = stage(output, parts_of_term[output])
-        operations.sparse(
-            found,
-            operations.starts[output],
-            square[output, parts_of_term[output]],
-            transposed=True,
-            add=n > 0,
-            factor=factor,
-        )
+        own = output, parts_of_term[output]
+        back = matrices[own].transposed()
+        operations.sparse(back, operations.starts[output], square[own], add=n > 0, factor=factor)
+
+
+def _basis(linear_map: LinearMap, size: int) -> Sparse:
+    """The map of ``size`` components to the entries of a matrix, which is sparse."""
+    (own,) = passes_of(linear_map, size)
+    assert isinstance(own.matrices, Sparse)
+    assert own.start == 0
+    return own.matrices
 
 
 def _synthesis(plan: Synthesis, operations: Operations, most_rings: int) -> None:
     """One grid values, whose points are the other operand."""
     reduction = ParityReduction.of(plan.grid)
-    part = separate(plan.linear_map, plan.grid, reduction)
+    part = separate(plan.linear_map, plan.sizes[0], plan.grid, reduction)
     grid = _GridOperations(operations, reduction, most_rings, 1)
     orders, values_at = grid.take_orders(part), grid.take_values()
     coefficients, values = operations.starts

@@ -8,16 +8,20 @@ import numpy as np
 
 from tpnumba.backends.gpu.layout import INPUTS, MOST_SAMPLES, Factor
 from tpnumba.backends.gpu.tile import program as tile
-from tpnumba.backends.gpu.tile.program import Ints, Matrix, Part, Sums
+from tpnumba.backends.gpu.tile.program import Matrix, Part, Sums
 from tpnumba.backends.gpu.tile.split_reduction import split_sums
 from tpnumba.backends.gpu.tile.tables import pack
+from tpnumba.backends.lowering.matrices import Ints
 from tpnumba.backends.lowering.paths import (
+    are_paths_supported,
     components_of,
     group_paths,
     leg_of,
     mixed_letters,
     mixes,
     scratch_size,
+    segment_of,
+    steps_of,
     weights_of,
 )
 from tpnumba.plans.access import Access
@@ -31,10 +35,7 @@ def lower(plan: Contraction, dtype: str) -> tile.Program | None:
 
     It runs paths of three operands with components and at most one without, whose tables have a reasonable size.
     """
-    fits = len(plan.inputs) <= INPUTS and all(
-        sum(leg is not None for leg in path.legs) == 3 and sum(leg is None for leg in path.legs) <= 1
-        for path in plan.paths
-    )
+    fits = len(plan.inputs) <= INPUTS and are_paths_supported(plan)
     return _Builder(plan, dtype).program() if fits else None
 
 
@@ -109,9 +110,8 @@ class _Builder:
     def _place(self, path: Path, i: int) -> tuple[int, int, int]:
         """Where the numbers of an operand's segment start, and its steps from channel to channel and component."""
         operand = self.plan.operands[i]
-        segment = operand.segments[_segment(path, i)]
-        steps = (segment.dim, 1) if operand.layout == "mul_ir" else (1, segment.mul)
-        return self.starts.get(i, 0) + segment.offset, *steps
+        segment = operand.segments[segment_of(path, i)]
+        return self.starts.get(i, 0) + segment.offset, *steps_of(operand, segment)
 
     def _pairs(
         self, path: Path, factors: tuple[int, int], channels: Channels, factor: int | None, to: Ints, n_to: int
@@ -134,7 +134,7 @@ class _Builder:
         weight = weights_of(paths[0])
         shared: int | None = None
         for number, path in enumerate(paths):
-            place = _segment(path, output)
+            place = segment_of(path, output)
             table = path.coupling.sparse
             n_to = self.output.segments[place].mul
             by_leg = {i: table.coords[leg_of(path, i)] for i in (left, right, third)}
@@ -214,14 +214,14 @@ class _Builder:
             if place not in starts:
                 continue
             segment = self.output.segments[place]
-            step, by = (segment.dim, 1) if self.output.layout == "mul_ir" else (1, segment.mul)
+            step, by = steps_of(self.output, segment)
             start = starts[place] + component * by
             main.results.append(tile.Result(_key(found), start, step, segment.mul, tuple(part for _, part in found)))
             reached += segment.mul
         output_end = end
         whole: list[Sums | Matrix] = [main] if main.results else []
         for path in self.mixed:
-            whole += self._mixing(path, starts[_segment(path, self.plan.output)], output_end)
+            whole += self._mixing(path, starts[segment_of(path, self.plan.output)], output_end)
         between = output_end + max((scratch_size(path, self.plan) for path in self.mixed), default=0)
         samples, _ = tile.fitting(between, self.dtype, self.wanted)
         operations: list[Sums | Matrix] = []
@@ -284,7 +284,7 @@ class _Builder:
             # T[uv, k] = sum over w of W[uv, w] G[w, k]
             before = Matrix((count, mixed, size), w, g, products, factor=from_direct)
             order = np.argsort(channels[output], kind="stable")
-            n_to = self.output.segments[_segment(path, output)].mul
+            n_to = self.output.segments[segment_of(path, output)].mul
             begin = np.searchsorted(channels[output][order], np.arange(n_to + 1))
             start, step, _ = self._place(path, other)
             combinations = np.stack(
@@ -308,15 +308,8 @@ class _Builder:
 
     def _output_place(self, path: Path, output_start: int) -> tuple[int, int, int]:
         """Where the segment of the output stands among the output_start, and its steps."""
-        segment = self.output.segments[_segment(path, self.plan.output)]
-        return output_start, *((segment.dim, 1) if self.output.layout == "mul_ir" else (1, segment.mul))
-
-
-def _segment(path: Path, i: int) -> int:
-    """The segment of an operand that takes part in the path."""
-    place = path.segments[i]
-    assert place is not None
-    return place
+        segment = self.output.segments[segment_of(path, self.plan.output)]
+        return output_start, *steps_of(self.output, segment)
 
 
 def _key(found: list[tuple[object, Part]]) -> tuple[object, ...]:

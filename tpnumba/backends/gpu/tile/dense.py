@@ -18,14 +18,14 @@ import numpy as np
 from tpnumba.backends.gpu import layout
 from tpnumba.backends.gpu.device import VECTOR_BYTES
 from tpnumba.backends.gpu.layout import DENSE_SHAPES, QUAD, THREADS, Kind, Mode
-from tpnumba.backends.gpu.tile.program import ConstantMatrix, Dense, Floats, Ints
+from tpnumba.backends.gpu.tile.program import Dense
+from tpnumba.backends.lowering.matrices import ConstantMatrix, Floats, Ints
+from tpnumba.backends.lowering.parity import mirrored_columns, representatives
 
 #: Multiply-adds of a warp that a multiprocessor does while it serves one request to memory, of four bytes a lane.
 _MULTIPLY_ADDS = 4
 #: What a warp that comes last and waits counts of one that works. Not measured.
 _WAITING = 0.25
-#: Coefficients that differ by less are the same, next to the largest.
-_ROUNDING = 1e-13
 
 
 class Writer(Protocol):
@@ -58,11 +58,11 @@ class Scheme:
 def schemes(matrix: ConstantMatrix) -> Iterator[Scheme]:
     """How products with a matrix can be done: plainly, or by whatever mirrors itself."""
     yield Scheme(matrix, Mode.PLAIN, matrix.source[:, None], (matrix.values,), (matrix.to,))
-    found = _mirrored(matrix.values)
+    found = mirrored_columns(matrix.values)
     if found is not None:
         mirror, even, odd = found
         terms = max(even.size, odd.size)
-        first = np.flatnonzero(np.arange(mirror.size) <= mirror)
+        first = representatives(mirror)
         values, sources = [], []
         for own in (even, odd):
             values.append(np.zeros((terms, first.size)))
@@ -70,25 +70,14 @@ def schemes(matrix: ConstantMatrix) -> Iterator[Scheme]:
             sources.append(np.resize(matrix.source[own] if own.size else matrix.source[:1], terms))
         second = np.where(mirror[first] > first, matrix.to[mirror[first]], -1)
         yield Scheme(matrix, Mode.AFTER, np.stack(sources, axis=1), tuple(values), (matrix.to[first], second))
-    found = _mirrored(matrix.values.T)
+    found = mirrored_columns(matrix.values.T)
     if found is not None:
         mirror, even, odd = found
-        first = np.flatnonzero(np.arange(mirror.size) <= mirror)
+        first = representatives(mirror)
         half = np.where(mirror[first] > first, 1.0, 0.5)[:, None]  # what mirrors itself is added to itself
         places = np.stack([matrix.source[first], matrix.source[mirror[first]]], axis=1)
         halves = tuple(matrix.values[np.ix_(first, own)] * half for own in (even, odd))
         yield Scheme(matrix, Mode.BEFORE, places, halves, (matrix.to[even], matrix.to[odd]))
-
-
-def _mirrored(matrix: Floats) -> tuple[Ints, Ints, Ints] | None:
-    """Which columns mirror which, so that all rows are even or odd; and the rows that are; None if none do."""
-    n = matrix.shape[1]
-    bound = _ROUNDING * np.abs(matrix).max(initial=0.0)
-    for mirror in (np.arange(n)[::-1], -np.arange(n) % n):
-        even, odd = (np.all(np.abs(matrix - sign * matrix[:, mirror]) <= bound, axis=1) for sign in (1, -1))
-        if n > 1 and np.all(even | odd):
-            return mirror, np.flatnonzero(even), np.flatnonzero(odd & ~even)
-    return None
 
 
 def dense_record(operation: Dense, writer: Writer, samples: int, itemsize: int) -> list[int]:

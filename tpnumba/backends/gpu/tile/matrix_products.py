@@ -15,7 +15,8 @@ import numpy as np
 
 from tpnumba.backends.gpu.device import BANKS, SECTOR_BYTES, WARP
 from tpnumba.backends.gpu.layout import MATRIX_COLUMNS, MATRIX_ROWS, MATRIX_WIDE, THREADS, Factor, Sharing
-from tpnumba.backends.gpu.tile.program import Ints, Matrix
+from tpnumba.backends.gpu.tile.program import Matrix
+from tpnumba.backends.lowering.matrices import Ints
 
 #: Numbers of a sector: those of float32.
 _SECTOR = SECTOR_BYTES // 4

@@ -13,9 +13,7 @@ import numpy.typing as npt
 
 from tpnumba.backends.gpu import device
 from tpnumba.backends.gpu.layout import MOST_SAMPLES, Factor
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from tpnumba.backends.lowering.matrices import ConstantMatrix, Floats, Ints
 
 #: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
 MOST_ENTRIES = 2**22
@@ -81,22 +79,6 @@ class Matrix:
     add: bool = False
     to_output: bool = False
     factor: int = Factor.FROM_TILE
-
-
-@dataclass(frozen=True, eq=False)
-class ConstantMatrix:
-    """``out[to[m] + c * step_to] = sum over k of values[k, m] * in[source[k] + c * step_source]``, ``c < columns``."""
-
-    values: Floats
-    to: Ints
-    source: Ints
-    columns: int
-    step_to: int
-    step_source: int
-
-    def transposed(self) -> ConstantMatrix:
-        """The matrix of the transposed map."""
-        return ConstantMatrix(self.values.T, self.source, self.to, self.columns, self.step_source, self.step_to)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from tpnumba.backends.gpu import device, layout
 from tpnumba.backends.gpu.layout import Factor, Kind
 from tpnumba.backends.gpu.tile import matrix_products, program, unrolled
 from tpnumba.backends.gpu.tile.dense import dense_record
-from tpnumba.backends.gpu.tile.program import MOST_ENTRIES, Floats, Ints, Part, Program, Result, Sums
+from tpnumba.backends.gpu.tile.program import MOST_ENTRIES, Part, Program, Result, Sums
+from tpnumba.backends.lowering.matrices import Floats, Ints
 
 #: Reads of a row, a part and a list, about.
 _READS_OF_A_ROW = 8

@@ -8,13 +8,15 @@ from math import prod
 
 import numpy as np
 
-from tpnumba.backends.gpu.arena import Arena
 from tpnumba.backends.gpu.layout import MOST_SAMPLES
 from tpnumba.backends.gpu.tile import program as tile
 from tpnumba.backends.gpu.tile import unrolled
-from tpnumba.backends.gpu.tile.program import ConstantMatrix, Part, Result, Sums, Update
+from tpnumba.backends.gpu.tile.program import Part, Result, Sums, Update
 from tpnumba.backends.gpu.tile.tables import pack
-from tpnumba.backends.gpu.transform.linear_maps import Pass, Sparse, matrix_factors, passes_of
+from tpnumba.backends.gpu.transform.passes import passes_of
+from tpnumba.backends.lowering.arena import Arena
+from tpnumba.backends.lowering.linear_maps import Pass
+from tpnumba.backends.lowering.matrices import ConstantMatrix, Sparse, matrix_factors
 from tpnumba.plans import stages
 from tpnumba.plans.access import Access
 from tpnumba.plans.synthesis import Synthesis
@@ -217,9 +219,9 @@ def _backward(passes: list[Pass], width: int) -> list[_Move]:
 
 def _sums(matrix: Sparse, start: int, update: Update, made: int, size: int, to_output: bool) -> Sums:
     """A sparse matrix as an operation: rows that read the same columns are made together."""
-    order = np.lexsort((matrix.columns, matrix.rows))
-    rows, columns, values = matrix.rows[order] + made, matrix.columns[order], matrix.values[order]
-    begin = np.searchsorted(rows, np.arange(size + 1))
+    begin, columns, values = Sparse(
+        (size, matrix.shape[1]), matrix.rows + made, matrix.columns, matrix.values
+    ).by_rows()
     results = []
     for row in range(size):
         own = slice(int(begin[row]), int(begin[row + 1]))

@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.gpu import layout
-from tpnumba.backends.gpu.arena import Arena
-from tpnumba.backends.gpu.tile.program import ConstantMatrix, Floats, Ints
 from tpnumba.backends.gpu.tile.tables import read_only
-from tpnumba.backends.gpu.transform.linear_maps import Pass, Sparse, matrix_factors, passes_of
+from tpnumba.backends.gpu.transform.passes import passes_of
+from tpnumba.backends.lowering.arena import Arena
+from tpnumba.backends.lowering.constants import ConstantPool
+from tpnumba.backends.lowering.linear_maps import Pass
+from tpnumba.backends.lowering.matrices import ConstantMatrix, Floats, Sparse, matrix_factors
 from tpnumba.plans.stages import LegendreStage, LinearMap, SparseStage
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
@@ -173,8 +175,8 @@ class _Builder:
             components=components,
             output=output,
             width=width,
-            table=read_only(np.concatenate([np.zeros(0, dtype=np.int64), *self.tables.ints]).astype(np.int32)),
-            coefficients=read_only(np.concatenate([np.zeros(0), *self.tables.floats]).astype(self.dtype)),
+            table=read_only(self.tables.ints.array().astype(np.int32)),
+            coefficients=read_only(self.tables.floats.array().astype(self.dtype)),
         )
 
     def _transform(
@@ -200,8 +202,8 @@ class _Builder:
             else:
                 own = np.array([[values[i, places[i]] for i in plan.inputs] for places, _ in terms], dtype=np.int64)
                 factors = np.array([factor for _, factor in terms])
-                weights = self.tables.add_floats(plan.domain.ring_weights)
-                at = self.tables.add_ints(own), self.tables.add_floats(factors)
+                weights = self.tables.floats.append(plan.domain.ring_weights)
+                at = self.tables.ints.append(own), self.tables.floats.append(factors)
                 products = (PointwiseProduct(*at, len(terms), weights, rings),)
             back = self._backward(self._passes(linear_map, plan.sizes[plan.output]), start, output)
             components.append(Component(products, start, points, back))
@@ -292,39 +294,18 @@ class _Tables:
     """Integers and coefficients, in the layout that ``multipass.cu`` reads; equal arrays in memory stand there once."""
 
     def __init__(self) -> None:
-        self.ints: list[Ints] = []
-        self.floats: list[Floats] = []
-        self.n_ints = self.n_floats = 0
-        # By memory and shape; the array is held on to, so that no other can take its place.
-        self._matrices: dict[object, tuple[int, Floats]] = {}
-
-    def add_ints(self, array: Ints) -> int:
-        """Append; returns where."""
-        start = self.n_ints
-        self.ints.append(np.asarray(array, dtype=np.int64).ravel())
-        self.n_ints += array.size
-        return start
-
-    def add_floats(self, array: Floats) -> int:
-        """Append; returns where."""
-        start = self.n_floats
-        self.floats.append(array.ravel())
-        self.n_floats += array.size
-        return start
+        self.ints, self.floats = ConstantPool(np.int64), ConstantPool(np.float64)
 
     def matrix(self, array: Floats) -> int:
-        """Append a matrix, unless it is there."""
-        key = array.__array_interface__["data"][0], array.shape, array.strides
-        if key not in self._matrices:
-            self._matrices[key] = self.add_floats(array), array
-        return self._matrices[key][0]
+        """Append a matrix, unless it is there; returns where."""
+        return self.floats.intern(array, (array.__array_interface__["data"][0], array.shape, array.strides))
 
     def tasks(self, matrices: tuple[ConstantMatrix, ...], tall: int) -> tuple[int, int]:
         """Append tasks of ``tall`` rows of a matrix each; returns where they are and how many."""
         tasks = []
         for own in matrices:
             place = self.matrix(own.values)
-            to, source = self.add_ints(own.to), self.add_ints(own.source)
+            to, source = self.ints.append(own.to), self.ints.append(own.source)
             tasks += [
                 layout.record(
                     layout.TaskRecord,
@@ -340,14 +321,9 @@ class _Tables:
                 )
                 for first in range(0, own.to.size, tall)
             ]
-        return self.add_ints(np.array(tasks, dtype=np.int64)), len(tasks)
+        return self.ints.append(np.array(tasks, dtype=np.int64)), len(tasks)
 
     def sparse(self, matrix: Sparse) -> tuple[int, int, int]:
         """Append a sparse matrix by rows: where these begin, the terms' places, and their values."""
-        order = np.lexsort((matrix.columns, matrix.rows))
-        begin = np.searchsorted(matrix.rows[order], np.arange(matrix.shape[0] + 1))
-        return (
-            self.add_ints(begin),
-            self.add_ints(matrix.columns[order]),
-            self.add_floats(matrix.values[order]),
-        )
+        begin, columns, values = matrix.by_rows()
+        return self.ints.append(begin), self.ints.append(columns), self.floats.append(values)

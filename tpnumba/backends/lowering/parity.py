@@ -8,16 +8,43 @@ added with the signs of each reflection, which is a matrix of plus and minus one
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from tpnumba.backends.lowering.linear_maps import angles, folded
+from tpnumba.backends.lowering.matrices import Floats, Ints, Sparse
 from tpnumba.plans import stages
 from tpnumba.tables.quadrature import Grid, Torus
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+#: Coefficients that differ by less are the same, next to the largest.
+_ROUNDING = 1e-13
+
+
+def reflected(count: int, *, keeps_first: bool) -> Ints:
+    """Where each of ``count`` points is mirrored to: on a line about its middle, or on a circle about the first."""
+    places = np.arange(count)
+    return -places % count if keeps_first else places[::-1]
+
+
+def representatives(mirror: Ints) -> Ints:
+    """Of each point and where it is mirrored to, the one that comes first."""
+    return np.flatnonzero(np.arange(mirror.size) <= mirror)
+
+
+def mirrored_columns(matrix: Floats) -> tuple[Ints, Ints, Ints] | None:
+    """Which columns mirror which, so that all rows are even or odd; and the rows that are; None if none do.
+
+    Cosines are even and sines odd about the middle of what they are sampled on, and Legendre functions are either.
+    """
+    n = matrix.shape[1]
+    bound = _ROUNDING * np.abs(matrix).max(initial=0.0)
+    for mirror in (reflected(n, keeps_first=False), reflected(n, keeps_first=True)):
+        even, odd = (np.all(np.abs(matrix - sign * matrix[:, mirror]) <= bound, axis=1) for sign in (1, -1))
+        if n > 1 and np.all(even | odd):
+            return mirror, np.flatnonzero(even), np.flatnonzero(odd & ~even)
+    return None
 
 
 @dataclass(frozen=True)
@@ -39,10 +66,9 @@ class ParityReduction:
     def of(cls, domain: Grid | Torus) -> ParityReduction:
         """The mirror sets of a grid on the sphere, or on the torus, whose first ring is its own reflection."""
         n_rings, n_alpha = domain.shape
-        ring = np.arange(n_rings)
-        mirrored = ring[::-1] if isinstance(domain, Grid) else -ring % n_rings
-        first = ring <= mirrored
-        rings = np.stack([ring[first], mirrored[first]], axis=1)
+        mirror = reflected(n_rings, keeps_first=isinstance(domain, Torus))
+        first = representatives(mirror)
+        rings = np.stack([first, mirror[first]], axis=1)
         half_turn = n_alpha % 2 == 0
         alpha = np.arange(n_alpha // (4 if half_turn else 2) + 1)
         turned = [alpha, -alpha]
@@ -78,65 +104,74 @@ class Separated:
     """A linear map to a grid, parity by parity.
 
     Attributes:
-        sparse: what goes before, if anything; ``size`` is the number of components after it.
+        sparse: what goes before, if anything, and makes the components.
         blocks: from components to orders.
         orders: the number of orders.
         turns: for every parity in longitude the indices of its orders, and the matrix ``(orders, longitudes)``.
     """
 
-    sparse: stages.SparseStage | None
-    size: int
+    sparse: Sparse | None
     blocks: tuple[Block, ...]
     orders: int
     turns: tuple[tuple[Ints, Floats], ...]
 
 
-def separate(linear_map: stages.LinearMap, domain: Grid | Torus, reduction: ParityReduction) -> Separated:
-    """Read a sequence of stages."""
-    offset, size, sparse = 0, 0, None
-    factors: Floats | None = None
-    legendre: stages.LegendreStage | None = None
+def separate(linear_map: stages.LinearMap, size: int, domain: Grid | Torus, reduction: ParityReduction) -> Separated:
+    """Read a map of ``size`` numbers to the points of a domain."""
+    sparse: Sparse | None = None
+    legendre: tuple[stages.LegendreStage, int, Floats] | None = None
     fourier: stages.FourierStage | None = None
     theta: stages.ThetaStage | None = None
-    for stage in linear_map.stages:
-        if isinstance(stage, stages.Selection):
-            offset = stage.start
-        elif isinstance(stage, stages.DegreeScaling):
-            factors = stage.factors
-        elif isinstance(stage, stages.SparseStage):
-            sparse, size = stage, stage.size_out
-        elif isinstance(stage, stages.LegendreStage):
-            legendre = stage
-        elif isinstance(stage, stages.ThetaStage):
-            theta = stage
-        else:
-            fourier = stage
+    for stage, start, factors in folded(linear_map, size):
+        match stage:
+            case stages.SparseStage():
+                assert start == 0
+                sparse = Sparse.of_stage(stage, factors)
+            case stages.LegendreStage():
+                legendre = stage, start, factors
+            case stages.ThetaStage():
+                theta = stage
+            case stages.FourierStage():
+                fourier = stage
     assert legendre is not None
     assert fourier is not None
-    blocks: list[Block] = []
+    blocks = tuple(_blocks(*legendre, theta, domain, reduction))
+    return Separated(sparse, blocks, 2 * fourier.m_max + 1, _turns(fourier, reduction))
+
+
+def _blocks(
+    legendre: stages.LegendreStage,
+    start: int,
+    factors: Floats,
+    theta: stages.ThetaStage | None,
+    domain: Grid | Torus,
+    reduction: ParityReduction,
+) -> Iterator[Block]:
+    """Of each order and parity of the rings; components are counted from ``start`` and have ``factors``."""
     for m, (columns, table) in enumerate(legendre.orders):
         values = table if theta is None else table @ _theta_waves(m, theta, domain)
-        if factors is not None:
-            values = values * factors[columns[0], None]
+        values = values * factors[columns[0], None]
         here, there = values[:, reduction.rings[:, 0]], values[:, reduction.rings[:, 1]]
         odd = np.abs(here + there).sum(axis=1) < np.abs(here - there).sum(axis=1)
         for parity in (0, 1):
             chosen = odd == bool(parity)
             order_index = max(2 * m - 1, 0)
-            blocks.append(Block(m, parity, order_index, m > 0, offset + columns[0][chosen], here[chosen]))
+            yield Block(m, parity, order_index, m > 0, start + columns[0][chosen], here[chosen])
+
+
+def _turns(fourier: stages.FourierStage, reduction: ParityReduction) -> tuple[tuple[Ints, Floats], ...]:
+    """For every parity in longitude, its orders and their values at the first longitude of each mirror set."""
     derivative = fourier.kind == "derivative"
-    orders = 2 * fourier.m_max + 1
     at = fourier.matrix[:, reduction.longitudes[:, 0]]
-    order = (np.arange(orders) + 1) // 2
-    sine = ((np.arange(orders) % 2 == 0) & (order > 0)) != derivative
+    order_index = np.arange(2 * fourier.m_max + 1)
+    order = (order_index + 1) // 2
+    sine = ((order_index % 2 == 0) & (order > 0)) != derivative
     kind = sine + 2 * (order % 2) if reduction.longitudes.shape[1] == 4 else sine.astype(np.int64)
     parities = [np.flatnonzero(kind == parity) for parity in range(reduction.longitudes.shape[1])]
-    turns = tuple((indices, at[indices]) for indices in parities)
-    return Separated(sparse, size, tuple(blocks), orders, turns)
+    return tuple((indices, at[indices]) for indices in parities)
 
 
 def _theta_waves(m: int, theta: stages.ThetaStage, domain: Grid | Torus) -> Floats:
     """The values of ``cos(u theta)``, for odd orders ``sin(u theta)``, on the rings of the torus: (u, rings)."""
-    n_theta = domain.shape[0]
-    angle = 2 * np.pi * ((np.arange(theta.count)[:, None] * np.arange(n_theta)) % n_theta) / n_theta
-    return np.sin(angle) if m % 2 else np.cos(angle)
+    turned = angles(np.arange(theta.count), domain.shape[0])
+    return np.sin(turned) if m % 2 else np.cos(turned)

@@ -6,7 +6,7 @@ from __future__ import annotations
 class Arena:
     """Allocates numbers from ``end`` on; those before are the caller's.
 
-    ``end`` grows to the size of all arrays together.
+    ``end`` grows to the size of all arrays together. Nothing moves: without releases, arrays follow each other.
     """
 
     def __init__(self, end: int = 0) -> None:
