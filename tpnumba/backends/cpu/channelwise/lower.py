@@ -150,8 +150,9 @@ class _Builder:
         channels = plan.operands[roles.source].segments[source].mul
         vectors = -(-channels // self.lanes)
         weights, filled = -1, -1
-        if roles.weights >= 0 and path.segments[roles.weights] is not None:
-            weights = plan.operands[roles.weights].segments[path.segments[roles.weights]].offset
+        of_weights = path.segments[roles.weights] if roles.weights >= 0 else None
+        if of_weights is not None:
+            weights = plan.operands[roles.weights].segments[of_weights].offset
             if channels % self.lanes:
                 filled = self.size
                 self.size += vectors * self.lanes
@@ -209,26 +210,26 @@ class _Builder:
         matrices, self.size = self.size, self.size + self.columns * lanes
         ones, spare, buffer = self.size, self.size + 2 * lanes, self.size + 3 * lanes
         longest = max(layout.STRETCH * lanes, plan.sizes[roles.plain], lanes)
-        tables = {
-            "arrays": arrays,
-            "segments": np.array(self.segments, dtype=np.int64).reshape(-1, layout.SEGMENT_COLUMNS),
-            "paths": np.array(self.paths, dtype=np.int64),
-            "sums": np.stack([begins, ends], axis=1).astype(np.int64),
-            "offsets": (offsets[order] * lanes).astype(np.int32),
-            "values": values[order].astype(dtype),
-        }
-        for table in tables.values():
+        segments = np.array(self.segments, dtype=np.int64).reshape(-1, layout.SEGMENT_COLUMNS)
+        paths, sums = np.array(self.paths, dtype=np.int64), np.stack([begins, ends], axis=1).astype(np.int64)
+        in_tile, numbers = (offsets[order] * lanes).astype(np.int32), values[order].astype(dtype)
+        for table in (arrays, segments, paths, sums, in_tile, numbers):
             table.flags.writeable = False
         begin = self.rows[roles.target][0]
         return ChannelwiseProgram(
             vectors=1,
             tile_width=lanes,
             tile_size=buffer + lanes * longest,
+            arrays=arrays,
             outputs=(plan.output,),
             buffer=buffer,
             flops=self.flops,
-            roles=tuple(roles),
+            values=numbers,
+            roles=(roles.plain, roles.source, roles.target, roles.weights),
             output=output,
+            segments=segments,
+            paths=paths,
+            sums=sums,
+            offsets=in_tile,
             places=(0, matrices, ones, spare, begin, self.target_end, buffer),
-            **tables,
         )
