@@ -315,6 +315,25 @@ def test_out_is_written_and_given_back():
     np.testing.assert_array_equal(out, conv(x, y, w, edges))
 
 
+@pytest.mark.parametrize("backend", ["cpu", "generic"])
+@pytest.mark.parametrize("name", ["whole vectors", "filled vectors", "weights mix channels"])
+def test_parts_of_the_edges_add_up(name, backend):
+    p, rng = PRODUCTS[name], np.random.default_rng(10)
+    conv, edges = tp.TensorProductConvolution(p), graph("random", rng)
+    x, y, w, g = operands(p, edges, rng)
+    out, pulled = np.zeros((9, p.irreps_out.dim)), np.zeros_like(x)
+    for part in (slice(0, 30), slice(30, 30), slice(30, 70)):
+        some = tp.Edges(edges.senders[part], edges.receivers[part], 9)
+        assert conv(x, y[part], w[part], some, out=out, add=True, backend=backend) is out
+        conv.adjoint(0)(g, y[part], w[part], some, out=pulled, add=True, backend=backend)
+    assert_close(out, conv(x, y, w, edges), "float64")
+    assert_close(pulled, conv.vjp(x, y, g, edges, weights=w)[0], "float64")
+    with pytest.raises(ValueError, match="add needs out"):
+        conv(x, y, w, edges, add=True)
+    with pytest.raises(ValueError, match="add needs out, and a result with a row a node"):
+        conv.adjoint(1)(x, g, w, edges, out=np.empty_like(y), add=True)
+
+
 def test_is_a_value():
     conv = tp.TensorProductConvolution(PRODUCTS["few channels"])
     again = pickle.loads(pickle.dumps(conv))

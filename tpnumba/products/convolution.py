@@ -37,6 +37,7 @@ class _Convolution(FormOperator):
         edges: Edges,
         settings: tuple[Context, str, int | None],
         out: Array | None = None,
+        add: bool = False,
     ) -> Array:
         context, backend, threads = settings
         samples = (len(edges),)
@@ -45,7 +46,7 @@ class _Convolution(FormOperator):
         for operand, array in zip(operands, arrays, strict=True):
             shared = _is_shared(self._access(operand)[0], array, edges)
             rows.append(context.xp.reshape(array, (array.shape[-1],)) if shared else array)
-        return evaluate(call, rows, out)
+        return evaluate(call, rows, out, add=add)
 
     def _checked(
         self, arrays: Mapping[str, Array], others: Mapping[str, Array], edges: Edges, backend: str, threads: int | None
@@ -113,6 +114,7 @@ class _Convolution(FormOperator):
         edges: Edges,
         *,
         out: Array | None = None,
+        add: bool = False,
         backend: str = "auto",
         num_threads: int | None = None,
     ) -> Array:
@@ -124,6 +126,7 @@ class _Convolution(FormOperator):
             weights: shape ``(num_edges, weight_numel)``, or ``(weight_numel,)`` for all edges; None if there are none.
             edges: who sends to whom.
             out: an array of the result's shape and dtype to write into; must not overlap an input.
+            add: add to what ``out`` holds, as for a sum over parts of the edges; the result's rows must be nodes.
             backend: ``auto``, ``generic`` or ``cpu``.
             num_threads: for backends with threads of their own; by default ``TPNUMBA_NUM_THREADS``.
 
@@ -140,12 +143,14 @@ class _Convolution(FormOperator):
         named = self._named(node_features, edge_attributes, weights)
         settings = self._checked(named, {}, edges, backend, num_threads)
         shape = self._result_shape(self.form.output, edges)
+        if add and (out is None or self._access(self.form.output)[0] is not Access.INDEXED):
+            raise ValueError("add needs out, and a result with a row a node")
         if out is not None:
             check_out(out, shape, settings[0], named)
         else:
             require_result(shape, settings[0])
         arrays = self._arrays(named, settings[0])
-        return self._evaluate(self.methods, self.argument_operands, arrays, shape[:1], edges, settings, out)
+        return self._evaluate(self.methods, self.argument_operands, arrays, shape[:1], edges, settings, out, add)
 
     def vjp(
         self,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tpnumba.backends.call import Call
 from tpnumba.backends.cpu.evaluation import sum_samples
-from tpnumba.backends.cpu.layout import ADDRESS, COLUMN_STRIDE, COMPACT, INDEX, OUTPUT, ROW_STRIDE, SHARED
+from tpnumba.backends.cpu.layout import ADD_TO_ROWS, ADDRESS, COLUMN_STRIDE, COMPACT, INDEX, OUTPUT, ROW_STRIDE, SHARED
 from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.threads import WORTH_SHARING, default_threads, share
@@ -22,7 +22,7 @@ from tpnumba.plans.base import Plan
 Array = npt.NDArray[np.floating]
 
 
-def evaluate_edges(plan: Plan, call: Call, arrays: Mapping[int, Array], result: Array) -> None:
+def evaluate_edges(plan: Plan, call: Call, arrays: Mapping[int, Array], result: Array, *, add: bool) -> None:
     """Evaluate a plan with indexed operands.
 
     Args:
@@ -30,6 +30,7 @@ def evaluate_edges(plan: Plan, call: Call, arrays: Mapping[int, Array], result: 
         call: with the edges, which are the samples.
         arrays: of each input: a row a node where it is indexed, one row where it is shared, else a row an edge.
         result: likewise; every number of it is written.
+        add: add to an indexed result instead.
     """
     edges = call.edges
     assert edges is not None
@@ -38,10 +39,10 @@ def evaluate_edges(plan: Plan, call: Call, arrays: Mapping[int, Array], result: 
     output = plan.operands[plan.output]
     indexed = output.access is Access.INDEXED
     order = edges.order(str(output.end)) if indexed else EdgeOrder(None, edges.senders, edges.receivers, _NO_STARTS)
-    if (not indexed and (not len(edges) or not plan.fills_output)) or (indexed and program.adds_rows):
+    if not indexed and (not len(edges) or not plan.fills_output):
         result[...] = 0.0
-    elif indexed:
-        result[order.isolated] = 0.0
+    elif indexed and not add:
+        result[... if program.adds_rows else order.isolated] = 0.0
     if not len(edges):
         return
     ready = {i: np.require(array, call.context.dtype, ("C", "A")) for i, array in arrays.items()}
@@ -54,7 +55,7 @@ def evaluate_edges(plan: Plan, call: Call, arrays: Mapping[int, Array], result: 
         result[...] = sum_samples(program, table, ready, len(edges), threads)
         return
     _put_row(table, plan.output, result, order, output.access, output.end)
-    table[plan.output, OUTPUT] = 1
+    table[plan.output, OUTPUT] = ADD_TO_ROWS if add else 1
     cuts = _cuts(program, len(edges), threads, order if indexed else None)
 
     def evaluate_chunk(i: int, _: object = (ready, result)) -> None:

@@ -49,6 +49,8 @@ AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE, STREAM, INDEX = ra
 ARRAY_COLUMNS = 9
 #: Value of SHARED: a row that stands in the tile as it is, one number and not a column for each component.
 COMPACT = 2
+#: Value of OUTPUT: a result of which the rows are added to.
+ADD_TO_ROWS = 2
 
 # Contraction
 

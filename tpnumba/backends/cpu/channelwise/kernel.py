@@ -55,7 +55,7 @@ _ONE, _TWO, _THREE, _FIVE, _SEVEN = ((0,) * n for n in (1, 2, 3, 5, 7))
 
 
 @jit
-def combine_channels(tile, arrays, roles, output, segments, paths, sums, offsets, values, places, start, stop):
+def combine_channels(tile, arrays, roles, output, segments, paths, sums, offsets, values, places, add, start, stop):
     """Evaluate a channelwise contraction for the samples from ``start`` to ``stop``.
 
     Args:
@@ -66,8 +66,9 @@ def combine_channels(tile, arrays, roles, output, segments, paths, sums, offsets
         segments, paths: see :mod:`tpnumba.backends.cpu.layout`.
         sums: begin and end of the terms of each matrix column; of each component, if they are computed.
         offsets, values: of the terms.
-        places: in the tile: of the operand without channels, of the matrices, of two lines of ones, of a line to work in,
-            the begin and the end of the target's row, and of the buffer.
+        places: in the tile: of the operand without channels, of the matrices, of two lines of ones, of a line to
+            work in, the begin and the end of the target's row, and of the buffer.
+        add: whether the target's rows are added to; what is there is overwritten otherwise.
         start, stop: samples. A target's row that is indexed is written when the next one begins, so the samples of
             a row must follow each other.
     """
@@ -96,8 +97,11 @@ def combine_channels(tile, arrays, roles, output, segments, paths, sums, offsets
                 else:
                     if current_target >= 0:
                         _store_row(tile, arrays, segments, target, current_target, buffer)
-                    for place in range(target_begin, target_end, lanes):
-                        fill(_ONE, tile, place, 0.0)
+                    if add:
+                        _load_row(tile, arrays, segments, target, row, buffer)
+                    else:
+                        for place in range(target_begin, target_end, lanes):
+                            fill(_ONE, tile, place, 0.0)
                 current_target = row
             weights_row = 0
             if weights >= 0:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.cpu.channelwise.kernel import combine_channels
+from tpnumba.backends.cpu.layout import ADD_TO_ROWS, OUTPUT
 from tpnumba.backends.cpu.program import Ints, Program
 
 
@@ -47,6 +48,7 @@ class ChannelwiseProgram(Program):
             self.offsets,
             self.values,
             self.places,
+            arrays[self.outputs[0], OUTPUT] == ADD_TO_ROWS,
             start,
             stop,
         )
