@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from cuda_host.compiler import HostModule
 
-from tpnumba.backends import gpu, registry
+from tpnumba.backends import gpu
 from tpnumba.backends.gpu import device, evaluation, lower, sources
 from tpnumba.backends.gpu.tile import launch as tile_launch
 from tpnumba.backends.gpu.tile import unrolled as code
@@ -79,8 +79,8 @@ def numpy_on_gpu(
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "cupy", cupy)
         patch.setattr(array_api_compat.numpy, "empty", empty)
-        patch.setattr(registry, "is_cupy", is_numpy)
-        patch.setattr(gpu, "require_device", lambda: None)
+        patch.setattr(gpu, "accepts", lambda context: is_numpy(context.xp))
+        patch.setattr(gpu, "missing", lambda: None)
         patch.setattr(gpu, "on_device", lambda array: nullcontext())
         for (module, name), value in (limits or {}).items():
             patch.setattr(module, name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from tpnumba.backends.call import Call
@@ -14,7 +15,13 @@ Array = Any
 
 
 class Backend(Protocol):
-    """One way to evaluate plans: a package with these functions, entered in :mod:`tpnumba.backends.registry`."""
+    """One way to evaluate plans: a package with these functions, entered in :mod:`tpnumba.backends.registry`.
+
+    Attributes:
+        TAKES: which arrays, in words, for messages.
+    """
+
+    TAKES: str
 
     def accepts(self, context: Context) -> bool:
         """Whether arrays of this namespace and device are taken."""
@@ -24,6 +31,9 @@ class Backend(Protocol):
 
     def supports(self, plan: Plan | Harmonics, context: Context) -> bool:
         """Whether there is a kernel for the plan in the dtype of the context."""
+
+    def on_device(self, array: Array) -> AbstractContextManager[Any]:
+        """What makes the device of an array the current one."""
 
 
 class Evaluation(Protocol):

@@ -22,7 +22,7 @@ from tpnumba.plans.methods import Methods
 
 def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Array, ...]:  # noqa: ARG001
     """Evaluate a call on dask arrays; see :func:`tpnumba.backends.evaluate`."""
-    if call.backend in ("cpu", "gpu"):  # said now, and not when the blocks are computed
+    if call.backend != "auto":  # said now, and not when the blocks are computed
         registry.require(call.backend)
     axes = len(call.samples)
     padded = (1,) * (axes - len(call.batch)) + call.batch

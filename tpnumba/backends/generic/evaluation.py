@@ -22,21 +22,6 @@ from tpnumba.plans.transform import Transform
 Array = Any
 
 
-def accepts(context: Context) -> bool:  # noqa: ARG001
-    """Whether arrays of this namespace and device are taken: all are."""
-    return True
-
-
-def missing() -> Exception | None:
-    """What stands in the way of any evaluation: nothing."""
-    return None
-
-
-def supports(plan: Plan | Harmonics, context: Context) -> bool:  # noqa: ARG001
-    """Whether the plan can be evaluated: every one can."""
-    return True
-
-
 def block_samples(plan: Plan | Harmonics, context: Context) -> int:
     """The samples to be worked at a time, so that temporaries stay small."""
     if isinstance(plan, Harmonics):
