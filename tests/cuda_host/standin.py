@@ -23,7 +23,7 @@ from tpnumba.backends.gpu.transform import lower as transform
 from tpnumba.backends.namespaces import is_numpy
 
 #: Limits, by the module they stand in, under which small plans and batches take the ways of large ones: sections of the
-#: result; slabs of the work buffer, one block after the other; and blocks of samples that are copied.
+#: result; slabs of the work buffer, one block after the other; and portions of the samples that are copied.
 SMALL: tuple[dict[tuple[Any, str], int], ...] = (
     {(device, "COMFORTABLE_BYTES"): 2**12, (device, "MOST_BLOCKS"): 2},
     {(device, "COMFORTABLE_BYTES"): 0, (device, "MOST_SHARED_BYTES"): 0, (tile_launch, "SLAB_BYTES"): 2**14},

@@ -120,7 +120,7 @@ def test_products_and_gradients(p, shapes, dtype, order, seed):
 
 @given(p=tensor_products(), shapes=leading, dtype=dtypes, order=orders, limits=st.sampled_from(SMALL))
 def test_large_plans_and_batches(p, shapes, dtype, order, limits):
-    """With so little memory that results are cut into sections and batches into blocks, and tiles stand in slabs."""
+    """With so little memory that results are cut into sections and batches into portions, and tiles stand in slabs."""
     check(p, random_arguments(p, *shapes, dtype=dtype), dtype, {"order": order, "limits": limits})
 
 

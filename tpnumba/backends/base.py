@@ -42,7 +42,7 @@ class Evaluation(Protocol):
     Rows are the samples of an operand along one axis: ``(n, size)``, or ``(size,)`` for one row that all samples share.
     """
 
-    def block_samples(self, plan: Plan | Harmonics, context: Context) -> int:
+    def portion_samples(self, plan: Plan | Harmonics, context: Context) -> int:
         """The most samples to be copied into rows at a time, for the sake of memory."""
 
     def empty(self, shape: tuple[int, ...], context: Context) -> Array:

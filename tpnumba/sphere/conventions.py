@@ -121,8 +121,8 @@ def convert(
     if not is_lazy(conversion.context.xp):
         return _convert_now(x, conversion)
     lmax, core, leading = conversion.lmax, conversion.core, conversion.leading
-    chunk = partial(convert, lmax=lmax, source=source, target=target, kind=kind, axes=axes, real=real)
-    return map_samples(chunk, [(x, len(core))], len(leading), conversion.new_core, dtype=conversion.dtype)
+    of_chunk = partial(convert, lmax=lmax, source=source, target=target, kind=kind, axes=axes, real=real)
+    return map_samples(of_chunk, [(x, len(core))], len(leading), conversion.new_core, dtype=conversion.dtype)
 
 
 class _Conversion(NamedTuple):

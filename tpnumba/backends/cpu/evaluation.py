@@ -39,8 +39,8 @@ def find_rows(array: Array, samples: tuple[int, ...], dtype: npt.DTypeLike) -> t
     """The rows of an array of shape ``(*leading, size)`` whose leading axes broadcast to ``samples``.
 
     Returns:
-        The address of the first row and the strides of rows and columns, in numbers; None if the array has to be copied
-        to have rows at equal distances, in this dtype.
+        The address of the first row and the strides from row to row and in a row, in numbers; None if the array has to
+        be copied to have rows at equal distances, in this dtype.
     """
     if array.dtype != dtype or not array.flags.aligned:
         return None
@@ -73,9 +73,9 @@ def find_arrays(
     count: int,
     shared: Collection[int] = (),
 ) -> Ints | None:
-    """The program's table with the places of ``arrays``, by their row in it, and of ``results`` filled in.
+    """The program's table with the places of ``arrays``, by their record in it, and of ``results`` filled in.
 
-    ``shared``: the rows with one row of numbers for all ``count`` samples; of a single sample nothing is shared. None
+    ``shared``: the records with one row for all ``count`` samples; of a single sample nothing is shared. None
     if an array must be copied to have rows.
     """
     table = program.arrays.copy()
@@ -91,7 +91,7 @@ def find_arrays(
     return table
 
 
-def block_samples(plan: Plan | Harmonics, context: Context) -> int:
+def portion_samples(plan: Plan | Harmonics, context: Context) -> int:
     """The most samples to be copied into rows at a time."""
     return max(1, COPY_BYTES // (max(1, plan.row_numbers) * context.itemsize))
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from tpnumba.backends.blocks import Shape
 from tpnumba.backends.call import Call
 from tpnumba.backends.gpu.harmonics import launch as harmonics
 from tpnumba.backends.gpu.harmonics.lower import HarmonicsProgram
@@ -17,6 +16,7 @@ from tpnumba.backends.gpu.tile.program import Program
 from tpnumba.backends.gpu.transform import multipass_launch as multipass
 from tpnumba.backends.gpu.transform.multipass import MultipassProgram
 from tpnumba.backends.namespaces import Context
+from tpnumba.backends.portions import Shape
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
@@ -26,7 +26,7 @@ Array = Any
 COPY_BYTES = 2**24
 
 
-def block_samples(plan: Plan | Harmonics, context: Context) -> int:
+def portion_samples(plan: Plan | Harmonics, context: Context) -> int:
     """The most samples to be copied into rows at a time."""
     return max(1, COPY_BYTES // (max(1, plan.row_numbers) * context.itemsize))
 
