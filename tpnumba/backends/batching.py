@@ -7,11 +7,11 @@ place, as gradients of broadcast operands do, are summed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from tpnumba.backends.base import Evaluation
+from tpnumba.backends.base import Evaluation, Job
 from tpnumba.backends.call import Call, with_shared_rows
 from tpnumba.backends.namespaces import Context, is_eager, writes_through
 from tpnumba.backends.portions import Portion, Shape, clip, fold, portions, rows_of
@@ -35,11 +35,10 @@ def evaluate(
     if 0 in samples or sizes == (0,):
         for result in results:
             result[...] = 0.0
-    elif not (
-        (plan.sums_samples or padded == samples)
-        and backend.evaluate_rows(plan, inputs, samples, results, call, fresh=out is None)
-    ):
-        _evaluate_portions(backend, plan, call, inputs, results, padded)
+    else:
+        job = Job(plan, inputs, samples, results, context, call.num_threads, fresh=out is None)
+        if not ((plan.sums_samples or padded == samples) and backend.evaluate_rows(job)):
+            _evaluate_portions(backend, job, padded)
     if out is not None:
         return (out,)
     if isinstance(plan, Harmonics):
@@ -48,17 +47,10 @@ def evaluate(
     return (results[0] if batch == call.batch else context.xp.reshape(results[0], (*call.batch, sizes[0])),)
 
 
-def _evaluate_portions(
-    backend: Evaluation,
-    plan: Plan | Harmonics,
-    call: Call,
-    inputs: Mapping[int, Array],
-    results: Sequence[Array],
-    padded: Shape,
-) -> None:
-    """With operands copied together as rows, portion by portion."""
-    samples, context, shared = call.samples, call.context, plan.sums_samples
-    xp = context.xp
+def _evaluate_portions(backend: Evaluation, job: Job, padded: Shape) -> None:
+    """With operands copied together as rows, portion by portion; ``padded``: the leading axes of the results."""
+    plan, inputs, samples, results, context, threads, _ = job
+    xp, shared = context.xp, plan.sums_samples
     adds = shared or padded != samples
     wholes = [_with_leading(xp, result, padded) for result in results]
     if adds:
@@ -78,10 +70,10 @@ def _evaluate_portions(
         # Into the results where they stand; else into arrays of their own, which are put or added there.
         parts = [] if adds else [_rows_in_place(xp, whole, portion, count) for whole in wholes]
         in_place = bool(parts) and all(part is not None for part in parts)
-        if in_place and backend.evaluate_rows(plan, rows, (count,), parts, call, fresh=True):
+        if in_place and backend.evaluate_rows(Job(plan, rows, (count,), parts, context, threads, fresh=True)):
             continue
         parts = [backend.empty((*leading, whole.shape[-1]), context) for whole in wholes]
-        evaluated = backend.evaluate_rows(plan, rows, (count,), parts, call, fresh=True)
+        evaluated = backend.evaluate_rows(Job(plan, rows, (count,), parts, context, threads, fresh=True))
         assert evaluated  # rows that were copied for it
         for whole, part in zip(wholes, parts, strict=True):
             value = fold(xp, part, portion, padded, shared)

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.call import Call
+from tpnumba.backends.base import Job
 from tpnumba.backends.cpu.layout import (
     ADDRESS,
     COLUMN_STRIDE,
@@ -106,17 +106,10 @@ def rows(array: Array, context: Context) -> Array:
     return np.require(array, context.dtype, ("C", "A"))
 
 
-def evaluate_rows(
-    plan: Plan | Harmonics,
-    arrays: Mapping[int, Array],
-    samples: tuple[int, ...],
-    results: Sequence[Array],
-    call: Call,
-    *,
-    fresh: bool,
-) -> bool:
+def evaluate_rows(job: Job) -> bool:
     """See :class:`tpnumba.backends.base.Evaluation`."""
-    program = program_of(plan, call.context.dtype_name)
+    plan, arrays, samples, results, context, num_threads, fresh = job
+    program = program_of(plan, context.dtype_name)
     assert program is not None  # asked for before the plan came here
     count = samples[0] if len(samples) == 1 else prod(samples)
     # With one sample a result is its own sum, and there is nothing to add up.
@@ -126,7 +119,7 @@ def evaluate_rows(
         return False
     threads = 1
     if program.seconds * count > WORTH_SHARING:
-        threads = default_threads() if call.num_threads is None else call.num_threads
+        threads = default_threads() if num_threads is None else num_threads
         threads = min(threads, program.most_threads)
     if summed:
         results[0][...] = _sum(program, table, arrays, count, threads)

@@ -7,6 +7,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from tpnumba.backends.base import Job
 from tpnumba.backends.call import Call, with_shared_rows
 from tpnumba.backends.fusion import evaluate_fused
 from tpnumba.backends.generic import contraction, harmonics, synthesis, transform
@@ -39,17 +40,9 @@ def rows(array: Array, context: Context) -> Array:  # noqa: ARG001
     return array
 
 
-def evaluate_rows(
-    plan: Plan | Harmonics,
-    arrays: Mapping[int, Array],
-    samples: Shape,
-    results: Sequence[Array],
-    call: Call,
-    *,
-    fresh: bool,  # noqa: ARG001
-) -> bool:
+def evaluate_rows(job: Job) -> bool:
     """See :class:`tpnumba.backends.base.Evaluation`; False also for more samples than are worked at a time."""
-    context = call.context
+    plan, arrays, samples, results, context, _, _ = job
     if len(samples) != 1 or samples[0] > portion_samples(plan, context):
         return False
     if any(plan.operands[i].access is Access.BATCH and tuple(x.shape[:-1]) != samples for i, x in arrays.items()):
