@@ -151,7 +151,7 @@ MUTANTS = (
     ),
     Mutant(
         "a gradient not summed over what was broadcast",
-        "backends/blocks.py",
+        "backends/portions.py",
         "if n == 1 and m != 1)",
         "if n == 1 and m > 2)",
         "products/test_properties.py backends/test_batching.py",
