@@ -151,22 +151,24 @@ class Linear:
         """
         context = context_of({"x": x, "weights": weights, "cotangent": cotangent})
         xp = context.xp
-        gradient = self.vjp_input(cotangent, weights=weights)
         require_last_axis("x", x, self.irreps_in.dim, f"the irreps {self.irreps_in}")
         require_shape("cotangent", cotangent, (*x.shape[:-1], self.irreps_out.dim))
+        gradient = self.vjp_input(_of(context, cotangent), weights=weights)
+        count = prod(x.shape[:-1])
         into = blocks.split(context, _of(context, x), self.irreps_in, self.layout)
         from_ = blocks.split(context, _of(context, cotangent), self.irreps_out, self.layout)
         parts = []
         for path in self.paths:
-            a = xp.reshape(into[path.i_in], (-1, path.shape[0]))
-            b = xp.reshape(from_[path.i_out], (-1, path.shape[1]))
+            rows = count * self.irreps_in[path.i_in].ir.dim
+            a = xp.reshape(into[path.i_in], (rows, path.shape[0]))
+            b = xp.reshape(from_[path.i_out], (rows, path.shape[1]))
             parts.append(xp.reshape(xp.matrix_transpose(a) @ b * path.factor, (-1,)))
         nothing = xp.zeros((0,), dtype=context.dtype, device=context.device)
         of_weights = xp.concat([nothing, *parts])
         if not self.bias_numel:
             return gradient, of_weights
         of_biases = [
-            xp.sum(xp.reshape(block, (-1, block.shape[-1])), axis=0)
+            xp.sum(xp.reshape(block, (count, block.shape[-1])), axis=0)
             for block, biased in zip(from_, self.biases, strict=True)
             if biased
         ]
