@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 
@@ -172,7 +173,7 @@ def test_network_with_biases_and_layer_norms():
     widths = [5, 16, 12, 3]
     ours = nn.MLP(widths, nn.Activation("silu"), normalization="none", biases=True, layer_norm=True)
     modules, parameters = [], []
-    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(widths)):
         linear = torch.nn.Linear(a, b)
         modules.append(linear)
         parameters += [linear.weight, linear.bias]
@@ -202,7 +203,12 @@ def test_network_with_biases_and_layer_norms():
 def test_layer_norm():
     ours, theirs = nn.LayerNorm("9x0e"), torch.nn.LayerNorm(9)
     rng = np.random.default_rng(0)
-    x, w, b, g = rng.standard_normal((4, 9)), rng.standard_normal(9), rng.standard_normal(9), rng.standard_normal((4, 9))
+    x, w, b, g = (
+        rng.standard_normal((4, 9)),
+        rng.standard_normal(9),
+        rng.standard_normal(9),
+        rng.standard_normal((4, 9)),
+    )
     leaves = [leaf(x), leaf(w), leaf(b)]
     expected = torch.nn.functional.layer_norm(leaves[0], (9,), leaves[1], leaves[2], theirs.eps)
     agree(ours(x, w, b), expected)

@@ -119,7 +119,7 @@ _FUNCTIONS = {
 ACTIVATIONS = tuple(_FUNCTIONS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Activation:
     """A function of scalars, number by number, times a constant.
 
@@ -197,8 +197,7 @@ class Activation:
 
     def second_derivative(self, x: Array) -> Array:
         """The second derivative at every number, of the shape of ``x``."""
-        second = _FUNCTIONS[self.name].second
-        return _by_pieces(context_of({"x": x}), (x,), lambda xp, z: (self._scaled(second(xp, z)),), 1)[0]
+        return _by_pieces(context_of({"x": x}), (x,), self._raw_second, 1)[0]
 
     def value_and_derivative(self, x: Array) -> tuple[Array, Array]:
         """Both, for one exponential a number."""
@@ -228,6 +227,10 @@ class Activation:
         with np.errstate(over="ignore"):
             value, derivative = _FUNCTIONS[self.name].first(xp, x)
         return (self._scaled(value), self._scaled(derivative)) if scaled else (value, derivative)
+
+    def _raw_second(self, xp: Any, x: Array) -> tuple[Array]:
+        with np.errstate(over="ignore"):
+            return (self._scaled(_FUNCTIONS[self.name].second(xp, x)),)
 
     def _scaled(self, values: Array) -> Array:
         if self.scale == 1.0:

@@ -59,7 +59,7 @@ class Envelope:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PolynomialEnvelope(Envelope):
     """``1 - (p + 1)(p + 2)/2 x^p + p (p + 2) x^(p + 1) - p (p + 1)/2 x^(p + 2)`` with ``x = r / cutoff``.
 
@@ -96,7 +96,7 @@ class PolynomialEnvelope(Envelope):
         return value, derivative
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class XPLOREnvelope(Envelope):
     """One up to ``onset``, then ``(c^2 - r^2)^2 (c^2 + 2 r^2 - 3 o^2) / (c^2 - o^2)^3`` with cutoff c and onset o.
 
@@ -133,7 +133,7 @@ class XPLOREnvelope(Envelope):
         return xp.where(before, xp.ones_like(r), value), xp.where(before, xp.zeros_like(r), derivative)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CosineEnvelope(Envelope):
     """``(1 + cos(pi r / cutoff)) / 2`` (Behler, Parrinello, *Phys. Rev. Lett.* 98, 146401, 2007, equation 4).
 

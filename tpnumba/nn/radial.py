@@ -85,7 +85,7 @@ class RadialBasis:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BesselBasis(RadialBasis):
     """``prefactor * sin(w_n r) / r`` with ``w_n = n pi / cutoff`` for n = 1 to ``number``, or other frequencies.
 
@@ -176,7 +176,7 @@ class BesselBasis(RadialBasis):
         return value, slope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GaussianBasis(RadialBasis):
     """``scale * exp(-((r - c_n) / width)^2)`` with equidistant centres ``c_n``.
 
@@ -248,7 +248,7 @@ def _centres(basis: GaussianBasis) -> Array:
     return basis.centres
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RadialEmbedding:
     """A basis times an envelope: the numbers of an edge that a radial network reads.
 
@@ -273,7 +273,7 @@ class RadialEmbedding:
     def __post_init__(self) -> None:
         for name, kind in (("basis", RadialBasis), ("envelope", Envelope)):
             if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
+                raise TypeError(f"{name} must be of type {kind.__name__}, got {getattr(self, name)!r}")
 
     @property
     def number(self) -> int:

@@ -187,9 +187,8 @@ class SplineTable:
         """Of each distance the coefficients, the place in its interval, and 1 within the table or 0 beyond."""
         step = (self.cutoff - self.start) / self.num_intervals
         r = r.astype(np.float64)  # the place within an interval would lose the digits of its number
-        number = np.minimum((np.nan_to_num(r, nan=self.start) - self.start) / step, self.num_intervals - 1).astype(
-            np.intp
-        )
+        place = (np.clip(np.nan_to_num(r, nan=self.start), self.start, self.cutoff) - self.start) / step
+        number = np.minimum(place, self.num_intervals - 1).astype(np.intp)
         t = np.where(r >= self.cutoff, 0.0, r - (self.start + number * step)).astype(context.dtype)
         table = self._table(context.dtype_name)
         inside = (~(r >= self.cutoff)).astype(context.dtype)  # NaN stays NaN
