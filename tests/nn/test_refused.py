@@ -140,6 +140,7 @@ CALLS = [
         lambda: MLP(XM, nn.MLP([3, 2], SILU).fold(np.ones(6))),
         r"weights were folded for MLP\(widths=\(3, 2\)",
     ),
+    (ValueError, lambda: MLP(XM, WM, num_threads=0), "num_threads must be a positive integer, got 0"),
     (
         NotImplementedError,
         lambda: nn.MLP([3, 2, 2], SILU, layer_norm=True).jvp(XM, XM, weights=np.ones(14)),

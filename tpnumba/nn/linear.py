@@ -12,6 +12,7 @@ from tpnumba.backends.namespaces import Context, check_out, require_result
 from tpnumba.irreps import Irreps, check_degree
 from tpnumba.nn import blocks
 from tpnumba.nn.checks import context_of, given, require_last_axis, require_parameters, require_shape
+from tpnumba.nn.matmul import matmul
 from tpnumba.plans.base import LAYOUTS
 from tpnumba.products.instructions import check_choice
 
@@ -162,7 +163,7 @@ class Linear:
             rows = count * self.irreps_in[path.i_in].ir.dim
             a = xp.reshape(into[path.i_in], (rows, path.shape[0]))
             b = xp.reshape(from_[path.i_out], (rows, path.shape[1]))
-            parts.append(xp.reshape(xp.matrix_transpose(a) @ b * path.factor, (-1,)))
+            parts.append(xp.reshape(matmul(context, xp.matrix_transpose(a), b) * path.factor, (-1,)))
         nothing = xp.zeros((0,), dtype=context.dtype, device=context.device)
         of_weights = xp.concat([nothing, *parts])
         if not self.bias_numel:
@@ -253,7 +254,7 @@ class Linear:
         for i, k, matrix in steps:
             block = into[i]
             rows = prod(leading) * block.shape[-2]
-            part = xp.reshape(block, (rows, block.shape[-1])) @ matrix
+            part = matmul(context, xp.reshape(block, (rows, block.shape[-1])), matrix)
             found[k] = part if found[k] is None else found[k] + part
         parts, start = [], 0
         for k, (mul, ir) in enumerate(between[1]):

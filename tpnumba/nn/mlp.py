@@ -10,36 +10,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from tpnumba.backends.cpu.runtime.threads import default_threads, share
 from tpnumba.backends.namespaces import Context, check_out, is_numpy, require_result
+from tpnumba.backends.registry import resolve_threads
 from tpnumba.nn.activations import Activation
 from tpnumba.nn.checks import check_count, context_of, require_last_axis, require_parameters, require_shape
+from tpnumba.nn.folded import FoldedLayer, FoldedWeights, Totals, add, affine, no_totals, typed
+from tpnumba.nn.matmul import matmul
 from tpnumba.nn.norm import LayerNorm
-from tpnumba.nn.rows import BLOCK_ROWS, row_blocks
+from tpnumba.nn.rows import BLOCK_ROWS, num_blocks, row_block
 from tpnumba.products.instructions import check_choice
 
 Array = Any
 
 NORMALIZATIONS = ("fan_in", "none")
 
-
-class FoldedLayer(NamedTuple):
-    """The parameters of a layer, with every constant factor multiplied into them."""
-
-    matrix: Array
-    bias: Array | None
-    norm_weight: Array | None
-    norm_bias: Array | None
-
-
-class FoldedWeights(NamedTuple):
-    """What :meth:`MLP.fold` makes of flat weights; holds for that network alone."""
-
-    network: MLP
-    layers: tuple[FoldedLayer, ...]
+#: For the gradients of the weights, the blocks are summed in at most so many groups, each of which one thread works.
+_GROUPS = 16
 
 
 @dataclass(frozen=True, init=False)
@@ -62,8 +53,7 @@ class MLP:
     ``torch.nn.Linear``'s; the bias; the weights and biases of the layer norm.
 
     NumPy arrays are worked in blocks of rows: beyond arguments and result, a call or :meth:`vjp` takes memory for a
-    block of each layer. It may be called on rows ``a:b`` of a large array, with ``out``. The matrix products have as
-    many threads as NumPy's BLAS takes.
+    block of each layer and thread. It may be called on rows ``a:b`` of a large array, with ``out``.
 
     Raises:
         TypeError, ValueError: widths or options that are malformed.
@@ -143,17 +133,27 @@ class MLP:
         require_parameters("weights", weights, self.weight_numel)
         layers = []
         for (factor, _), parts in zip(self._factors(), self._split(context, weights), strict=True):
-            given = [part if part.shape[0] else None for part in parts[1:]]
-            layers.append(FoldedLayer(parts[0] * factor, *given))
+            bias, norm_weight, norm_bias = (part if part.shape[0] else None for part in parts[1:])
+            matrix = parts[0] * factor
+            transposed = context.xp.asarray(context.xp.matrix_transpose(matrix), copy=True)
+            layers.append(FoldedLayer(matrix, bias, norm_weight, norm_bias, transposed))
         return FoldedWeights(self, tuple(layers))
 
-    def __call__(self, x: Array, weights: Array | FoldedWeights, *, out: Array | None = None) -> Array:
+    def __call__(
+        self,
+        x: Array,
+        weights: Array | FoldedWeights,
+        *,
+        out: Array | None = None,
+        num_threads: int | None = None,
+    ) -> Array:
         """Evaluate the network.
 
         Args:
             x: shape ``(..., widths[0])``, float32 or float64.
             weights: shape ``(weight_numel,)``, or what :meth:`fold` made of them.
             out: an array of the result's shape and dtype to write into; must not overlap ``x``.
+            num_threads: that share the blocks of NumPy arrays; by default ``TPNUMBA_NUM_THREADS``, or all cores.
 
         Returns:
             Shape ``(..., widths[-1])``.
@@ -168,29 +168,37 @@ class MLP:
             require_result(shape, context)
         else:
             check_out(out, shape, context, {"x": x})
-        layers = _typed(context, folded)
+        layers = typed(context, folded)
+        threads = resolve_threads(num_threads) or default_threads()
         if not is_numpy(context.xp):
-            result = self._forward(context, context.xp.astype(x, context.dtype, copy=False), layers)
+            rows = context.xp.reshape(context.xp.astype(x, context.dtype, copy=False), (-1, self.widths[0]))
+            result = context.xp.reshape(affine(context, self._hidden(context, rows, layers), layers[-1]), shape)
             if out is not None:
                 out[...] = result
             return result if out is None else out
         into = out if out is not None and out.flags.c_contiguous else np.empty(shape, context.dtype)
         flat, rows = into.reshape(-1, shape[-1]), x.reshape(-1, self.widths[0])
-        for block, part in row_blocks(context, rows):
+
+        def evaluate(number: int) -> None:
+            place, part = row_block(context, rows, number)
             hidden = self._hidden(context, part, layers)
-            if block.stop - block.start == BLOCK_ROWS and layers[-1].bias is None:
-                np.matmul(hidden, layers[-1].matrix, out=flat[block])
+            if place.stop - place.start == BLOCK_ROWS and layers[-1].bias is None:
+                matmul(context, hidden, layers[-1].matrix, flat[place])
             else:
-                flat[block] = _affine(hidden, layers[-1])[: block.stop - block.start]
+                flat[place] = affine(context, hidden, layers[-1])[: place.stop - place.start]
+
+        share(evaluate, num_blocks(rows), threads)
         if out is not None and into is not out:
             out[...] = into
         return into if out is None else out
 
-    def vjp(self, x: Array, cotangent: Array, *, weights: Array | FoldedWeights) -> tuple[Array, Array]:
+    def vjp(
+        self, x: Array, cotangent: Array, *, weights: Array | FoldedWeights, num_threads: int | None = None
+    ) -> tuple[Array, Array]:
         """The gradients of ``<cotangent, mlp(x, weights)>``; the layers are computed again, block by block.
 
         Args:
-            x, weights: as for the call.
+            x, weights, num_threads: as for the call.
             cotangent: shape ``(..., widths[-1])``.
 
         Returns:
@@ -200,8 +208,8 @@ class MLP:
             TypeError, ValueError: not such arrays.
         """
         folded, context = self._read({"x": x, "cotangent": cotangent}, weights)
-        totals: list[list[Array | None]] = [[None] * 4 for _ in folded.layers]
-        gradient = self._backward_all(context, x, cotangent, folded, totals)
+        threads = resolve_threads(num_threads) or default_threads()
+        gradient, totals = self._backward_all(context, x, cotangent, folded, threads, of_weights=True)
         xp, found = context.xp, []
         for (factor, _), shapes, total in zip(self._factors(), self.shapes, totals, strict=True):
             for number, (shape, part) in enumerate(zip(shapes, total, strict=True)):
@@ -210,11 +218,13 @@ class MLP:
                 found.append(xp.reshape(part * factor if number == 0 else part, (-1,)))
         return gradient, xp.concat(found)
 
-    def vjp_input(self, x: Array, cotangent: Array, *, weights: Array | FoldedWeights) -> Array:
+    def vjp_input(
+        self, x: Array, cotangent: Array, *, weights: Array | FoldedWeights, num_threads: int | None = None
+    ) -> Array:
         """The gradient of ``<cotangent, mlp(x, weights)>`` by ``x`` alone, for less than :meth:`vjp`.
 
         Args:
-            x, weights: as for the call.
+            x, weights, num_threads: as for the call.
             cotangent: shape ``(..., widths[-1])``.
 
         Returns:
@@ -224,7 +234,8 @@ class MLP:
             TypeError, ValueError: not such arrays.
         """
         folded, context = self._read({"x": x, "cotangent": cotangent}, weights)
-        return self._backward_all(context, x, cotangent, folded, None)
+        threads = resolve_threads(num_threads) or default_threads()
+        return self._backward_all(context, x, cotangent, folded, threads, of_weights=False)[0]
 
     def jvp(self, x: Array, tangent: Array, *, weights: Array | FoldedWeights) -> Array:
         """The derivative of ``mlp(x, weights)`` along a tangent of ``x``: what :class:`SplineTable` is checked by.
@@ -244,16 +255,16 @@ class MLP:
             raise NotImplementedError("MLP.jvp is not there for networks with layer norms; use vjp")
         folded, context = self._read({"x": x, "tangent": tangent}, weights)
         require_shape("tangent", tangent, tuple(x.shape))
-        xp, layers = context.xp, _typed(context, folded)
-        x, t = (xp.astype(array, context.dtype, copy=False) for array in (x, tangent))
+        xp, layers, shape = context.xp, typed(context, folded), (*x.shape[:-1], self.widths[-1])
+        x, t = (xp.reshape(xp.astype(array, context.dtype, copy=False), (-1, self.widths[0])) for array in (x, tangent))
         for layer in layers[:-1]:
-            z, t = _affine(x, layer), t @ layer.matrix
+            z, t = affine(context, x, layer), matmul(context, t, layer.matrix)
             if self.activation is None:
                 x = z
             else:
                 x, slope = self.activation.raw_derivative(xp, z, scaled=False)
                 t = t * slope
-        return t @ layers[-1].matrix
+        return xp.reshape(matmul(context, t, layers[-1].matrix), shape)
 
     def _factors(self) -> Iterator[tuple[float, float]]:
         """Of each layer, the factor of its matrix: of fan-in, and the scale of the activation before it."""
@@ -289,14 +300,11 @@ class MLP:
     def _hidden(self, context: Context, x: Array, layers: Sequence[FoldedLayer]) -> Array:
         """What the last matrix is applied to; the activation's scale is in that matrix."""
         for layer in layers[:-1]:
-            z = _affine(x, layer)
+            z = affine(context, x, layer)
             if layer.norm_weight is not None:
                 z = self._norm(layer)(z, layer.norm_weight, layer.norm_bias)
             x = z if self.activation is None else self.activation.raw(context.xp, z, scaled=False)[0]
         return x
-
-    def _forward(self, context: Context, x: Array, layers: Sequence[FoldedLayer]) -> Array:
-        return _affine(self._hidden(context, x, layers), layers[-1])
 
     def _norm(self, layer: FoldedLayer) -> LayerNorm:
         return LayerNorm(f"{layer.matrix.shape[1]}x0e", eps=self.eps)
@@ -307,20 +315,39 @@ class MLP:
         x: Array,
         cotangent: Array,
         folded: FoldedWeights,
-        totals: list[list[Array | None]] | None,
-    ) -> Array:
-        """The gradient by ``x``; those by the parameters are added to ``totals``."""
-        xp, layers = context.xp, _typed(context, folded)
+        threads: int,
+        *,
+        of_weights: bool,
+    ) -> tuple[Array, Totals]:
+        """The gradient by ``x``, and those by the folded parameters, if they are asked for."""
+        xp, layers = context.xp, typed(context, folded)
+        flat, g = xp.reshape(x, (-1, self.widths[0])), xp.reshape(cotangent, (-1, self.widths[-1]))
         if not is_numpy(xp):
-            flat = xp.reshape(xp.astype(x, context.dtype, copy=False), (-1, self.widths[0]))
-            g = xp.reshape(xp.astype(cotangent, context.dtype, copy=False), (-1, self.widths[-1]))
-            return xp.reshape(self._backward(context, flat, g, layers, totals), tuple(x.shape))
-        gradient = np.empty(x.shape, context.dtype)
-        rows, flat = x.reshape(-1, self.widths[0]), gradient.reshape(-1, self.widths[0])
-        pairs = zip(row_blocks(context, rows), row_blocks(context, cotangent.reshape(-1, self.widths[-1])), strict=True)
-        for (block, part), (_, g) in pairs:
-            flat[block] = self._backward(context, part, g, layers, totals)[: block.stop - block.start]
-        return gradient
+            total = no_totals(layers)
+            flat, g = (xp.astype(array, context.dtype, copy=False) for array in (flat, g))
+            result = self._backward(context, flat, g, layers, total if of_weights else None)
+            return xp.reshape(result, tuple(x.shape)), total
+        result = np.empty(x.shape, context.dtype)
+        into, count = result.reshape(-1, self.widths[0]), num_blocks(flat)
+        # Sums are those of groups that depend on the number of blocks alone, added in order.
+        groups = min(count, _GROUPS) if of_weights else count
+        totals = [no_totals(layers) for _ in range(groups if of_weights else 0)]
+
+        def evaluate(group: int) -> None:
+            for number in range(group * count // groups, (group + 1) * count // groups):
+                place, part = row_block(context, flat, number)
+                _, some = row_block(context, g, number)
+                found = self._backward(context, part, some, layers, totals[group] if of_weights else None)
+                into[place] = found[: place.stop - place.start]
+
+        share(evaluate, groups, threads)
+        whole = no_totals(layers)
+        for total in totals:
+            for one, other in zip(whole, total, strict=True):
+                for number, part in enumerate(other):
+                    if part is not None:
+                        add(one, number, part)
+        return result, whole
 
     def _backward(
         self,
@@ -328,14 +355,14 @@ class MLP:
         x: Array,
         g: Array,
         layers: Sequence[FoldedLayer],
-        totals: list[list[Array | None]] | None,
+        totals: Totals | None,
     ) -> Array:
         """The gradient of the rows of one block, with every layer computed again."""
         xp = context.xp
         inputs, raw = [x], []
         slopes: list[Array | None] = []
         for layer in layers[:-1]:
-            z = _affine(inputs[-1], layer)
+            z = affine(context, inputs[-1], layer)
             raw.append(z)
             if layer.norm_weight is not None:
                 z = self._norm(layer)(z, layer.norm_weight, layer.norm_bias)
@@ -349,10 +376,10 @@ class MLP:
         for i in reversed(range(len(layers))):
             layer = layers[i]
             if totals is not None:
-                _add(totals[i], 0, xp.matrix_transpose(inputs[i]) @ g)
+                add(totals[i], 0, matmul(context, xp.matrix_transpose(inputs[i]), g))
                 if layer.bias is not None:
-                    _add(totals[i], 1, xp.sum(g, axis=0))
-            g = g @ xp.matrix_transpose(layer.matrix)
+                    add(totals[i], 1, xp.sum(g, axis=0))
+            g = matmul(context, g, layer.transposed)
             if i == 0:
                 break
             if slopes[i - 1] is not None:
@@ -361,24 +388,6 @@ class MLP:
             if before.norm_weight is not None:
                 g, of_weights, of_biases = self._norm(before).vjp(raw[i - 1], g, weights=before.norm_weight)
                 if totals is not None:
-                    _add(totals[i - 1], 2, of_weights)
-                    _add(totals[i - 1], 3, of_biases)
+                    add(totals[i - 1], 2, of_weights)
+                    add(totals[i - 1], 3, of_biases)
         return g
-
-
-def _affine(x: Array, layer: FoldedLayer) -> Array:
-    product = x @ layer.matrix
-    return product if layer.bias is None else product + layer.bias
-
-
-def _add(totals: list[Array | None], number: int, part: Array) -> None:
-    totals[number] = part if totals[number] is None else totals[number] + part
-
-
-def _typed(context: Context, folded: FoldedWeights) -> list[FoldedLayer]:
-    """The layers in the dtype of the context."""
-    astype = context.xp.astype
-    return [
-        FoldedLayer(*(None if part is None else astype(part, context.dtype, copy=False) for part in layer))
-        for layer in folded.layers
-    ]

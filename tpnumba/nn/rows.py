@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,26 @@ Array = Any
 BLOCK_ROWS = 256
 
 
-def row_blocks(context: Context, rows: Array) -> Iterator[tuple[slice, Array]]:
-    """The places of blocks of ``BLOCK_ROWS`` rows, and the blocks, contiguous and in the dtype of the context.
+def num_blocks(rows: Array) -> int:
+    """The number of blocks of an array of shape ``(n, size)``."""
+    return -(-int(rows.shape[0]) // BLOCK_ROWS)
+
+
+def row_block(context: Context, rows: Array, number: int) -> tuple[slice, Array]:
+    """The place of a block of ``BLOCK_ROWS`` rows, and the block, contiguous and in the dtype of the context.
 
     The last one is filled up with zeros. So matrix products have the same shape whatever the number of rows, and a row
     is the same bit for bit, wherever a batch is cut at a multiple of ``BLOCK_ROWS``.
 
     Args:
+        context: of all arrays.
         rows: shape ``(n, size)``.
+        number: of the block.
     """
-    count = rows.shape[0]
-    for start in range(0, count, BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, count)
-        if stop - start == BLOCK_ROWS:
-            part = np.ascontiguousarray(rows[start:stop], context.dtype)
-        else:
-            part = np.zeros((BLOCK_ROWS, rows.shape[1]), context.dtype)
-            part[: stop - start] = rows[start:stop]
-        yield slice(start, stop), part
+    start = number * BLOCK_ROWS
+    stop = min(start + BLOCK_ROWS, rows.shape[0])
+    if stop - start == BLOCK_ROWS:
+        return slice(start, stop), np.ascontiguousarray(rows[start:stop], context.dtype)
+    block = np.zeros((BLOCK_ROWS, rows.shape[1]), context.dtype)
+    block[: stop - start] = rows[start:stop]
+    return slice(start, stop), block
