@@ -9,6 +9,8 @@ import pytest
 from strategies import memory_beyond_results, tolerance
 
 from tpnumba import nn
+from tpnumba.backends import cpu
+from tpnumba.nn import spline
 from tpnumba.nn.rows import BLOCK_ROWS
 
 SILU = nn.Activation.normalized("silu")
@@ -162,6 +164,38 @@ def test_spline_beyond_its_ends():
     assert not table.derivative(np.array([5.0, 7.0])).any()
     with pytest.raises(ValueError, match=r"r must not be below 0.5, got 0.25 at number 1"):
         table(np.array([0.7, 0.25]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 6, 64, 150])
+def test_kernels_of_the_spline_agree_with_numpy(dtype, size, monkeypatch):
+    w = np.random.default_rng(0).standard_normal((1, size))
+    table = nn.SplineTable(lambda r: np.sin(r[:, None] * w), 5.0, tolerance=1e-4)
+    r = np.random.default_rng(1).uniform(0, 5.5, (3, 900)).astype(dtype)
+    r[1, :2] = np.nan, 5.0
+    g = np.random.default_rng(2).standard_normal((*r.shape, size)).astype(dtype)
+    found = table(r), table.vjp(r, g)
+    for threads in (1, 3):
+        np.testing.assert_array_equal(table(r, num_threads=threads), found[0])
+        np.testing.assert_array_equal(table.vjp(r, g, num_threads=threads), found[1])
+    out = np.empty_like(found[0])
+    assert table(r, out=out) is out
+    np.testing.assert_array_equal(out, found[0])
+    monkeypatch.setattr(spline, "_kernels", lambda: None)
+    limit = tolerance(dtype, 0, 10) * float(np.abs(table.derivative(r)[0]).max())
+    np.testing.assert_allclose(found[0], table(r), rtol=0, atol=limit)
+    np.testing.assert_allclose(found[1], table.vjp(r, g), rtol=0, atol=limit * 4 * size)
+
+
+def test_spline_says_that_it_does_without_kernels(monkeypatch):
+    table = nn.SplineTable(radial, 5.0, tolerance=1e-3)
+    monkeypatch.setattr(cpu, "missing", lambda: RuntimeError("switched off"))
+    cpu.warn_of_generic.cache_clear()
+    with pytest.warns(RuntimeWarning, match="backend 'auto' takes 'generic'"):
+        found = table(np.ones(3))
+    cpu.warn_of_generic.cache_clear()
+    monkeypatch.undo()
+    np.testing.assert_allclose(found, table(np.ones(3)), rtol=1e-14)
 
 
 def test_spline_is_frozen_comparable_and_picklable():

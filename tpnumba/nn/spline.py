@@ -7,13 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from tpnumba.backends.namespaces import Context
+from tpnumba.backends import cpu
+from tpnumba.backends.cpu.runtime.threads import default_threads, share
+from tpnumba.backends.namespaces import Context, check_out
+from tpnumba.backends.registry import resolve_threads
 from tpnumba.nn.checks import check_number, context_of, require_numpy, require_shape
 from tpnumba.nn.rows import BLOCK_ROWS
 
 Array = Any
 
 _MOST_INTERVALS = 2**14
+
+#: Points of a chunk of a thread: 0.1 ms for 400 functions.
+_CHUNK = 1024
 
 
 class SplineTable:
@@ -36,6 +42,9 @@ class SplineTable:
         error: the largest that was found, over the largest value.
         num_intervals: the number of intervals.
         size: the number of functions.
+
+    For 400 functions of 5,600 distances in float32 the kernel takes 0.5 ms on one core of a Xeon, where the network
+    that they came from ([8, 64, 64, 400]) takes 5.
 
     A frozen object of arrays: equal, and of the same hash, if its numbers are.
 
@@ -117,11 +126,13 @@ class SplineTable:
             tables[dtype] = narrow
         return tables[dtype]
 
-    def __call__(self, r: Array) -> Array:
+    def __call__(self, r: Array, *, out: Array | None = None, num_threads: int | None = None) -> Array:
         """The functions of distances.
 
         Args:
             r: NumPy array of any shape, float32 or float64, not below ``start``.
+            out: a contiguous array of the result's shape and dtype to write into; must not overlap ``r``.
+            num_threads: that share the distances; by default ``TPNUMBA_NUM_THREADS``, or all cores.
 
         Returns:
             Shape ``(*r.shape, size)``, of the dtype of ``r``.
@@ -131,29 +142,36 @@ class SplineTable:
             ValueError: a distance below ``start``; it is named.
         """
         context = self._check({"r": r})
-        result = np.empty((*r.shape, self.size), context.dtype)
-        flat, out = r.reshape(-1), result.reshape(-1, self.size)
-        for a in range(0, flat.size, BLOCK_ROWS):
-            rows = slice(a, a + BLOCK_ROWS)
-            c, t, inside = self._find(context, flat[rows])
-            out[rows] = (((c[:, 3] * t + c[:, 2]) * t + c[:, 1]) * t + c[:, 0]) * inside
+        shape = (*r.shape, self.size)
+        if out is not None:
+            check_out(out, shape, context, {"r": r})
+            if not out.flags.c_contiguous:
+                raise ValueError(f"out must be contiguous, got strides {out.strides} for shape {shape}")
+        result = np.empty(shape, context.dtype) if out is None else out
+        rows, flat, table = result.reshape(-1, self.size), r.reshape(-1), self._table(context.dtype_name)
+        if kernels := _kernels():
+            intervals, places = self._find(context, flat)
+            _share(flat.size, num_threads, lambda a, b: kernels.values(table, intervals, places, a, b, rows))
+            return result
+        for some in _blocks(flat.size):
+            c, t, inside = self._gather(context, flat[some])
+            rows[some] = (((c[:, 3] * t + c[:, 2]) * t + c[:, 1]) * t + c[:, 0]) * inside
         return result
 
     def derivative(self, r: Array) -> Array:
         """The derivatives of the spline by the distance, shape ``(*r.shape, size)``."""
         context = self._check({"r": r})
         result = np.empty((*r.shape, self.size), context.dtype)
-        flat, out = r.reshape(-1), result.reshape(-1, self.size)
-        for a in range(0, flat.size, BLOCK_ROWS):
-            rows = slice(a, a + BLOCK_ROWS)
-            out[rows] = self._slopes(context, flat[rows])
+        flat, rows = r.reshape(-1), result.reshape(-1, self.size)
+        for some in _blocks(flat.size):
+            rows[some] = self._slopes(context, flat[some])
         return result
 
-    def vjp(self, r: Array, cotangent: Array) -> Array:
+    def vjp(self, r: Array, cotangent: Array, *, num_threads: int | None = None) -> Array:
         """The gradient of ``<cotangent, table(r)>`` by the distances.
 
         Args:
-            r: as for the call.
+            r, num_threads: as for the call.
             cotangent: shape ``(*r.shape, size)``.
 
         Returns:
@@ -165,14 +183,19 @@ class SplineTable:
         context = self._check({"r": r, "cotangent": cotangent})
         require_shape("cotangent", cotangent, (*r.shape, self.size))
         result = np.empty(r.shape, context.dtype)
-        flat, out, g = r.reshape(-1), result.reshape(-1), cotangent.reshape(-1, self.size)
-        for a in range(0, flat.size, BLOCK_ROWS):
-            rows = slice(a, a + BLOCK_ROWS)
-            out[rows] = np.sum(self._slopes(context, flat[rows]) * g[rows], axis=1)
+        flat, found = r.reshape(-1), result.reshape(-1)
+        g = np.ascontiguousarray(cotangent.reshape(-1, self.size), context.dtype)
+        if kernels := _kernels():
+            intervals, places = self._find(context, flat)
+            table = self._table(context.dtype_name)
+            _share(flat.size, num_threads, lambda a, b: kernels.pulled_back(table, intervals, places, a, b, g, found))
+            return result
+        for some in _blocks(flat.size):
+            found[some] = np.sum(self._slopes(context, flat[some]) * g[some], axis=1)
         return result
 
     def _slopes(self, context: Context, r: Array) -> Array:
-        c, t, inside = self._find(context, r)
+        c, t, inside = self._gather(context, r)
         return ((3 * c[:, 3] * t + 2 * c[:, 2]) * t + c[:, 1]) * inside
 
     def _check(self, named: dict[str, Array]) -> Context:
@@ -183,16 +206,42 @@ class SplineTable:
             raise ValueError(f"r must not be below {self.start}, got {r.reshape(-1)[wrong[0]]} at number {wrong[0]}")
         return context
 
-    def _find(self, context: Context, r: Array) -> tuple[Array, Array, Array]:
-        """Of each distance the coefficients, the place in its interval, and 1 within the table or 0 beyond."""
+    def _find(self, context: Context, r: Array) -> tuple[Array, Array]:
+        """Of each distance its interval, -1 beyond the table, and its place in that; NaN is in the first one."""
         step = (self.cutoff - self.start) / self.num_intervals
-        r = r.astype(np.float64)  # the place within an interval would lose the digits of its number
-        place = (np.clip(np.nan_to_num(r, nan=self.start), self.start, self.cutoff) - self.start) / step
-        number = np.minimum(place, self.num_intervals - 1).astype(np.intp)
-        t = np.where(r >= self.cutoff, 0.0, r - (self.start + number * step)).astype(context.dtype)
+        r = r.astype(np.float64)  # in float32 the place within an interval would lose the digits of its number
+        number = (np.clip(np.nan_to_num(r, nan=self.start), self.start, self.cutoff) - self.start) / step
+        intervals = np.minimum(number, self.num_intervals - 1).astype(np.int64)
+        beyond = r >= self.cutoff
+        places = np.where(beyond, 0.0, r - (self.start + intervals * step)).astype(context.dtype)
+        return np.where(beyond, -1, intervals), places
+
+    def _gather(self, context: Context, r: Array) -> tuple[Array, Array, Array]:
+        """Of each distance the coefficients, its place, and 1 within the table or 0 beyond."""
+        intervals, places = self._find(context, r)
         table = self._table(context.dtype_name)
-        inside = (~(r >= self.cutoff)).astype(context.dtype)  # NaN stays NaN
-        return table[number], t[:, None], inside[:, None]
+        return table[intervals], places[:, None], (intervals >= 0).astype(context.dtype)[:, None]
+
+
+def _kernels() -> Any:
+    """The compiled loops; None, with a warning, where Numba's compiler is switched off."""
+    if cpu.missing() is not None:
+        cpu.warn_of_generic()
+        return None
+    from tpnumba.backends.cpu.spline import kernel
+
+    return kernel
+
+
+def _blocks(count: int) -> list[slice]:
+    return [slice(a, a + BLOCK_ROWS) for a in range(0, count, BLOCK_ROWS)]
+
+
+def _share(count: int, num_threads: int | None, work: Callable[[int, int], None]) -> None:
+    """Share points by threads, in chunks; each result depends on its point alone."""
+    threads = resolve_threads(num_threads) or default_threads()
+    chunks = -(-count // _CHUNK)
+    share(lambda i: work(i * _CHUNK, min((i + 1) * _CHUNK, count)), chunks, threads)
 
 
 def _interpolate(function: Callable[[Array], Array], start: float, cutoff: float, count: int) -> tuple[Array, float]:
