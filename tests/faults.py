@@ -311,10 +311,10 @@ MUTANTS = (
         "nn/test_radial.py",
     ),
     Mutant(
-        "an interval of a spline table",
+        "the place within an interval of a spline table",
         "nn/spline.py",
-        "np.minimum(number, self.num_intervals - 1)",
-        "np.minimum(number + 0.5, self.num_intervals - 1)",
+        "r - (self.start + intervals * step)",
+        "r - intervals * step",
         "nn/test_mlp.py",
     ),
 )

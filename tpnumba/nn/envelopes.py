@@ -61,10 +61,11 @@ class Envelope:
 
 @dataclass(frozen=True)
 class PolynomialEnvelope(Envelope):
-    """``1 - (p + 1)(p + 2)/2 x^p + p (p + 2) x^(p + 1) - p (p + 1)/2 x^(p + 2)`` with ``x = r / cutoff``.
+    """The polynomial envelope, a power of the distance and its next two.
 
-    At the cutoff it is zero with its first two derivatives (Gasteiger, Gross, Guennemann, *Directional Message Passing
-    for Molecular Graphs*, ICLR 2020, equation 8).
+    ``1 - (p + 1)(p + 2)/2 x^p + p (p + 2) x^(p + 1) - p (p + 1)/2 x^(p + 2)`` with ``x = r / cutoff``. At the cutoff it
+    is zero with its first two derivatives (Gasteiger, Gross, Guennemann, *Directional Message Passing for Molecular
+    Graphs*, ICLR 2020, equation 8).
 
     Args:
         cutoff: the distance from which on it is zero.
@@ -98,9 +99,10 @@ class PolynomialEnvelope(Envelope):
 
 @dataclass(frozen=True)
 class XPLOREnvelope(Envelope):
-    """One up to ``onset``, then ``(c^2 - r^2)^2 (c^2 + 2 r^2 - 3 o^2) / (c^2 - o^2)^3`` with cutoff c and onset o.
+    """One up to an onset, then a polynomial in the square of the distance.
 
-    Value and first derivative are continuous (Bruenger's X-PLOR, as CHARMM, HOOMD-blue and SevenNet have it).
+    ``(c^2 - r^2)^2 (c^2 + 2 r^2 - 3 o^2) / (c^2 - o^2)^3`` with cutoff c and onset o. Value and first derivative are
+    continuous (Bruenger's X-PLOR, as CHARMM, HOOMD-blue and SevenNet have it).
 
     Args:
         cutoff: the distance from which on it is zero.
@@ -135,7 +137,9 @@ class XPLOREnvelope(Envelope):
 
 @dataclass(frozen=True)
 class CosineEnvelope(Envelope):
-    """``(1 + cos(pi r / cutoff)) / 2`` (Behler, Parrinello, *Phys. Rev. Lett.* 98, 146401, 2007, equation 4).
+    """Half a wave of the cosine.
+
+    ``(1 + cos(pi r / cutoff)) / 2`` (Behler, Parrinello, *Phys. Rev. Lett.* 98, 146401, 2007).
 
     Args:
         cutoff: the distance from which on it is zero.

@@ -38,9 +38,10 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True, init=False)
 class Gate:
-    """Activation functions for scalars, and irreps multiplied by scalars of their own: e3nn's ``nn.Gate``.
+    """Activation functions for scalars, and irreps multiplied by scalars of their own.
 
-    ``out = f(scalars), g(gates) * gated``. The input holds the three together, sorted by irrep (:attr:`irreps_in`).
+    ``out = f(scalars), g(gates) * gated``, as e3nn's ``nn.Gate`` (Weiler et al., *3D Steerable CNNs*, NeurIPS 2018).
+    The input holds the three together, sorted by irrep (:attr:`irreps_in`).
 
     Args:
         irreps_scalars: scalars, ``0e`` and ``0o``.

@@ -33,10 +33,11 @@ class LinearPath(NamedTuple):
 
 @dataclass(frozen=True, init=False)
 class Linear:
-    """The equivariant linear map of features: ``out[w] = factor * sum over u of weight[u, w] x[u]`` (+ a bias).
+    """The equivariant linear map of features, with biases on scalars.
 
-    As e3nn's ``o3.Linear``, but weights and biases are arguments, the same for all samples; evaluated as one product of
-    matrices for each path.
+    ``out[w] = factor * sum over u of weight[u, w] x[u] (+ bias[w])`` for each component and path. As e3nn's
+    ``o3.Linear``, but weights and biases are arguments, the same for all samples; evaluated as one product of matrices
+    for each path.
 
     Args:
         irreps_in, irreps_out: irreps, as strings or :class:`tpnumba.Irreps`.

@@ -1,10 +1,11 @@
 """Matrix products in pieces that BLAS leaves to the thread that calls it.
 
 OpenBLAS, which NumPy brings, wakes threads of its own for a product of more than 2^18 multiplications (its
-``SMP_THRESHOLD_MIN * GEMM_MULTITHREAD_THRESHOLD``). Threads that wait for each other in turns lose more than they gain:
-beside another busy process, products of (256 x 64) by (64 x 416) fell from 150 to 0.4 GFLOP/s. In pieces, each of
-which is below that, a product has the speed of one thread (on a Xeon with AVX-512, float32: 150 to 178 GFLOP/s in place
-of 147 to 156), and rows can be shared by the threads of the caller. Its bits do not depend on the number of threads.
+``SMP_THRESHOLD_MIN * GEMM_MULTITHREAD_THRESHOLD``). On a machine that has other work such threads wait for each other:
+beside busy processes, on two cores, the gradient of a network fell from 38 to 0.4 GFLOP/s. In pieces, each of which is
+below that, a product has the speed of one thread (a Xeon with AVX-512, float32, 256 rows, 64 terms, 416 to 992 columns:
+149 to 178 GFLOP/s, and 147 to 156 in one piece), and rows can be shared by the threads of the caller. Its bits do not
+depend on the number of threads.
 """
 
 from __future__ import annotations

@@ -35,11 +35,12 @@ _GROUPS = 16
 
 @dataclass(frozen=True, init=False)
 class MLP:
-    """``x -> f(... f(x W1 + b1) W2 + b2 ...) Wn + bn``: matrices, an activation after each but the last.
+    """A network of scalars: matrices, with an activation after each but the last.
 
-    With ``normalization="fan_in"`` every matrix is divided by the root of the number of its rows: e3nn's
-    ``nn.FullyConnectedNet(widths, f)``, if the activation is ``Activation.normalized(name, moment="sampled")``. With
-    biases, layer norms and ``normalization="none"`` it is a chain of ``torch.nn.Linear``, ``LayerNorm`` and activation.
+    ``f(f(x W1 + b1) W2 + b2) W3 + b3`` for three layers. With ``normalization="fan_in"`` every matrix is divided by the
+    root of the number of its rows: e3nn's ``nn.FullyConnectedNet(widths, f)``, if the activation is
+    ``Activation.normalized(name, moment="sampled")``. With biases, layer norms and ``normalization="none"`` it is a
+    chain of ``torch.nn.Linear``, ``LayerNorm`` and activation.
 
     Args:
         widths: numbers of the input, of each hidden layer and of the output.

@@ -17,11 +17,11 @@ Array = Any
 
 @dataclass(frozen=True, init=False)
 class LayerNorm:
-    """Each block divided by the root of the mean square of its numbers; from scalars ``0e`` their mean is taken first.
+    """Each block over the root of the mean square of its numbers; of scalars ``0e`` the mean is taken off first.
 
     ``y = weight * (x - mean) / sqrt(mean of (x - mean)^2 + eps) + bias``; the mean square of a block is over copies and
     components, so it is invariant. For irreps such as ``64x0e`` this is ``torch.nn.LayerNorm(64)`` (Ba, Kiros, Hinton,
-    arXiv:1607.06450); for others it is the layer norm of Liao, Smidt, *Equiformer* (ICLR 2023, section 3.2), in the
+    arXiv:1607.06450); for others it is the layer norm of Liao, Smidt, *Equiformer* (ICLR 2023), in the
     normalisation by component.
 
     Args:

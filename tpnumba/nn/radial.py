@@ -87,11 +87,12 @@ class RadialBasis:
 
 @dataclass(frozen=True)
 class BesselBasis(RadialBasis):
-    """``prefactor * sin(w_n r) / r`` with ``w_n = n pi / cutoff`` for n = 1 to ``number``, or other frequencies.
+    """Sines over the distance.
 
-    Spherical Bessel functions of order zero that vanish at the cutoff (Gasteiger, Gross, Guennemann, *Directional
-    Message Passing for Molecular Graphs*, ICLR 2020, equation 7). At r = 0 the limit ``prefactor * w_n`` is taken, and
-    the derivative is zero. Beyond the cutoff they go on; an envelope ends them.
+    ``prefactor * sin(w_n r) / r`` with ``w_n = n pi / cutoff`` for n = 1 to ``number``, or other frequencies. Spherical
+    Bessel functions of order zero that vanish at the cutoff (Gasteiger, Gross, Guennemann, *Directional Message Passing
+    for Molecular Graphs*, ICLR 2020, equation 7). At r = 0 the limit ``prefactor * w_n`` is taken, and the derivative
+    is zero. Beyond the cutoff they go on; an envelope ends them.
 
     Args:
         number: how many.
@@ -178,11 +179,12 @@ class BesselBasis(RadialBasis):
 
 @dataclass(frozen=True)
 class GaussianBasis(RadialBasis):
-    """``scale * exp(-((r - c_n) / width)^2)`` with equidistant centres ``c_n``.
+    """Gaussians of equidistant centres.
 
-    e3nn's ``soft_one_hot_linspace(r, start, stop, number, basis="gaussian")`` is the default, with ``cutoff=True`` if
-    ``ends=False``. SchNet's (Schuett et al., *J. Chem. Phys.* 148, 241722, 2018, equation 6) has ``scale=1`` and the
-    width ``sqrt(2)`` times the distance of two centres.
+    ``scale * exp(-((r - c_n) / width)^2)``, with centres ``c_n``. e3nn's ``soft_one_hot_linspace(r, start, stop,
+    number, basis="gaussian")`` is the default, with ``cutoff=True`` if ``ends=False``. SchNet's (Schuett et al., *J.
+    Chem. Phys.* 148, 241722, 2018) has ``scale=1`` and the width ``sqrt(2)`` times the distance of two
+    centres.
 
     Args:
         number: how many.
