@@ -136,7 +136,9 @@ class MLP:
         for (factor, _), parts in zip(self._factors(), self._split(context, weights), strict=True):
             bias, norm_weight, norm_bias = (part if part.shape[0] else None for part in parts[1:])
             matrix = parts[0] * factor
-            transposed = context.xp.asarray(context.xp.matrix_transpose(matrix), copy=True)
+            transposed = context.xp.matrix_transpose(matrix)
+            if is_numpy(context.xp):  # BLAS is twice as fast where the rows of the second factor are contiguous
+                transposed = np.ascontiguousarray(transposed)
             layers.append(FoldedLayer(matrix, bias, norm_weight, norm_bias, transposed))
         return FoldedWeights(self, tuple(layers))
 

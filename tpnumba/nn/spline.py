@@ -43,8 +43,8 @@ class SplineTable:
         num_intervals: the number of intervals.
         size: the number of functions.
 
-    For 416 functions of 5,600 distances in float32 the kernel took 0.5 ms on one core of a Xeon that had other work, and
-    the network that they came from ([8, 64, 64, 416]) 4.9 ms.
+    For 416 functions of 5,600 distances in float32 the kernel took 0.5 ms on one core of a Xeon that had other work,
+    and the network that they came from ([8, 64, 64, 416]) 4.9 ms.
 
     A frozen object of arrays: equal, and of the same hash, if its numbers are.
 
