@@ -87,7 +87,7 @@ def _choose(call: Call) -> tuple[str, Plan | Harmonics]:
         if not backend.accepts(call.context):
             continue
         if backend.missing() is not None:
-            _warn_of_missing(name)
+            warn_of_missing(name)
             continue
         plan = _plan(call, name)
         if backend.supports(plan, call.context):
@@ -111,7 +111,7 @@ def _plan_for(call: Call, name: str) -> Plan | Harmonics:
 
 
 @cache
-def _warn_of_missing(name: str) -> None:
+def warn_of_missing(name: str) -> None:
     """Say, the first time, that ``auto`` does without a backend that takes the arrays."""
     warnings.warn(f"backend 'auto' does without {name!r}: {_BACKENDS[name].missing()}", RuntimeWarning, stacklevel=2)
 
