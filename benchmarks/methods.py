@@ -5,7 +5,6 @@ A process of its own, as a peer has; all methods of a case are timed in turns.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -14,14 +13,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from benchmarks.kinds import ON_SPHERE
 from benchmarks.listing import Extent
-from benchmarks.options import ProcessOptions
+from benchmarks.options import ProcessOptions, run_process
 from benchmarks.product_works import build, registered
 from benchmarks.worker import ROUNDINGS
 from benchmarks.works import Array
@@ -94,12 +92,7 @@ def _product(kind: str, setting: str, method: str, lmax: int) -> Operator:
 
 def main() -> None:
     """Run the cases, and write a line of JSON for each."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("options", type=MethodOptions.read)
-    parser.add_argument("output", type=Path)
-    given = parser.parse_args()
-    with given.output.open("w", encoding="utf-8") as stream:
-        _run(given.options, stream)
+    run_process(MethodOptions.read, _run)
 
 
 def _run(options: MethodOptions, stream: TextIO) -> None:

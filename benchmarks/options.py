@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Self, TypeVar
+from pathlib import Path
+from typing import Self, TextIO, TypeVar
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from benchmarks.listing import QUICK, Extent
 from tpnumba.studies.timing import Timing, interleaved
 
 Key = TypeVar("Key", bound=Hashable)
+Options = TypeVar("Options")
 
 #: A rest between two functions, in seconds, in which threads that still spin for work fall asleep.
 _REST = 0.005
@@ -77,6 +80,16 @@ class ProcessOptions:
             fewest=min(self.repeats, 3),
             limit_seconds=limit_seconds,
         )
+
+
+def run_process(read: Callable[[str], Options], run: Callable[[Options, TextIO], None]) -> None:
+    """Run what the command line of a process says: its options, as ``read`` takes them, and a file for its lines."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("options", type=read)
+    parser.add_argument("output", type=Path)
+    given = parser.parse_args()
+    with given.output.open("w", encoding="utf-8") as stream:
+        run(given.options, stream)
 
 
 def _rest(size: int) -> None:

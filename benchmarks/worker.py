@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import signal
@@ -13,13 +12,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from benchmarks.listing import works
-from benchmarks.options import ProcessOptions
+from benchmarks.options import ProcessOptions, run_process
 from benchmarks.peers import PEERS, NotOfferedError, Run, hand_written
 from benchmarks.roofline import measure_roofline
 from benchmarks.works import Array, Work
@@ -77,12 +75,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 def main() -> None:
     """Run the works of one peer, and write a line of JSON for each."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("options", type=PeerOptions.read)
-    parser.add_argument("lines", type=Path)
-    given = parser.parse_args()
-    with given.lines.open("w", encoding="utf-8") as lines:
-        _run(given.options, lines)
+    run_process(PeerOptions.read, _run)
 
 
 def _run(options: PeerOptions, lines: TextIO) -> None:

@@ -47,6 +47,7 @@ from importlib.util import find_spec
 import numpy as np
 import tpnumba as tp
 from tpnumba import *
+from tpnumba.nn import *
 """
 doctest_test_doctest_blocks = "default"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tracemalloc
+from collections.abc import Callable, Iterator
 from math import pi, sqrt
 from typing import Any
 
@@ -194,3 +195,34 @@ def memory_beyond_results(run: Any) -> int:
     finally:
         tracemalloc.stop()
     return int(peak) - sum(part.nbytes for part in (result if isinstance(result, tuple) else (result,)))
+
+
+def wide_products() -> Iterator[tp.TensorProduct]:
+    """Enough channels for each way that kernels have of treating them, in either input and both layouts."""
+    modes = [(0, 0, 0, "uvv", True), (1, 0, 1, "uvu", False), (2, 1, 2, "uuw", True), (2, 1, 3, "u<vw", True)]
+    for layout in ("mul_ir", "ir_mul"):
+        yield tp.ChannelwiseTensorProduct("5x0e + 9x1o + 4x2e", "0e + 1o + 2e", layout=layout)
+        yield tp.ChannelwiseTensorProduct("35x0e + 9x1o + 4x2e", "0e + 1o + 2e", layout=layout)
+        yield tp.FullTensorProduct("6x1o + 5x0e", "1o + 2e", layout=layout)
+        yield tp.FullTensorProduct("1o + 2e", "6x1o + 5x0e", layout=layout)
+        yield tp.FullyConnectedTensorProduct("5x0e + 6x1o", "0e + 2x1o", "7x0e + 4x1o + 3x2e", layout=layout)
+        out = "9x1o + 6x2o + 5x2e + 7x0e"
+        yield tp.TensorProduct("1e + 6x1e + 5x1o", "9x1o + 5x1o", out, modes, layout=layout)
+    # Two paths with the same factors into one block, weights of their own.
+    yield tp.TensorProduct("2x1o", "2x1o", "2x0e", [(0, 0, 0, "uuu", True), (0, 0, 0, "uuu", True)])
+
+
+def with_wide_arguments(samples: int) -> Callable[[Any], Any]:
+    """A test of ``(p, arguments, dtype)``, for wide products with any of the arguments shared by all samples."""
+
+    def decorate(test: Callable[..., None]) -> Any:
+        @pytest.mark.parametrize("dtype", ["float32", "float64"])
+        @pytest.mark.parametrize("shared", [(), (0,), (1,), (2,), (0, 1)], ids=str)
+        @pytest.mark.parametrize("p", list(wide_products()), ids=lambda p: f"{type(p).__name__}-{p.irreps_in1}")
+        def run(p: tp.TensorProduct, shared: tuple[int, ...], dtype: str) -> None:
+            arguments = random_arguments(p, (samples,), (samples,), dtype=dtype)
+            test(p, [x[0] if i in shared else x for i, x in enumerate(arguments)], dtype)
+
+        return run
+
+    return decorate

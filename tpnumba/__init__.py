@@ -4,6 +4,7 @@ from tpnumba.edges import Edges
 from tpnumba.irreps import Irrep, Irreps
 from tpnumba.measures.equivariance import equivariance_error
 from tpnumba.measures.expressivity import expressivity, interactability
+from tpnumba.nn.linear import Linear
 from tpnumba.products.bracket import BracketTensorProduct, GauntBracketTensorProduct
 from tpnumba.products.clebsch_gordan import (
     ChannelwiseTensorProduct,
@@ -38,6 +39,7 @@ __all__ = [
     "Grid",
     "Irrep",
     "Irreps",
+    "Linear",
     "MatrixTensorProduct",
     "SphericalHarmonics",
     "TensorProduct",

@@ -25,6 +25,30 @@ def in_process(code: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+def assert_interrupt_is_answered(setup: str) -> None:
+    """Ctrl-C in a long call, on one thread and on two, in a process of its own; the next call is right.
+
+    ``setup``: code that makes ``short(num_threads)``, whose result is looked at, and ``long(num_threads)``.
+    """
+    code = """
+        import os, signal, threading
+
+        expected = short(None)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background start without it
+        for threads in (1, 2):
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+            try:
+                while True:
+                    long(threads)
+            except KeyboardInterrupt:
+                pass
+            assert np.array_equal(short(threads), expected)
+        print("answered")
+        """
+    done = in_process(textwrap.dedent(setup) + textwrap.dedent(code))
+    assert done.stdout == "answered\n", done.stderr
+
+
 def views(x: np.ndarray) -> dict[str, np.ndarray]:
     wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype=x.dtype)
     wide[..., ::2] = x

@@ -1,4 +1,4 @@
-"""The reference backend works large batches in blocks, with little memory, and the same numbers."""
+"""The reference backend works large batches in portions, with little memory, and the same numbers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from strategies import leading_pairs, memory_beyond_results, products, random_ar
 
 import tpnumba as tp
 from tpnumba.backends import registry
-from tpnumba.backends.blocks import blocks
 from tpnumba.backends.generic import evaluation
+from tpnumba.backends.portions import portions
 
 LIMIT = 64 * 2**20
 
@@ -52,10 +52,10 @@ def values_and_gradients(xp, p, leading, seed):
 
 
 @given(p=products(), leading=leading_pairs, most=st.integers(1, 3), seed=st.integers(0, 1000))
-def test_blocks_of_any_size_give_the_same(xp, p, leading, most, seed):
+def test_portions_of_any_size_give_the_same(xp, p, leading, most, seed):
     expected = values_and_gradients(xp, p, leading, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "block_samples", lambda plan, context: most)
+        patch.setattr(evaluation, "portion_samples", lambda plan, context: most)
         found = values_and_gradients(xp, p, leading, seed)
     for one, other in zip(found, expected, strict=True):
         assert_same(one, other)
@@ -73,9 +73,9 @@ def test_namespaces_that_cannot_be_written_into_get_the_same(xp, p, leading, see
 
 
 @given(st.lists(st.integers(0, 5), max_size=4).map(tuple), st.integers(1, 40))
-def test_blocks_tile_the_samples(full, most):
+def test_portions_tile_the_samples(full, most):
     seen = np.zeros(full, dtype=int)
-    for block in blocks(full, most):
-        seen[block] += 1
-        assert seen[block].size <= most
+    for portion in portions(full, most):
+        seen[portion] += 1
+        assert seen[portion].size <= most
     assert np.all(seen == 1)

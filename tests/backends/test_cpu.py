@@ -8,7 +8,7 @@ import pytest
 from backends.cpu_cases import FULL, views
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import leading_pairs, memory_beyond_results, products, random_arguments, tolerance
+from strategies import leading_pairs, memory_beyond_results, products, random_arguments, tolerance, with_wide_arguments
 
 import tpnumba as tp
 from tpnumba.backends.cpu.contraction import program
@@ -29,24 +29,8 @@ def test_agrees_with_the_reference(p, leading, seed):
         np.testing.assert_allclose(other, one, rtol=0, atol=size * tolerance("float64", 4, 1000))
 
 
-def wide_products():
-    """Enough channels for each way that the kernel has of treating them, in either input and both layouts."""
-    modes = [(0, 0, 0, "uvv", True), (1, 0, 1, "uvu", False), (2, 1, 2, "uuw", True), (2, 1, 3, "u<vw", True)]
-    for layout in ("mul_ir", "ir_mul"):
-        yield tp.ChannelwiseTensorProduct("5x0e + 9x1o + 4x2e", "0e + 1o + 2e", layout=layout)
-        yield tp.FullTensorProduct("6x1o + 5x0e", "1o + 2e", layout=layout)
-        yield tp.FullTensorProduct("1o + 2e", "6x1o + 5x0e", layout=layout)
-        yield tp.FullyConnectedTensorProduct("5x0e + 6x1o", "0e + 2x1o", "7x0e + 4x1o + 3x2e", layout=layout)
-        out = "9x1o + 6x2o + 5x2e + 7x0e"
-        yield tp.TensorProduct("1e + 6x1e + 5x1o", "9x1o + 5x1o", out, modes, layout=layout)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shared", [(), (0,), (1,), (2,), (0, 1)], ids=str)
-@pytest.mark.parametrize("p", list(wide_products()), ids=lambda p: f"{type(p).__name__}-{p.irreps_in1}")
-def test_many_channels_agree_with_the_reference(p, shared, dtype):
-    arguments = random_arguments(p, (70,), (70,), dtype=dtype)
-    arguments = [x[0] if i in shared else x for i, x in enumerate(arguments)]
+@with_wide_arguments(70)
+def test_many_channels_agree_with_the_reference(p, arguments, dtype):
     expected, found = (p(*arguments, backend=backend) for backend in ("generic", "cpu"))
     cotangent = np.random.default_rng(0).standard_normal(expected.shape).astype(dtype)
     named = {"weights": arguments[2]} if len(arguments) == 3 else {}

@@ -12,7 +12,7 @@ from pathlib import Path
 import array_api_strict
 import numpy as np
 import pytest
-from backends.cpu_cases import in_process, views
+from backends.cpu_cases import assert_interrupt_is_answered, in_process, views
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dtypes, memory_beyond_results, tolerance
@@ -175,28 +175,17 @@ def test_after_a_fork_and_in_nested_pools():
 
 
 def test_interrupt_is_answered_and_the_next_call_is_right():
-    code = """
-        import os, signal, threading
+    assert_interrupt_is_answered(
+        """
         import numpy as np, tpnumba as tp
 
         Y = tp.SphericalHarmonics(10)
         r = np.random.default_rng(0).standard_normal((100, 3)).astype("float32")
-        expected = Y(r)
-        many = np.broadcast_to(r[0], (400_000, 3))
-        out = np.empty((400_000, 121), dtype="float32")
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background start without it
-        for threads in (1, 2):
-            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-            try:
-                while True:
-                    Y(many, out=out, num_threads=threads)
-            except KeyboardInterrupt:
-                pass
-            assert np.array_equal(Y(r, num_threads=threads), expected)
-        print("answered")
+        many, out = np.broadcast_to(r[0], (400_000, 3)), np.empty((400_000, 121), dtype="float32")
+        short = lambda n: Y(r, num_threads=n)
+        long = lambda n: Y(many, out=out, num_threads=n)
         """
-    done = in_process(code)
-    assert done.stdout == "answered\n", done.stderr
+    )
 
 
 def test_only_safe_fast_math(tmp_path: Path):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from backends.cpu_cases import FULL, VECTOR_FIELDS, WEIGHTED, in_process
+from backends.cpu_cases import FULL, VECTOR_FIELDS, WEIGHTED, assert_interrupt_is_answered, in_process
 from strategies import random_arguments
 
 from tpnumba.backends.cpu.runtime import threads
@@ -81,29 +81,18 @@ def test_after_a_fork_and_in_nested_pools():
 
 def test_interrupt_is_answered_and_the_next_call_is_right():
     """A long call on several threads: Ctrl-C ends it at the next piece of work, about a millisecond later."""
-    code = """
-        import os, signal, threading, time
+    assert_interrupt_is_answered(
+        """
         import numpy as np, tpnumba as tp
 
         Y = tp.Irreps.spherical_harmonics(4)
         p = tp.FullTensorProduct(Y, Y)
         x = np.random.default_rng(0).standard_normal((100, 25)).astype("float32")
-        expected = p(x, x)
-        many = np.broadcast_to(x[0], (400_000, 25))
-        out = np.empty((400_000, 625), dtype="float32")
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background start without it
-        for threads in (1, 2):
-            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-            try:
-                while True:
-                    p(many, many[:, :], out=out, num_threads=threads)
-            except KeyboardInterrupt:
-                pass
-            assert np.array_equal(p(x, x, num_threads=threads), expected)
-        print("answered")
+        many, out = np.broadcast_to(x[0], (400_000, 25)), np.empty((400_000, 625), dtype="float32")
+        short = lambda n: p(x, x, num_threads=n)
+        long = lambda n: p(many, many[:, :], out=out, num_threads=n)
         """
-    done = in_process(code)
-    assert done.stdout == "answered\n", done.stderr
+    )
 
 
 def test_an_error_in_one_chunk_stops_the_others_and_is_raised():

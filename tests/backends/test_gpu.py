@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tpnumba as tp
-from tpnumba.backends import registry
+from tpnumba.backends import gpu
 from tpnumba.backends.gpu import device, layout, program_of
 from tpnumba.backends.gpu.sources import assemble
 from tpnumba.backends.gpu.tile.program import Program
@@ -24,7 +24,7 @@ X = np.ones((2, 3))
 @pytest.fixture
 def gpu_arrays(monkeypatch):
     """NumPy arrays pass for CuPy's; the device is looked for anew."""
-    monkeypatch.setattr(registry, "is_cupy", is_numpy)
+    monkeypatch.setattr(gpu, "accepts", lambda context: is_numpy(context.xp))
     device.missing.cache_clear()
     yield monkeypatch
     device.missing.cache_clear()
@@ -61,11 +61,13 @@ def test_what_is_missing(gpu_arrays, module, error, message):
 def test_host_arrays(gpu_arrays):
     gpu_arrays.undo()
     gpu_arrays.setitem(sys.modules, "cupy", None)
-    with pytest.raises(TypeError, match=r"takes cupy arrays, got arrays of numpy \(and backend 'gpu' needs CuPy"):
+    with pytest.raises(
+        TypeError, match=r"takes cupy arrays, got arrays of numpy on cpu \(and backend 'gpu' needs CuPy"
+    ):
         FULL(X, X, backend="gpu")
     gpu_arrays.setitem(sys.modules, "cupy", cupy(is_available=lambda: True, ones=np.ones))
     device.missing.cache_clear()
-    with pytest.raises(TypeError, match=r"backend 'gpu' takes cupy arrays, got arrays of numpy$"):
+    with pytest.raises(TypeError, match=r"backend 'gpu' takes cupy arrays, got arrays of numpy on cpu$"):
         FULL(X, X, backend="gpu")
 
 

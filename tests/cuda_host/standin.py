@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from cuda_host.compiler import HostModule
 
-from tpnumba.backends import gpu, registry
+from tpnumba.backends import gpu
 from tpnumba.backends.gpu import device, evaluation, lower, sources
 from tpnumba.backends.gpu.tile import launch as tile_launch
 from tpnumba.backends.gpu.tile import unrolled as code
@@ -24,7 +24,7 @@ from tpnumba.backends.lowering.linear_maps import Axis
 from tpnumba.backends.namespaces import is_numpy
 
 #: Limits, by the module they stand in, under which small plans and batches take the ways of large ones: sections of the
-#: result; slabs of the work buffer, one block after the other; and blocks of samples that are copied.
+#: result; slabs of the work buffer, one block after the other; and portions of the samples that are copied.
 SMALL: tuple[dict[tuple[Any, str], int], ...] = (
     {(device, "COMFORTABLE_BYTES"): 2**12, (device, "MOST_BLOCKS"): 2},
     {(device, "COMFORTABLE_BYTES"): 0, (device, "MOST_SHARED_BYTES"): 0, (tile_launch, "SLAB_BYTES"): 2**14},
@@ -80,8 +80,8 @@ def numpy_on_gpu(
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "cupy", cupy)
         patch.setattr(array_api_compat.numpy, "empty", empty)
-        patch.setattr(registry, "is_cupy", is_numpy)
-        patch.setattr(gpu, "require_device", lambda: None)
+        patch.setattr(gpu, "accepts", lambda context: is_numpy(context.xp))
+        patch.setattr(gpu, "missing", lambda: None)
         patch.setattr(gpu, "on_device", lambda array: nullcontext())
         for (module, name), value in (limits or {}).items():
             patch.setattr(module, name, value)

@@ -12,7 +12,16 @@ from cuda_host.standin import SMALL, numpy_on_gpu
 from hypothesis import given
 from hypothesis import strategies as st
 from namespaces.kinds import KINDS
-from strategies import dtypes, evaluate_plan, products, random_arguments, sphere_products, tensor_products, tolerance
+from strategies import (
+    dtypes,
+    evaluate_plan,
+    products,
+    random_arguments,
+    sphere_products,
+    tensor_products,
+    tolerance,
+    with_wide_arguments,
+)
 
 import tpnumba as tp
 from tpnumba.backends import gpu
@@ -50,24 +59,8 @@ def check(p, arguments, dtype, where):
             agree(one, other, dtype)
 
 
-def wide_products():
-    modes = [(0, 0, 0, "uvv", True), (1, 0, 1, "uvu", False), (2, 1, 2, "uuw", True), (2, 1, 3, "u<vw", True)]
-    for layout in ("mul_ir", "ir_mul"):
-        yield tp.ChannelwiseTensorProduct("35x0e + 9x1o + 4x2e", "0e + 1o + 2e", layout=layout)
-        yield tp.FullTensorProduct("1o + 2e", "6x1o + 5x0e", layout=layout)
-        yield tp.FullyConnectedTensorProduct("5x0e + 6x1o", "0e + 2x1o", "7x0e + 4x1o + 3x2e", layout=layout)
-        out = "9x1o + 6x2o + 5x2e + 7x0e"
-        yield tp.TensorProduct("1e + 6x1e + 5x1o", "9x1o + 5x1o", out, modes, layout=layout)
-    # Two paths with the same factors into one block, weights of their own.
-    yield tp.TensorProduct("2x1o", "2x1o", "2x0e", [(0, 0, 0, "uuu", True), (0, 0, 0, "uuu", True)])
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shared", [(), (0,), (1,), (2,), (0, 1)], ids=str)
-@pytest.mark.parametrize("p", list(wide_products()), ids=lambda p: f"{type(p).__name__}-{p.irreps_in1}")
-def test_many_channels(p, shared, dtype):
-    arguments = random_arguments(p, (40,), (40,), dtype=dtype)
-    arguments = [x[0] if i in shared else x for i, x in enumerate(arguments)]
+@with_wide_arguments(40)
+def test_many_channels(p, arguments, dtype):
     check(p, arguments, dtype, {"order": 2})
 
 
@@ -120,7 +113,7 @@ def test_products_and_gradients(p, shapes, dtype, order, seed):
 
 @given(p=tensor_products(), shapes=leading, dtype=dtypes, order=orders, limits=st.sampled_from(SMALL))
 def test_large_plans_and_batches(p, shapes, dtype, order, limits):
-    """With so little memory that results are cut into sections and batches into blocks, and tiles stand in slabs."""
+    """With so little memory that results are cut into sections and batches into portions, and tiles stand in slabs."""
     check(p, random_arguments(p, *shapes, dtype=dtype), dtype, {"order": order, "limits": limits})
 
 

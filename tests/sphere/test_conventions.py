@@ -320,7 +320,7 @@ def test_batches_beyond_one_chunk(xp, monkeypatch):
     require_chunks(xp)
     x = random_sample("e3nn", (3, 60))
     expected = tp.convert(x, LMAX, source="e3nn", target="scipy")
-    monkeypatch.setattr(batching, "CHUNK_BYTES", 2**14)
+    monkeypatch.setattr(batching, "PORTION_BYTES", 2**14)
     found = xp.to_numpy(tp.convert(xp.asarray(x), LMAX, source="e3nn", target="scipy"))
     limit = np.max(np.abs(x)) * tolerance("float64", LMAX, 2 * LMAX + 1)
     np.testing.assert_allclose(found, expected, rtol=0, atol=limit)

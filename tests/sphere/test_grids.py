@@ -154,7 +154,7 @@ def test_batches_beyond_one_chunk(xp, monkeypatch):
     lmax, grid = 6, tp.Grid.exact(12)
     x = coefficients((3, 50), lmax)
     f = tp.to_grid(x, lmax, grid)
-    monkeypatch.setattr(batching, "CHUNK_BYTES", 2**15)
+    monkeypatch.setattr(batching, "PORTION_BYTES", 2**15)
     limit = size_of(lmax) * tolerance("float64", lmax)
     np.testing.assert_allclose(xp.to_numpy(tp.to_grid(xp.asarray(x), lmax, grid)), f, rtol=0, atol=limit)
     np.testing.assert_allclose(xp.to_numpy(tp.from_grid(xp.asarray(f, core=2), lmax, grid)), x, rtol=0, atol=limit)

@@ -1,21 +1,21 @@
-"""The one driver of all backends: results are allocated, samples cut into blocks, rows copied, results folded.
+"""The one driver of all backends: results are allocated, samples cut into portions, rows copied, results folded.
 
 What can be evaluated where it stands goes to the backend as it is. Otherwise operands are copied together as rows,
-block by block, so that memory beyond operands and results stays small; and results of samples that fall on the same
+portion by portion, so that memory beyond operands and results stays small; and results of samples that fall on the same
 place, as gradients of broadcast operands do, are summed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from tpnumba.backends.base import Evaluation
-from tpnumba.backends.blocks import Block, Shape, blocks, clip, fold, rows_of
+from tpnumba.backends.base import Evaluation, Job
 from tpnumba.backends.call import Call, with_shared_rows
 from tpnumba.backends.namespaces import Context, is_eager, writes_through
-from tpnumba.plans.base import CHUNK_BYTES, Plan
+from tpnumba.backends.portions import Portion, Shape, clip, fold, portions, rows_of
+from tpnumba.plans.base import PORTION_BYTES, Plan
 from tpnumba.plans.harmonics import Harmonics
 
 Array = Any
@@ -35,11 +35,10 @@ def evaluate(
     if 0 in samples or sizes == (0,):
         for result in results:
             result[...] = 0.0
-    elif not (
-        (plan.sums_samples or padded == samples)
-        and backend.evaluate_rows(plan, inputs, samples, results, call, fresh=out is None)
-    ):
-        _evaluate_blocks(backend, plan, call, inputs, results, padded)
+    else:
+        job = Job(plan, inputs, samples, results, context, call.num_threads, fresh=out is None)
+        if not ((plan.sums_samples or padded == samples) and backend.evaluate_rows(job)):
+            _evaluate_portions(backend, job, padded)
     if out is not None:
         return (out,)
     if isinstance(plan, Harmonics):
@@ -48,44 +47,37 @@ def evaluate(
     return (results[0] if batch == call.batch else context.xp.reshape(results[0], (*call.batch, sizes[0])),)
 
 
-def _evaluate_blocks(
-    backend: Evaluation,
-    plan: Plan | Harmonics,
-    call: Call,
-    inputs: Mapping[int, Array],
-    results: Sequence[Array],
-    padded: Shape,
-) -> None:
-    """With operands copied together as rows, block by block."""
-    samples, context, shared = call.samples, call.context, plan.sums_samples
-    xp = context.xp
+def _evaluate_portions(backend: Evaluation, job: Job, padded: Shape) -> None:
+    """With operands copied together as rows, portion by portion; ``padded``: the leading axes of the results."""
+    plan, inputs, samples, results, context, threads, _ = job
+    xp, shared = context.xp, plan.sums_samples
     adds = shared or padded != samples
     wholes = [_with_leading(xp, result, padded) for result in results]
     if adds:
         for whole in wholes:
             whole[...] = 0.0
 
-    def inputs_of(block: Block) -> dict[int, Array]:
+    def inputs_of(portion: Portion) -> dict[int, Array]:
         found = {}
         for i, array in inputs.items():
             is_shared = i in plan.shared_operands
-            found[i] = backend.rows(array if is_shared else rows_of(xp, array, block, samples), context)
+            found[i] = backend.rows(array if is_shared else rows_of(xp, array, portion, samples), context)
         return found
 
-    for block in blocks(samples, max(1, backend.block_samples(plan, context))):
-        count = prod(cut.stop - cut.start for cut in block)
-        rows, leading = inputs_of(block), () if shared else (count,)
+    for portion in portions(samples, max(1, backend.portion_samples(plan, context))):
+        count = prod(cut.stop - cut.start for cut in portion)
+        rows, leading = inputs_of(portion), () if shared else (count,)
         # Into the results where they stand; else into arrays of their own, which are put or added there.
-        parts = [] if adds else [_rows_in_place(xp, whole, block, count) for whole in wholes]
+        parts = [] if adds else [_rows_in_place(xp, whole, portion, count) for whole in wholes]
         in_place = bool(parts) and all(part is not None for part in parts)
-        if in_place and backend.evaluate_rows(plan, rows, (count,), parts, call, fresh=True):
+        if in_place and backend.evaluate_rows(Job(plan, rows, (count,), parts, context, threads, fresh=True)):
             continue
         parts = [backend.empty((*leading, whole.shape[-1]), context) for whole in wholes]
-        evaluated = backend.evaluate_rows(plan, rows, (count,), parts, call, fresh=True)
+        evaluated = backend.evaluate_rows(Job(plan, rows, (count,), parts, context, threads, fresh=True))
         assert evaluated  # rows that were copied for it
         for whole, part in zip(wholes, parts, strict=True):
-            value = fold(xp, part, block, padded, shared)
-            where = (...,) if shared else (*clip(block, padded), slice(None))
+            value = fold(xp, part, portion, padded, shared)
+            where = (...,) if shared else (*clip(portion, padded), slice(None))
             if adds:
                 whole[where] += value
             else:
@@ -101,9 +93,9 @@ def _with_leading(xp: Any, result: Array, padded: Shape) -> Array:
     return result if tuple(result.shape) == shape else xp.reshape(result, shape)
 
 
-def _rows_in_place(xp: Any, whole: Array, block: Block, count: int) -> Array | None:
-    """The rows of a block where they stand in a result; None where its memory does not allow to write there."""
-    part = whole[(*block, slice(None))]
+def _rows_in_place(xp: Any, whole: Array, portion: Portion, count: int) -> Array | None:
+    """The rows of a portion where they stand in a result; None where its memory does not allow to write there."""
+    part = whole[(*portion, slice(None))]
     rows = part if part.ndim == 2 else xp.reshape(part, (count, whole.shape[-1]))
     return rows if writes_through(xp, rows, whole) else None
 
@@ -111,7 +103,7 @@ def _rows_in_place(xp: Any, whole: Array, block: Block, count: int) -> Array | N
 def map_rows(function: Callable[[Array], Array], array: Array, core: Shape, result: Shape, context: Context) -> Array:
     """Apply ``function`` to every sample of an array ``(..., *core)``; a sample of the outcome has shape ``result``.
 
-    ``function`` gets ``(n, prod(core))`` and gives ``(n, prod(result))`` in the dtype of ``context``. In blocks, so
+    ``function`` gets ``(n, prod(core))`` and gives ``(n, prod(result))`` in the dtype of ``context``. In portions, so
     that an array of any strides is not copied as a whole.
     """
     xp, device, dtype = context
@@ -120,8 +112,8 @@ def map_rows(function: Callable[[Array], Array], array: Array, core: Shape, resu
         rows = xp.reshape(array, (prod(leading), prod(core)))
         return xp.reshape(function(rows), (*leading, *result))
     filled = xp.empty((*leading, *result), dtype=dtype, device=device)
-    for block in blocks(leading, max(1, CHUNK_BYTES // (16 * max(prod(core), prod(result))))):
-        where = (*block, ...)
+    for portion in portions(leading, max(1, PORTION_BYTES // (16 * max(prod(core), prod(result))))):
+        where = (*portion, ...)
         part = array[where]
         shape = tuple(part.shape[: len(leading)])
         value = function(xp.reshape(part, (prod(shape), prod(core))))

@@ -305,7 +305,7 @@ def constant(context: Context, table: Any, dtype: Any = None) -> Array:
 
 
 def require_result(shape: tuple[int, ...], context: Context) -> None:
-    """Raise ``MemoryError`` if a result does not fit; one of dask is made block by block, so its size is no limit."""
+    """Raise ``MemoryError`` if a result does not fit; one of dask is made chunk by chunk, so its size is no limit."""
     n_bytes = context.itemsize * math.prod(shape)
     if n_bytes > SMALL and not is_lazy(context.xp):
         require_memory(n_bytes, f"a result of shape {shape}")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
 from tpnumba.backends import batching, cpu, generic, gpu
-from tpnumba.backends.base import Evaluation
+from tpnumba.backends.base import Backend, Evaluation
 from tpnumba.backends.call import Array, Call
-from tpnumba.backends.namespaces import is_cupy, is_eager, short_name
+from tpnumba.backends.namespaces import is_eager, short_name
 from tpnumba.irreps import check_degree
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
-BACKENDS = ("auto", "generic", "cpu", "gpu")
+#: Every backend by its name, which is that of its package.
+_BACKENDS: Mapping[str, Backend] = {"generic": generic, "cpu": cpu, "gpu": gpu}
+BACKENDS = ("auto", *_BACKENDS)
+#: Which ``auto`` tries, one after the other; the reference is the last.
+AUTOMATIC = ("cpu", "gpu", "generic")
 
 
 def check_backend(backend: str) -> None:
@@ -59,7 +64,7 @@ def choose(call: Call) -> tuple[str, Plan | Harmonics]:
         TypeError, ImportError, RuntimeError: the backend asked for cannot evaluate the call.
     """
     known = call.methods.__dict__.setdefault("_choices", {})
-    key = call.backend, call.context, cpu.supports, gpu.supports  # tests put others in the place of these
+    key = call.backend, call.context, AUTOMATIC  # tests put another in the place of the last
     try:
         return known[key]  # type: ignore[no-any-return]
     except KeyError:
@@ -68,81 +73,79 @@ def choose(call: Call) -> tuple[str, Plan | Harmonics]:
 
 
 def _choose(call: Call) -> tuple[str, Plan | Harmonics]:
-    """The backend and the plan of a call: the backend asked for; for ``auto`` the fastest that has a kernel.
+    """The backend and the plan of a call: the backend asked for; for ``auto`` the first that has a kernel.
 
     Raises:
         TypeError: arrays that the backend asked for does not take.
         ImportError: the library that it needs is not installed.
         RuntimeError: there is no device for it, or it has no kernel for this plan.
     """
-    backend, context = call.backend, call.context
-    if backend == "auto":
-        if cpu.accepts(context):
-            plan = _plan(call, "cpu")
-            if cpu.missing() is not None:
-                cpu.warn_of_generic()
-            elif cpu.supports(plan, context):
-                return "cpu", plan
-        elif is_cupy(context.xp):
-            plan = _plan(call, "gpu")
-            if gpu.supports(plan, context):
-                return "gpu", plan
-        return "generic", _plan(call, "generic")
-    plan = _plan(call, backend)
-    if backend == "gpu":
-        if not is_cupy(context.xp):
-            missing = gpu.missing()
-            also = "" if missing is None else f" (and {missing})"
-            raise TypeError(f"backend 'gpu' takes cupy arrays, got arrays of {short_name(context.xp)}{also}")
-        require("gpu")
-        if not gpu.supports(plan, context):
-            raise RuntimeError(f"backend 'gpu' has no kernel for {plan!r}; use backend 'auto' or 'generic'")
-    if backend == "cpu":
-        if not cpu.accepts(context):
-            where = "" if context.device is None else f" on {context.device!s}"
-            raise TypeError(
-                "backend 'cpu' takes arrays of numpy, torch and jax in the processor's memory, got arrays of"
-                f" {short_name(context.xp)}{where}"
-            )
-        require("cpu")
-        if not cpu.supports(plan, context):
-            raise RuntimeError(f"backend 'cpu' has no kernel for {plan!r}; use backend 'auto' or 'generic'")
-    return backend, plan
+    if call.backend != "auto":
+        return call.backend, _plan_for(call, call.backend)
+    for name in AUTOMATIC:
+        backend = _BACKENDS[name]
+        if not backend.accepts(call.context):
+            continue
+        if backend.missing() is not None:
+            warn_of_missing(name)
+            continue
+        plan = _plan(call, name)
+        if backend.supports(plan, call.context):
+            return name, plan
+    raise AssertionError("the last backend takes every array and has an evaluation for every plan")
 
 
-def require(backend: str) -> None:
+def _plan_for(call: Call, name: str) -> Plan | Harmonics:
+    """The plan of a call that asks for a backend by name; raises as :func:`_choose`."""
+    backend, context = _BACKENDS[name], call.context
+    if not backend.accepts(context):
+        missing = backend.missing()
+        also = "" if missing is None else f" (and {missing})"
+        where = "" if context.device is None else f" on {context.device!s}"
+        raise TypeError(f"backend {name!r} takes {backend.TAKES}, got arrays of {short_name(context.xp)}{where}{also}")
+    require(name)
+    plan = _plan(call, name)
+    if not backend.supports(plan, context):
+        raise RuntimeError(f"backend {name!r} has no kernel for {plan!r}; use backend 'auto' or 'generic'")
+    return plan
+
+
+@cache
+def warn_of_missing(name: str) -> None:
+    """Say, the first time, that ``auto`` does without a backend that takes the arrays."""
+    warnings.warn(f"backend 'auto' does without {name!r}: {_BACKENDS[name].missing()}", RuntimeWarning, stacklevel=2)
+
+
+def require(name: str) -> None:
     """Raise unless a backend can run here.
 
     Raises:
         ImportError, RuntimeError: what is missing.
     """
-    if backend == "cpu":
-        cpu.require()
-    elif backend == "gpu":
-        gpu.require_device()
+    reason = _BACKENDS[name].missing()
+    if reason is not None:
+        raise type(reason)(*reason.args)  # a new one, which holds on to no earlier traceback
 
 
-def _plan(call: Call, backend: str) -> Plan | Harmonics:
+def _plan(call: Call, name: str) -> Plan | Harmonics:
     if isinstance(call.methods, Harmonics):
         return call.methods
     plans = call.methods.plans
-    return plans[0][1] if len(plans) == 1 else call.methods.choose(backend, call.context.dtype_name)[1]
+    return plans[0][1] if len(plans) == 1 else call.methods.choose(name, call.context.dtype_name)[1]
 
 
 @cache
-def evaluation_of(backend: str) -> Evaluation:
+def evaluation_of(name: str) -> Evaluation:
     """The module by which a backend evaluates rows, imported when it is first needed."""
-    module: Any = import_module(f"tpnumba.backends.{backend}.evaluation")
+    module: Any = import_module(f"tpnumba.backends.{name}.evaluation")
     return cast(Evaluation, module)
 
 
 def evaluate_on(
-    backend: str, plan: Plan | Harmonics, call: Call, arrays: Sequence[Array], out: Array | None = None
+    name: str, plan: Plan | Harmonics, call: Call, arrays: Sequence[Array], out: Array | None = None
 ) -> tuple[Array, ...]:
-    """Evaluate a plan by a backend."""
-    if backend == "generic" and not is_eager(call.context.xp, arrays):
+    """Evaluate a plan by a backend; by the reference, if no array can be written into."""
+    if not is_eager(call.context.xp, arrays):
         return generic.evaluate_functional(plan, call, arrays)
-    if backend == "gpu":
-        with gpu.on_device(arrays[0]):
-            return batching.evaluate(evaluation_of(backend), plan, call, arrays, out)
-    return batching.evaluate(evaluation_of(backend), plan, call, arrays, out)
+    with _BACKENDS[name].on_device(arrays[0]):
+        return batching.evaluate(evaluation_of(name), plan, call, arrays, out)

@@ -19,8 +19,8 @@ ITEMSIZE = {"float32": 4, "float64": 8}
 LAYOUTS = ("mul_ir", "ir_mul")
 
 #: Temporaries of the reference backend, in bytes, for as many samples as fit (at least one). Far below the 64 MB that
-#: are promised: chunks that stay in cache are faster.
-CHUNK_BYTES = 2**22
+#: are promised: portions that stay in cache are faster.
+PORTION_BYTES = 2**22
 
 
 def cached_on_instance(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
@@ -199,7 +199,7 @@ class Plan:
     @property
     def fills_output(self) -> bool:
         """Whether every number of the output is written; the others are zero."""
-        raise NotImplementedError
+        return True
 
     def cost(self, batch: int = 1, dtype: str = "float32") -> Cost:
         """Operations, least memory traffic and extra memory of one evaluation of ``batch`` samples."""
@@ -210,7 +210,7 @@ class Plan:
         return Cost(
             flops=a_sample * batch + once,
             bytes=itemsize * numbers,
-            workspace=min(workspace * batch, max(workspace, CHUNK_BYTES)),
+            workspace=min(workspace * batch, max(workspace, PORTION_BYTES)),
         )
 
 

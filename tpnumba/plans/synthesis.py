@@ -42,11 +42,6 @@ class Synthesis(Plan):
         )
 
     @property
-    def fills_output(self) -> bool:
-        """Whether every number of the output is written."""
-        return True
-
-    @property
     def flops(self) -> tuple[int, int]:
         """Operations a sample, and operations that are done once for all samples."""
         points = self.operands[1].size if self.weighted else 0

@@ -52,11 +52,6 @@ class Transform(Plan):
         )
 
     @property
-    def fills_output(self) -> bool:
-        """Whether every number of the output is written."""
-        return True
-
-    @property
     def flops(self) -> tuple[int, int]:
         """Operations a sample, and operations that are done once for all samples."""
         rows, columns = self.domain.shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,50 +117,49 @@ def convert(
         >>> bool(np.allclose(convert(y, 1, source="scipy", target="e3nn"), x))
         True
     """
-    old, new, context, lmax = _check(x, lmax, source, target, kind, axes, real)
-    xp = context.xp
-    complex_dtype = xp.complex128 if context.dtype == xp.float64 else xp.complex64
-    is_complex = xp.isdtype(x.dtype, "complex floating")
-    project = real and old.is_complex and not new.is_complex
-    result = context._replace(dtype=complex_dtype if new.is_complex or (is_complex and not project) else context.dtype)
-    core = old.shape(lmax)
-    shape = (*x.shape[: x.ndim - len(core)], *new.shape(lmax))
-    if is_lazy(xp):
-        block = partial(convert, lmax=lmax, source=source, target=target, kind=kind, axes=axes, real=real)
-        return map_samples(block, [(x, len(core))], x.ndim - len(core), new.shape(lmax), dtype=result.dtype)
-    itemsize = context.itemsize * (1 if result.dtype == context.dtype else 2)
-    require_memory(itemsize * prod(shape), f"a result of shape {shape}")
-    turned = axes == "fixed" and old.polar_axis != new.polar_axis
-    if turned and prod(shape):
-        # the matrices of all degrees, and those of the recursion that makes them
-        require_memory(8 * 16 * (lmax + 1) ** 3 // 3, f"the matrices between the polar axes up to degree {lmax}")
-    checked = project and has_values(xp, (x,))
-    if checked:
-        _require_real(x, lmax, context, source)
-
-    def change(rows: Array) -> Array:
-        value = _unpack(rows, old, lmax, context)
-        if old.is_complex and not new.is_complex:
-            mixed = _mix(value, real_from_complex(lmax), lmax, context, kind)
-            if project:
-                mixed = xp.real(mixed)
-                if not checked:
-                    mixed = xp.where(_asymmetry(value, lmax, context) > _slack(context), xp.nan, mixed)
-            value = mixed
-        value = _scale(value, old, new, lmax, context, kind)
-        if turned:
-            value = _turn(value, lmax, context, inverse=new.polar_axis == "y")
-        if new.is_complex and not old.is_complex:
-            value = xp.astype(value, complex_dtype, copy=False)
-            value = _mix(value, complex_from_real(lmax), lmax, context, kind)
-        return _pack(value, new, lmax, context)
-
-    return map_rows(change, x, core, new.shape(lmax), result)
+    conversion = _check(x, lmax, source, target, kind, axes, real)
+    if not is_lazy(conversion.context.xp):
+        return _convert_now(x, conversion)
+    lmax, core, leading = conversion.lmax, conversion.core, conversion.leading
+    of_chunk = partial(convert, lmax=lmax, source=source, target=target, kind=kind, axes=axes, real=real)
+    return map_samples(of_chunk, [(x, len(core))], len(leading), conversion.new_core, dtype=conversion.dtype)
 
 
-def _check(
-    x: Array, lmax: int, source: str, target: str, kind: str, axes: str, real: bool
-) -> tuple[Convention, Convention, Context, int]:
+class _Conversion(NamedTuple):
+    """What is converted into what, checked.
+
+    Attributes:
+        old, new: the conventions of the argument and of the result.
+        lmax, kind: as in :func:`convert`.
+        leading: the leading axes.
+        turned: whether the polar axis turns, so that the components of a degree mix.
+        projected: whether real coefficients are to be had of complex ones, which must belong to a real function.
+        context: with the real dtype of the argument's precision.
+        dtype: of the result.
+    """
+
+    old: Convention
+    new: Convention
+    lmax: int
+    kind: str
+    leading: tuple[int, ...]
+    turned: bool
+    projected: bool
+    context: Context
+    dtype: Any
+
+    @property
+    def core(self) -> tuple[int, ...]:
+        """The last axes of the argument."""
+        return self.old.shape(self.lmax)
+
+    @property
+    def new_core(self) -> tuple[int, ...]:
+        """The last axes of the result."""
+        return self.new.shape(self.lmax)
+
+
+def _check(x: Array, lmax: int, source: str, target: str, kind: str, axes: str, real: bool) -> _Conversion:
     old = CONVENTIONS[check_choice("source", source, tuple(CONVENTIONS))]
     new = CONVENTIONS[check_choice("target", target, tuple(CONVENTIONS))]
     check_choice("kind", kind, KINDS)
@@ -169,7 +168,22 @@ def _check(
         raise TypeError(f"real must be True or False, got {real!r}")
     lmax = check_degree("lmax", lmax)
     context = common_context({"x": x}, dtypes=(*FLOATS, *COMPLEXES), core=len(old.shape(lmax)))
-    is_complex = context.xp.isdtype(x.dtype, "complex floating")
+    is_complex = bool(context.xp.isdtype(x.dtype, "complex floating"))
+    _check_dtype(x, source, old, is_complex=is_complex, real=real)
+    if is_complex and not real:  # SHTools reads complex arrays as coefficients of complex harmonics
+        old, new = old.of_complex_arrays(), new.of_complex_arrays()
+    core = old.shape(lmax)
+    if tuple(x.shape[-len(core) :]) != core:
+        expected = ", ".join(str(n) for n in core)
+        raise ValueError(f"x must have shape (..., {expected}) for lmax = {lmax} in {source!r}, got {tuple(x.shape)}")
+    projected = real and old.is_complex and not new.is_complex
+    turned = axes == "fixed" and old.polar_axis != new.polar_axis
+    dtype = _complex_dtype(context) if new.is_complex or (is_complex and not projected) else context.dtype
+    leading = tuple(x.shape[: x.ndim - len(core)])
+    return _Conversion(old, new, lmax, kind, leading, turned, projected, context, dtype)
+
+
+def _check_dtype(x: Array, source: str, old: Convention, *, is_complex: bool, real: bool) -> None:
     if old.is_complex and not is_complex:
         raise TypeError(f"x must have dtype complex64 or complex128 for source {source!r}, got {dtype_name(x)}")
     if is_complex and real and not old.is_complex:
@@ -177,13 +191,52 @@ def _check(
             f"x must have dtype float32 or float64 for source {source!r}, got {dtype_name(x)}; a complex function needs"
             " real=False"
         )
-    if is_complex and not real:
-        old, new = old.of_complex_arrays(), new.of_complex_arrays()
-    core = old.shape(lmax)
-    if tuple(x.shape[-len(core) :]) != core:
-        expected = ", ".join(str(n) for n in core)
-        raise ValueError(f"x must have shape (..., {expected}) for lmax = {lmax} in {source!r}, got {tuple(x.shape)}")
-    return old, new, context, lmax
+
+
+def _complex_dtype(context: Context) -> Any:
+    xp = context.xp
+    return xp.complex128 if context.dtype == xp.float64 else xp.complex64
+
+
+def _convert_now(x: Array, conversion: _Conversion) -> Array:
+    """Convert an array that holds numbers, or that a trace follows."""
+    context, lmax, new_core = conversion.context, conversion.lmax, conversion.new_core
+    shape = (*conversion.leading, *new_core)
+    itemsize = context.itemsize * (1 if conversion.dtype == context.dtype else 2)
+    require_memory(itemsize * prod(shape), f"a result of shape {shape}")
+    if conversion.turned and 0 not in shape:
+        # the matrices of all degrees, and those of the recursion that makes them
+        require_memory(8 * 16 * (lmax + 1) ** 3 // 3, f"the matrices between the polar axes up to degree {lmax}")
+    checked = conversion.projected and has_values(context.xp, (x,))
+    if checked:
+        _require_real(x, lmax, context, conversion.old.name)
+    change = partial(_convert_rows, conversion=conversion, checked=checked)
+    return map_rows(change, x, conversion.core, new_core, context._replace(dtype=conversion.dtype))
+
+
+def _convert_rows(rows: Array, conversion: _Conversion, *, checked: bool) -> Array:
+    """Convert rows ``(n, prod(core))``; ``checked``: they are known to belong to real functions, if they must."""
+    old, new, lmax, kind, context = conversion.old, conversion.new, conversion.lmax, conversion.kind, conversion.context
+    value = _unpack(rows, old, lmax, context)
+    if old.is_complex and not new.is_complex:
+        value = _to_real_harmonics(value, conversion, checked=checked)
+    value = _scale(value, old, new, lmax, context, kind)
+    if conversion.turned:
+        value = _turn(value, lmax, context, inverse=new.polar_axis == "y")
+    if new.is_complex and not old.is_complex:
+        value = context.xp.astype(value, _complex_dtype(context), copy=False)
+        value = _mix(value, complex_from_real(lmax), lmax, context, kind)
+    return _pack(value, new, lmax, context)
+
+
+def _to_real_harmonics(rows: Array, conversion: _Conversion, *, checked: bool) -> Array:
+    """From complex harmonics; of a function that must be real and is not, and was not checked, NaN."""
+    context, lmax, xp = conversion.context, conversion.lmax, conversion.context.xp
+    mixed = _mix(rows, real_from_complex(lmax), lmax, context, conversion.kind)
+    if not conversion.projected:
+        return mixed
+    mixed = xp.real(mixed)
+    return mixed if checked else xp.where(_asymmetry(rows, lmax, context) > _slack(context), xp.nan, mixed)
 
 
 def _slack(context: Context) -> float:

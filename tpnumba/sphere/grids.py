@@ -71,8 +71,8 @@ def to_grid(
             f"x must have shape (..., {(lmax + 1) ** 2}), (lmax + 1)**2 for lmax = {lmax}, got {tuple(x.shape)}"
         )
     if is_lazy(context.xp):
-        block = partial(to_grid, lmax=lmax, grid=grid, normalization=normalization, backend=backend)
-        return map_samples(block, [(x, 1)], x.ndim - 1, grid.shape)
+        of_chunk = partial(to_grid, lmax=lmax, grid=grid, normalization=normalization, backend=backend)
+        return map_samples(of_chunk, [(x, 1)], x.ndim - 1, grid.shape)
     leading = tuple(x.shape[:-1])
     _require_memory((*leading, *grid.shape), lmax, grid, context)
     if 0 in leading:  # no tables for nothing
@@ -132,8 +132,8 @@ def from_grid(
         raise ValueError(f"f must have shape (..., {grid.n_beta}, {grid.n_alpha}) for {grid}, got {tuple(f.shape)}")
     size = (lmax + 1) ** 2
     if is_lazy(context.xp):
-        block = partial(from_grid, lmax=lmax, grid=grid, normalization=normalization, backend=backend)
-        return map_samples(block, [(f, 2)], f.ndim - 2, (size,))
+        of_chunk = partial(from_grid, lmax=lmax, grid=grid, normalization=normalization, backend=backend)
+        return map_samples(of_chunk, [(f, 2)], f.ndim - 2, (size,))
     _require_memory((*f.shape[:-2], size), lmax, grid, context)
     if 0 in f.shape[:-2]:
         return context.xp.zeros((*f.shape[:-2], size), dtype=context.dtype, device=context.device)

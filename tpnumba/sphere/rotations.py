@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tpnumba.backends.adapters.dask import map_samples
-from tpnumba.backends.blocks import blocks, clip
 from tpnumba.backends.fusion import evaluate_fused
 from tpnumba.backends.generic.powers import complex_powers
 from tpnumba.backends.namespaces import (
@@ -31,6 +30,7 @@ from tpnumba.backends.namespaces import (
     is_eager,
     is_lazy,
 )
+from tpnumba.backends.portions import clip, portions
 from tpnumba.irreps import Irreps, IrrepsLike, check_degree
 from tpnumba.limits import require_memory
 from tpnumba.tables.wigner_d import swap_matrix, swapped_turns
@@ -43,7 +43,7 @@ _EPS = {"float32": 1.2e-7, "float64": 2.3e-16}
 _TABULATED = 16
 
 #: Numbers of one temporary (float64: 4 MB).
-_CHUNK = 2**19
+_PORTION_NUMBERS = 2**19
 
 
 def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
@@ -90,7 +90,7 @@ def wigner_d(l_or_irreps: int | IrrepsLike, R: Array) -> Array:
     places = _places(irreps)
     highest = max(places, default=0)
     result = xp.zeros((n, irreps.dim, irreps.dim), dtype=context.dtype, device=context.device)
-    for (cut,) in blocks((n,), max(1, _CHUNK // (2 * highest + 1) ** 2)):
+    for (cut,) in portions((n,), max(1, _PORTION_NUMBERS // (2 * highest + 1) ** 2)):
         turns = _split(context, proper[cut, :, :], highest)
         for degree, found in places.items():
             matrix = _matrix(context, turns, degree)
@@ -139,7 +139,7 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         return map_samples(partial(rotate, irreps, layout=layout), [(matrices, 2), (x, 1)], len(samples), (irreps.dim,))
     if 0 in samples or irreps.dim == 0:
         return xp.zeros((*samples, irreps.dim), dtype=context.dtype, device=context.device)
-    # Both with as many axes as the samples have, so that one block of samples cuts both in the same way.
+    # Both with as many axes as the samples have, so that one portion of the samples cuts both in the same way.
     axes = len(samples)
     padded_r, padded_x = ((1,) * (axes - len(shape)) + shape for shape in (leading, tuple(x.shape[:-1])))
     matrices = xp.reshape(xp.astype(matrices, context.dtype, copy=False), (*padded_r, 3, 3))
@@ -149,11 +149,11 @@ def rotate(irreps: IrrepsLike, R: Array, x: Array, *, layout: str = "mul_ir") ->
         return evaluate_fused(_turn_at_once, context, (irreps, layout), proper, signs, features)
     result = xp.empty((*samples, irreps.dim), dtype=context.dtype, device=context.device)
     width = max(mul * ir.dim for mul, ir in irreps) + 6 * max(irreps.ls)
-    for block in blocks(samples, max(1, _CHUNK // width)):
-        in_r, in_x = clip(block, padded_r), clip(block, padded_x)
+    for portion in portions(samples, max(1, _PORTION_NUMBERS // width)):
+        in_r, in_x = clip(portion, padded_r), clip(portion, padded_x)
         cut = proper[(*in_r, ...)], signs[(*in_r, ...)], features[(*in_x, ...)]
         for where, turned in _turn_blocks(context, irreps, *cut, layout):
-            result[(*block, where)] = turned
+            result[(*portion, where)] = turned
     return result
 
 

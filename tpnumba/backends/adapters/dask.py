@@ -1,6 +1,6 @@
-"""Dask arrays: each block of samples is worked by the backend of the arrays inside, when it is computed.
+"""Dask arrays: each chunk of samples is worked by the backend of the arrays inside, when it is computed.
 
-The graph gets one layer a call, whatever the plan, and memory is that of a block; array-API operations on dask arrays
+The graph gets one layer a call, whatever the plan, and memory is that of a chunk; array-API operations on dask arrays
 would add a layer for every operation and path.
 """
 
@@ -22,7 +22,7 @@ from tpnumba.plans.methods import Methods
 
 def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Array, ...]:  # noqa: ARG001
     """Evaluate a call on dask arrays; see :func:`tpnumba.backends.evaluate`."""
-    if call.backend in ("cpu", "gpu"):  # said now, and not when the blocks are computed
+    if call.backend != "auto":  # said now, and not when the chunks are computed
         registry.require(call.backend)
     axes = len(call.samples)
     padded = (1,) * (axes - len(call.batch)) + call.batch
@@ -31,36 +31,36 @@ def evaluate(call: Call, arrays: Sequence[Array], out: Array | None) -> tuple[Ar
     results = []
     for number, shape in enumerate(result_shapes(call)):
         core = shape[len(call.batch) :]
-        block = partial(
-            _evaluate_block,
+        chunk = partial(
+            _evaluate_chunk,
             call.methods,
             (call.operands, tuple(call.names[i] if i < len(call.names) else f"array {i}" for i in call.operands)),
             (call.backend, call.num_threads),
             (axes, summed),
             number,
         )
-        result = map_samples(block, listed, axes, core, summed=summed)
+        result = map_samples(chunk, listed, axes, core, summed=summed)
         results.append(result[(0,) * (axes - len(call.batch))])
     return tuple(results)
 
 
-def _evaluate_block(
+def _evaluate_chunk(
     methods: Methods | Harmonics,
     arguments: tuple[Shape, tuple[str, ...]],
     how: tuple[str, int | None],
     axes: tuple[int, Shape],
     number: int,
-    *blocks: Array,
+    *chunks: Array,
 ) -> Array:
-    """One block of one of the results, of length 1 along the axes that are summed."""
+    """One chunk of one of the results, of length 1 along the axes that are summed."""
     from tpnumba.backends import evaluate as evaluate_arrays
 
     (operands, names), (count, summed) = arguments, axes
-    context = common_context(dict(zip(names, blocks, strict=True)))
-    leading = np.broadcast_shapes(*(array.shape[:-1] for array in blocks))
+    context = common_context(dict(zip(names, chunks, strict=True)))
+    leading = np.broadcast_shapes(*(array.shape[:-1] for array in chunks))
     samples = (1,) * (count - len(leading)) + leading
     batch = tuple(1 if axis in summed else n for axis, n in enumerate(samples))
-    return evaluate_arrays(Call(methods, operands, samples, batch, context, *how), blocks)[number]
+    return evaluate_arrays(Call(methods, operands, samples, batch, context, *how), chunks)[number]
 
 
 def map_samples(
@@ -72,15 +72,15 @@ def map_samples(
     dtype: Any = None,
     summed: Shape = (),
 ) -> Array:
-    """Apply ``function`` to blocks of samples.
+    """Apply ``function`` to chunks of samples.
 
     Args:
-        function: from blocks of the arrays, whose leading axes broadcast, to a block ``(..., *core)``. It is pickled.
+        function: from chunks of the arrays, whose leading axes broadcast, to a chunk ``(..., *core)``. It is pickled.
         arrays: each with the number of its last axes that make up a sample, which must be one chunk.
         axes: the number of leading axes that the arrays broadcast to.
         core: the shape of a sample of the result.
         dtype: of the result; by default the widest of the arrays.
-        summed: the leading axes along which a block of the result has length 1, to be added over the blocks.
+        summed: the leading axes along which a chunk of the result has length 1, to be added over the chunks.
     """
     import dask.array as da
     from dask.base import tokenize

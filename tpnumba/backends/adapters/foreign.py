@@ -26,12 +26,22 @@ _INTERNAL = 13  # the code of an error
 _DTYPES: dict[int, np.dtype[Any]] = {11: np.dtype(np.float32), 12: np.dtype(np.float64)}
 
 
+#: What most structures begin with.
+_HEAD = (("struct_size", c_size_t), ("extension", c_void_p))
+
+
+def _list_of(item: Any, *names: str) -> tuple[tuple[str, Any], ...]:
+    """The fields of a list: its size, the types and perhaps the ``names`` of its items, and pointers to these."""
+    described = ((name, c_void_p) for name in ("types", *names))
+    return (*_HEAD, ("size", c_int64), *described, ("items", POINTER(POINTER(item))))
+
+
 class _Extension(Structure):
     _fields_ = (("struct_size", c_size_t), ("type", c_int), ("next", c_void_p))
 
 
 class _Version(Structure):
-    _fields_ = (("struct_size", c_size_t), ("extension", c_void_p), ("major", c_int), ("minor", c_int))
+    _fields_ = (*_HEAD, ("major", c_int), ("minor", c_int))
 
 
 class _Metadata(Structure):
@@ -44,8 +54,7 @@ class _MetadataExtension(Structure):
 
 class _Buffer(Structure):
     _fields_ = (
-        ("struct_size", c_size_t),
-        ("extension", c_void_p),
+        *_HEAD,
         ("dtype", c_int),
         ("data", c_void_p),
         ("rank", c_int64),
@@ -58,28 +67,15 @@ class _Scalar(Structure):
 
 
 class _Buffers(Structure):
-    _fields_ = (
-        ("struct_size", c_size_t),
-        ("extension", c_void_p),
-        ("size", c_int64),
-        ("types", c_void_p),
-        ("items", POINTER(POINTER(_Buffer))),
-    )
+    _fields_ = _list_of(_Buffer)
 
 
 class _Attributes(Structure):
-    _fields_ = (
-        ("struct_size", c_size_t),
-        ("extension", c_void_p),
-        ("size", c_int64),
-        ("types", c_void_p),
-        ("names", c_void_p),
-        ("items", POINTER(POINTER(_Scalar))),
-    )
+    _fields_ = _list_of(_Scalar, "names")
 
 
 class _ErrorArguments(Structure):
-    _fields_ = (("struct_size", c_size_t), ("extension", c_void_p), ("message", c_char_p), ("code", c_int))
+    _fields_ = (*_HEAD, ("message", c_char_p), ("code", c_int))
 
 
 _CreateError = ctypes.CFUNCTYPE(c_void_p, POINTER(_ErrorArguments))
@@ -87,8 +83,7 @@ _CreateError = ctypes.CFUNCTYPE(c_void_p, POINTER(_ErrorArguments))
 
 class _Api(Structure):
     _fields_ = (
-        ("struct_size", c_size_t),
-        ("extension", c_void_p),
+        *_HEAD,
         ("version", _Version),
         ("internal", c_void_p),
         ("create_error", _CreateError),
@@ -110,7 +105,7 @@ class _Frame(Structure):
 
 _Handler = ctypes.CFUNCTYPE(c_void_p, POINTER(_Frame))
 
-#: The calls that compiled functions were made with.
+#: The calls that compiled functions were made with, equal ones once; they stay, see ``keys.py``.
 _calls: dict[int, Call] = {}
 #: What C holds a pointer to must not be collected.
 _handlers: list[Any] = []

@@ -8,13 +8,17 @@ that the adapter of torch evaluates calls by, or the operations of the generic b
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
 from typing import Any
 
 from tpnumba.backends.adapters.keys import key_of
 
-#: Operators by their number; equal ones share it, and those that are gone leave None.
+#: Operators by their number, which equal ones share; those that are gone are taken out.
 _operators: dict[int, list[weakref.ref[Any]]] = {}
+
+#: Around changes of that table; ``forget`` may come in at any place, this very table's changes among them.
+_lock = threading.RLock()
 
 #: The library that the torch operator lives in as long as it is referenced; empty before torch is there.
 _library: list[Any] = []
@@ -30,8 +34,18 @@ def register_operator(operator: object, arguments: object) -> int:
         arguments: what tells it from operators that compute something else.
     """
     number = key_of((type(operator).__qualname__, arguments))
-    alive = [known for known in _operators.get(number, ()) if known() is not None]
-    _operators[number] = [*alive, weakref.ref(operator)]
+
+    def forget(gone: weakref.ref[Any]) -> None:
+        with _lock:
+            others = [reference for reference in _operators.get(number, ()) if reference is not gone]
+            if others:
+                _operators[number] = others
+            else:
+                _operators.pop(number, None)
+
+    reference = weakref.ref(operator, forget)
+    with _lock:
+        _operators[number] = [*_operators.get(number, ()), reference]
     if "torch" in sys.modules and not _library:
         _define()
     return number

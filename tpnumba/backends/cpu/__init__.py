@@ -6,15 +6,17 @@ What needs Numba, whose import takes longer than that of all the rest, is import
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import ModuleType
+from typing import Any
 
-from tpnumba.backends.cpu.availability import accepts, missing, require, warn_of_generic
+from tpnumba.backends.cpu.availability import TAKES, accepts, missing
 from tpnumba.backends.namespaces import Context
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
-__all__ = ["accepts", "missing", "require", "supports", "warn_of_generic"]
+__all__ = ["TAKES", "accepts", "missing", "on_device", "supports"]
 
 
 @cache
@@ -27,3 +29,8 @@ def _lowering() -> ModuleType:
 def supports(plan: Plan | Harmonics, context: Context) -> bool:
     """Whether there is a kernel for ``plan``."""
     return _lowering().program_of(plan, context.dtype_name) is not None
+
+
+def on_device(array: Any) -> AbstractContextManager[None]:  # noqa: ARG001
+    """Nothing: there is one processor."""
+    return nullcontext()

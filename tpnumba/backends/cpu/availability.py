@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from functools import lru_cache
 
 from tpnumba.backends.namespaces import Context, is_jax, is_numpy, is_torch
 
-_SWITCHED_OFF = "NUMBA_DISABLE_JIT is set, and the processor's kernels do not run as Python"
+TAKES = "arrays of numpy, torch and jax in the processor's memory"
 
 
 def accepts(context: Context) -> bool:
@@ -32,21 +31,7 @@ def missing() -> Exception | None:
 
     if not getattr(numba.config, "DISABLE_JIT", 0):
         return None
-    return RuntimeError(f"backend 'cpu' needs Numba's compiler: {_SWITCHED_OFF}; unset it, or use backend 'generic'")
-
-
-@lru_cache(maxsize=1)
-def warn_of_generic() -> None:
-    """Say, the first time, that ``auto`` does without kernels."""
-    warnings.warn(f"{_SWITCHED_OFF}: backend 'auto' takes 'generic', which is slow", RuntimeWarning, stacklevel=2)
-
-
-def require() -> None:
-    """Raise unless kernels can run.
-
-    Raises:
-        RuntimeError: Numba's compiler is switched off.
-    """
-    reason = missing()
-    if reason is not None:
-        raise type(reason)(*reason.args)
+    return RuntimeError(
+        "backend 'cpu' needs Numba's compiler: NUMBA_DISABLE_JIT is set, and kernels do not run as Python; unset it, or"
+        " use backend 'generic', which is slow"
+    )

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.call import Call
+from tpnumba.backends.base import Job
 from tpnumba.backends.cpu.layout import (
     ADDRESS,
     COLUMN_STRIDE,
@@ -39,8 +39,8 @@ def find_rows(array: Array, samples: tuple[int, ...], dtype: npt.DTypeLike) -> t
     """The rows of an array of shape ``(*leading, size)`` whose leading axes broadcast to ``samples``.
 
     Returns:
-        The address of the first row and the strides of rows and columns, in numbers; None if the array has to be copied
-        to have rows at equal distances, in this dtype.
+        The address of the first row and the strides from row to row and in a row, in numbers; None if the array has to
+        be copied to have rows at equal distances, in this dtype.
     """
     if array.dtype != dtype or not array.flags.aligned:
         return None
@@ -73,9 +73,9 @@ def find_arrays(
     count: int,
     shared: Collection[int] = (),
 ) -> Ints | None:
-    """The program's table with the places of ``arrays``, by their row in it, and of ``results`` filled in.
+    """The program's table with the places of ``arrays``, by their record in it, and of ``results`` filled in.
 
-    ``shared``: the rows with one row of numbers for all ``count`` samples; of a single sample nothing is shared. None
+    ``shared``: the records with one row for all ``count`` samples; of a single sample nothing is shared. None
     if an array must be copied to have rows.
     """
     table = program.arrays.copy()
@@ -91,7 +91,7 @@ def find_arrays(
     return table
 
 
-def block_samples(plan: Plan | Harmonics, context: Context) -> int:
+def portion_samples(plan: Plan | Harmonics, context: Context) -> int:
     """The most samples to be copied into rows at a time."""
     return max(1, COPY_BYTES // (max(1, plan.row_numbers) * context.itemsize))
 
@@ -106,17 +106,10 @@ def rows(array: Array, context: Context) -> Array:
     return np.require(array, context.dtype, ("C", "A"))
 
 
-def evaluate_rows(
-    plan: Plan | Harmonics,
-    arrays: Mapping[int, Array],
-    samples: tuple[int, ...],
-    results: Sequence[Array],
-    call: Call,
-    *,
-    fresh: bool,
-) -> bool:
+def evaluate_rows(job: Job) -> bool:
     """See :class:`tpnumba.backends.base.Evaluation`."""
-    program = program_of(plan, call.context.dtype_name)
+    plan, arrays, samples, results, context, num_threads, fresh = job
+    program = program_of(plan, context.dtype_name)
     assert program is not None  # asked for before the plan came here
     count = samples[0] if len(samples) == 1 else prod(samples)
     # With one sample a result is its own sum, and there is nothing to add up.
@@ -126,7 +119,7 @@ def evaluate_rows(
         return False
     threads = 1
     if program.seconds * count > WORTH_SHARING:
-        threads = default_threads() if call.num_threads is None else call.num_threads
+        threads = default_threads() if num_threads is None else num_threads
         threads = min(threads, program.most_threads)
     if summed:
         results[0][...] = sum_samples(program, table, arrays, count, threads)

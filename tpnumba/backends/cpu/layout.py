@@ -1,4 +1,4 @@
-"""Every size and every column of a table that the CPU's kernels and the code that prepares them share.
+"""Every size and every field of a table that the CPU's kernels and the code that prepares them share.
 
 A *tile* is the memory that a thread works in. It holds ``tile_width`` samples; a *column* is the ``tile_width``
 contiguous values of one component. Positions in a tile are counted in numbers from its start.
@@ -41,7 +41,7 @@ SUMMED_TILES = 16
 #: Seconds that a chunk of the batch takes, roughly: worth a call, and short enough to answer Ctrl-C.
 CHUNK_SECONDS = 1e-3
 
-#: Columns of the table of arrays (operands and results) that every kernel reads: the place in the tile; the numbers of
+#: Fields of the table of arrays (operands and results) that every kernel reads: the place in the tile; the numbers of
 #: a row; whether one row serves all samples; whether it is a result, of one that is summed the place of its totals; the
 #: address in memory (0: not there), the strides in numbers; whether it is written past the caches; the address of the
 #: number of each sample's row, as 32-bit integers (0: rows follow each other).
@@ -54,7 +54,7 @@ ADD_TO_ROWS = 2
 
 # Contraction
 
-#: Columns of ``groups``. A factor starts at a place, moves by a stride a channel and by one a component. A group
+#: Fields of ``groups``. A factor starts at a place, moves by a stride a channel and by one a component. A group
 #: without a right factor (size -1) sums the components of the left one itself, not products.
 LEFT, LEFT_CHANNEL, LEFT_STEP, LEFT_SIZE, RIGHT, RIGHT_CHANNEL, RIGHT_STEP, RIGHT_SIZE = range(8)
 CHANNELS_BEGIN, CHANNELS_END, ROWS_BEGIN, ROWS_END = range(8, 12)
@@ -71,9 +71,9 @@ AFTER, BEFORE, OUTER = 1, 2, 3
 VARYING, VARYING_CHANNEL, VARYING_STEP, VARYING_SIZE = range(23, 27)
 TO_VARYING, TO_KNOWN = 4, 5
 GROUP_COLUMNS = 27
-#: Columns of ``channels``: for one combination, the channel of each factor and of the result.
+#: Fields of ``channels``: for one combination, the channel of each factor and of the result.
 C_LEFT, C_RIGHT, C_FIRST, C_SECOND, C_RESULT = range(5)
-#: Columns of ``rows``: terms from BEGIN to END, times two factors (-1: none), to a result.
+#: Fields of ``rows``: terms from BEGIN to END, times two factors (-1: none), to a result.
 BEGIN, END, FIRST, FIRST_CHANNEL, SECOND, SECOND_CHANNEL, RESULT, RESULT_CHANNEL, ADD = range(9)
 
 # Channelwise contractions: the lanes of a vector are channels. Samples come in tiles of one vector; the coupling of a
@@ -95,7 +95,7 @@ PATH_COLUMNS = 12
 
 # Transforms
 
-#: Columns of ``operations``; what is meant by A to H depends on the kind. Positions in numbers.
+#: Fields of ``operations``; what is meant by A to H depends on the kind. Positions in numbers.
 KIND, COUNT, TO, SOURCE, OTHER, A, B, C, D, E, F, G, H = range(13)
 OPERATION_COLUMNS = 13
 #: Zero COUNT columns from TO on.
@@ -123,6 +123,6 @@ POINTS, COMPANION, VALUES, DERIVATIVE = range(4)
 NOTHING, JACOBIAN, PULLED_BACK, PUSHED_FORWARD = range(4)
 #: Columns of the tile that a point takes: x, y, z, its square, two factors of ``1 / |r|``.
 POINT_COLUMNS = 6
-#: Columns of the ladder: terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z; among the
+#: Fields of the ladder: terms 0 and 1 make the derivative by x, term 2 that by y, terms 3 and 4 that by z; among the
 #: weights, the degree follows.
 TERMS, DEGREE = 5, 5

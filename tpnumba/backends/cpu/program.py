@@ -50,7 +50,7 @@ class Program:
         tile_width: the samples of a tile, which are the numbers of a column.
         tile_size: the numbers of a tile.
         arrays: the table of arrays, see :data:`tpnumba.backends.cpu.layout.AT`; addresses are filled in by a call.
-        outputs: the rows of ``arrays`` that are results.
+        outputs: the records of ``arrays`` that are results.
         buffer: the place in the tile where rows are put together.
         flops: additions and multiplications a sample.
         values: the numbers of the tables, in the program's dtype.

@@ -20,7 +20,7 @@ Array = Any
 
 
 def evaluate(plan: Contraction, context: Context, inputs: dict[int, Array]) -> Iterator[tuple[slice, Array]]:
-    """Yield ``(columns, value)``; values of the same columns are to be added.
+    """Yield ``(where, value)``, where on the last axis of the result a value stands; those of one place are added.
 
     ``inputs`` maps operands to arrays of shape ``(n, size)``, or ``(size,)`` where the plan says ``shared``. A value
     has shape ``(n, width)``, or ``(width,)`` if the output is shared: then the samples have been summed.

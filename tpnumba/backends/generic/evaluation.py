@@ -7,13 +7,14 @@ from functools import partial
 from math import prod
 from typing import Any
 
-from tpnumba.backends.blocks import Shape, fold, rows_of
+from tpnumba.backends.base import Job
 from tpnumba.backends.call import Call, with_shared_rows
 from tpnumba.backends.fusion import evaluate_fused
 from tpnumba.backends.generic import contraction, harmonics, synthesis, transform
 from tpnumba.backends.namespaces import Context
+from tpnumba.backends.portions import Shape, fold, rows_of
 from tpnumba.plans.access import Access
-from tpnumba.plans.base import CHUNK_BYTES, Plan
+from tpnumba.plans.base import PORTION_BYTES, Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.harmonics import Harmonics
 from tpnumba.plans.synthesis import Synthesis
@@ -22,26 +23,11 @@ from tpnumba.plans.transform import Transform
 Array = Any
 
 
-def accepts(context: Context) -> bool:  # noqa: ARG001
-    """Whether arrays of this namespace and device are taken: all are."""
-    return True
-
-
-def missing() -> Exception | None:
-    """What stands in the way of any evaluation: nothing."""
-    return None
-
-
-def supports(plan: Plan | Harmonics, context: Context) -> bool:  # noqa: ARG001
-    """Whether the plan can be evaluated: every one can."""
-    return True
-
-
-def block_samples(plan: Plan | Harmonics, context: Context) -> int:
+def portion_samples(plan: Plan | Harmonics, context: Context) -> int:
     """The samples to be worked at a time, so that temporaries stay small."""
     if isinstance(plan, Harmonics):
-        return max(1, harmonics.BLOCK_NUMBERS // (3 * max(plan.size, sum(map(prod, plan.result_shapes)))))
-    return max(1, CHUNK_BYTES // (context.itemsize * max(1, plan.workspace)))
+        return max(1, harmonics.PORTION_NUMBERS // (3 * max(plan.size, sum(map(prod, plan.result_shapes)))))
+    return max(1, PORTION_BYTES // (context.itemsize * max(1, plan.workspace)))
 
 
 def empty(shape: tuple[int, ...], context: Context) -> Array:
@@ -54,18 +40,10 @@ def rows(array: Array, context: Context) -> Array:  # noqa: ARG001
     return array
 
 
-def evaluate_rows(
-    plan: Plan | Harmonics,
-    arrays: Mapping[int, Array],
-    samples: Shape,
-    results: Sequence[Array],
-    call: Call,
-    *,
-    fresh: bool,  # noqa: ARG001
-) -> bool:
+def evaluate_rows(job: Job) -> bool:
     """See :class:`tpnumba.backends.base.Evaluation`; False also for more samples than are worked at a time."""
-    context = call.context
-    if len(samples) != 1 or samples[0] > block_samples(plan, context):
+    plan, arrays, samples, results, context, _, _ = job
+    if len(samples) != 1 or samples[0] > portion_samples(plan, context):
         return False
     if any(plan.operands[i].access is Access.BATCH and tuple(x.shape[:-1]) != samples for i, x in arrays.items()):
         return False
@@ -77,12 +55,12 @@ def evaluate_rows(
     if not plan.fills_output:
         result[...] = 0.0
     written = set()
-    for columns, value in _evaluate_form(plan, arrays, context):
-        if columns.start in written:
-            result[..., columns] += value
+    for where, value in _evaluate_form(plan, arrays, context):
+        if where.start in written:
+            result[..., where] += value
         else:
-            result[..., columns] = value
-        written.add(columns.start)
+            result[..., where] = value
+        written.add(where.start)
     return True
 
 
@@ -109,16 +87,16 @@ def evaluate_functional(plan: Plan | Harmonics, call: Call, arrays: Sequence[Arr
             xp.reshape(value, (*call.samples, *core)) for value, core in zip(values, plan.result_shapes, strict=True)
         )
     plan, arrays, batch = with_shared_rows(plan, call, arrays)
-    block = tuple(slice(0, n) for n in call.samples)
+    whole = tuple(slice(0, n) for n in call.samples)
     padded = () if plan.sums_samples else (1,) * (len(call.samples) - len(batch)) + batch
     inputs = {
-        i: array if plan.operands[i].access is Access.SHARED else rows_of(xp, array, block, call.samples)
+        i: array if plan.operands[i].access is Access.SHARED else rows_of(xp, array, whole, call.samples)
         for i, array in zip(call.operands, arrays, strict=True)
     }
     parts: dict[int, Array] = {}
-    for columns, value in _evaluate_form(plan, inputs, call.context):
-        folded = fold(xp, value, block, padded, plan.sums_samples)
-        parts[columns.start] = parts[columns.start] + folded if columns.start in parts else folded
+    for where, value in _evaluate_form(plan, inputs, call.context):
+        folded = fold(xp, value, whole, padded, plan.sums_samples)
+        parts[where.start] = parts[where.start] + folded if where.start in parts else folded
     return (xp.reshape(_joined(plan, parts, padded, call.context), (*call.batch, plan.sizes[plan.output])),)
 
 

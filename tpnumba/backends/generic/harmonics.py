@@ -16,7 +16,7 @@ from tpnumba.tables.spherical_harmonics import gradient_ladder, recursion, secto
 Array = Any
 
 #: Numbers of the points' harmonics worked at once (float64: 4 MB).
-BLOCK_NUMBERS = 2**19
+PORTION_NUMBERS = 2**19
 
 
 def evaluate(context: Context, plan: Harmonics, xyz: Array, *second: Array) -> tuple[Array, ...]:

@@ -13,7 +13,7 @@ Array = Any
 
 
 def evaluate(plan: Synthesis, context: Context, inputs: dict[int, Array]) -> Iterator[tuple[slice, Array]]:
-    """Yield the result as ``(columns, value)``; see the evaluation of a Contraction."""
+    """Yield the result as ``(where, value)``; see the evaluation of a Contraction."""
     xp = context.xp
     (rows,) = inputs.values()
     n, (n_beta, n_alpha) = rows.shape[0], plan.grid.shape

@@ -15,7 +15,7 @@ Array = Any
 
 
 def evaluate(plan: Transform, context: Context, inputs: dict[int, Array]) -> Iterator[tuple[slice, Array]]:
-    """Yield the result as ``(columns, value)``; see the evaluation of a Contraction."""
+    """Yield the result as ``(where, value)``; see the evaluation of a Contraction."""
     xp = context.xp
     fields: dict[int, list[Array]] = {}
     for i in plan.inputs:

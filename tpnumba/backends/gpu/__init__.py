@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from tpnumba.backends.gpu.device import missing, on_device, require_device
+from tpnumba.backends.gpu.device import missing, on_device
 from tpnumba.backends.gpu.lower import program_of
 from tpnumba.backends.namespaces import Context, is_cupy
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
 
 __all__ = [
+    "TAKES",
     "accepts",
     "missing",
     "on_device",
     "program_of",
-    "require_device",
     "supports",
 ]
+
+
+TAKES = "cupy arrays"
 
 
 def accepts(context: Context) -> bool:

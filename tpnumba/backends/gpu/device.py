@@ -29,18 +29,6 @@ MOST_BLOCKS = 2**16
 INSTALL = "install CuPy for the CUDA of the driver: pip install 'tpnumba[cuda13]' or 'tpnumba[cuda12]'"
 
 
-def require_device() -> None:
-    """Raise unless kernels can run.
-
-    Raises:
-        ImportError: CuPy is not installed.
-        RuntimeError: there is no GPU, or kernels cannot be compiled for it.
-    """
-    reason = missing()
-    if reason is not None:
-        raise type(reason)(*reason.args)  # a new one, which holds on to no earlier traceback
-
-
 @lru_cache(maxsize=1)
 def missing() -> Exception | None:
     """What stands in the way of running kernels, as an error; None if nothing does."""

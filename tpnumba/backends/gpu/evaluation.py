@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from tpnumba.backends.blocks import Shape
-from tpnumba.backends.call import Call
+from tpnumba.backends.base import Job
 from tpnumba.backends.gpu.harmonics import launch as harmonics
 from tpnumba.backends.gpu.harmonics.lower import HarmonicsProgram
 from tpnumba.backends.gpu.lower import program_of
@@ -26,7 +24,7 @@ Array = Any
 COPY_BYTES = 2**24
 
 
-def block_samples(plan: Plan | Harmonics, context: Context) -> int:
+def portion_samples(plan: Plan | Harmonics, context: Context) -> int:
     """The most samples to be copied into rows at a time."""
     return max(1, COPY_BYTES // (max(1, plan.row_numbers) * context.itemsize))
 
@@ -41,17 +39,10 @@ def rows(array: Array, context: Context) -> Array:
     return context.xp.ascontiguousarray(context.xp.astype(array, context.dtype, copy=False))
 
 
-def evaluate_rows(
-    plan: Plan | Harmonics,
-    arrays: Mapping[int, Array],
-    samples: Shape,
-    results: Sequence[Array],
-    call: Call,
-    *,
-    fresh: bool,  # noqa: ARG001
-) -> bool:
+def evaluate_rows(job: Job) -> bool:
     """See :class:`tpnumba.backends.base.Evaluation`; on the current device and its current stream."""
-    context, found = call.context, dict[int, Rows]()
+    plan, arrays, samples, results, context, _, _ = job
+    found = dict[int, Rows]()
     for i, array in arrays.items():
         own = as_rows(array, plan.operands[i].access, samples) if array.dtype == context.dtype else None
         if own is None:

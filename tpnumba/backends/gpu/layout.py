@@ -1,7 +1,7 @@
 """Every record, size and constant that Python and the CUDA sources share, once.
 
 Python reads them here; :func:`cuda_constants` writes them as the lines that a CUDA source begins with, so a number or
-the order of a record's columns is changed in one place. What a price is estimated by stands where it is estimated, and
+the order of a record's fields is changed in one place. What a price is estimated by stands where it is estimated, and
 what the hardware gives in :mod:`device`.
 """
 
@@ -332,18 +332,18 @@ _SOURCES = {
 
 
 def cuda_constants(file: str) -> str:
-    """The lines that a CUDA source begins with: its constants, the columns of its records, and fields of structures."""
+    """The lines that a CUDA source begins with: its constants, the fields of its records and of structures."""
     shared = _SOURCES[file]
     lines = [f"constexpr int {name} = {value};" for name, value in shared.constants.items()]
-    for columns in shared.records:
-        lines.append(f"enum {{ {', '.join(f'{column.name} = {column.value}' for column in columns)} }};")
-    for name, fields in shared.fields.items():
-        lines.append(f"#define {name} {(' ' if '(' in name else ', ').join(fields)}")
+    for fields in shared.records:
+        lines.append(f"enum {{ {', '.join(f'{field.name} = {field.value}' for field in fields)} }};")
+    for name, members in shared.fields.items():
+        lines.append(f"#define {name} {(' ' if '(' in name else ', ').join(members)}")
     return "\n".join([*lines, ""])
 
 
-def record(columns: type[IntEnum], **values: int | Sequence[int]) -> list[int]:
-    """The integers of a record, by the names of its columns; a column that several numbers begin at takes a sequence.
+def record(fields: type[IntEnum], **values: int | Sequence[int]) -> list[int]:
+    """The integers of a record, by the names of its fields; a field that several numbers begin at takes a sequence.
 
     Raises:
         ValueError: two numbers for one place, or none for a place between others.
@@ -353,7 +353,7 @@ def record(columns: type[IntEnum], **values: int | Sequence[int]) -> list[int]:
     for name, value in values.items():
         own = list(value) if isinstance(value, Sequence) else [value]
         given += len(own)
-        flat.update(zip(range(columns[name], columns[name] + len(own)), own, strict=True))
+        flat.update(zip(range(fields[name], fields[name] + len(own)), own, strict=True))
     if given != len(flat) or sorted(flat) != list(range(min(flat), max(flat) + 1)):
-        raise ValueError(f"values must be one for each place of {columns.__name__}, got {values}")
+        raise ValueError(f"values must be one for each place of {fields.__name__}, got {values}")
     return [flat[place] for place in sorted(flat)]

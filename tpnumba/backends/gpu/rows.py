@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
 
-from tpnumba.backends.blocks import Shape
 from tpnumba.backends.namespaces import Context
+from tpnumba.backends.portions import Shape
 from tpnumba.plans.access import Access
 
 Array = Any
@@ -21,7 +21,7 @@ class Rows(NamedTuple):
 
 
 class RowsCall(NamedTuple):
-    """What a program is launched on; see :func:`tpnumba.backends.gpu.launch.evaluate_rows`."""
+    """What a program is launched on; see :func:`tpnumba.backends.gpu.evaluation.evaluate_rows`."""
 
     rows: Mapping[int, Rows]
     n_samples: int

@@ -1,0 +1,235 @@
+"""The layers of tpnumba.nn against e3nn 0.6 and torch, forward and backward. Runs in the session ``peers``."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import irreps, tolerance
+
+from tpnumba import nn
+from tpnumba.nn.activations import ACTIVATIONS, SAMPLED_SCALES
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what e3nn uses of torch is on its way out; its numbers are not
+    torch = pytest.importorskip("torch", reason="needs torch==2.13.0 and e3nn 0.6 (session peers)")
+    o3 = pytest.importorskip("e3nn.o3", reason="needs e3nn 0.6 (session peers)")
+    import e3nn
+    import e3nn.math
+    import e3nn.nn
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+SEEDS = st.integers(0, 2**32 - 1)
+e3nn.set_optimization_defaults(jit_script_fx=False)
+
+FUNCTIONS = {
+    "silu": torch.nn.functional.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "abs": torch.abs,
+    "ssp": lambda x: torch.nn.functional.softplus(x) - math.log(2),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def double_precision():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def leaf(array):
+    return torch.tensor(array, dtype=torch.float64, requires_grad=True)
+
+
+def agree(found, wanted, terms=100):
+    wanted = wanted.detach().numpy()
+    scale = 1 + float(np.max(np.abs(wanted), initial=0.0))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=scale * tolerance("float64", 4, terms))
+
+
+def gradients(result, leaves, cotangent):
+    return torch.autograd.grad(
+        result, leaves, torch.tensor(cotangent), allow_unused=True, materialize_grads=True, create_graph=True
+    )
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name):
+    f = nn.Activation(name)
+    x = leaf(np.linspace(-15, 15, 301) + 0.01)
+    values = FUNCTIONS[name](x)
+    (first,) = gradients(values, [x], np.ones(301))
+    (second,) = gradients(first, [x], np.ones(301)) if name != "abs" else (torch.zeros(301),)
+    points = x.detach().numpy()
+    agree(f(points), values)
+    agree(f.derivative(points), first)
+    agree(f.second_derivative(points), second)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_sampled_scales_are_those_of_e3nn(name):
+    assert SAMPLED_SCALES[name] == pytest.approx(e3nn.math.normalize2mom(FUNCTIONS[name]).cst, rel=1e-14)
+
+
+@given(first=irreps(), last=irreps(), seed=SEEDS, biased=st.booleans(), path=st.sampled_from(["element", "path"]))
+def test_linear(first, last, seed, biased, path):
+    ours = nn.Linear(first, last, biases=biased, path_normalization=path)
+    theirs = o3.Linear(
+        str(first),
+        str(last),
+        biases=biased,
+        path_normalization=path,
+        internal_weights=False,
+        shared_weights=True,
+    )
+    assert (theirs.weight_numel, theirs.bias_numel) == (ours.weight_numel, ours.bias_numel)
+    rng = np.random.default_rng(seed)
+    x, w, b = (rng.standard_normal(shape) for shape in ((4, first.dim), ours.weight_numel, ours.bias_numel))
+    g = rng.standard_normal((4, last.dim))
+    leaves = [leaf(x), leaf(w), leaf(b)]
+    expected = theirs(*leaves)
+    agree(ours(x, w, b), expected)
+    if expected.requires_grad:
+        found = ours.vjp(x, g, weights=w)
+        for one, other in zip(found, gradients(expected, leaves, g), strict=False):
+            agree(one, other)
+
+
+@given(first=irreps(), last=irreps(), seed=SEEDS, count=st.integers(1, 4))
+def test_self_connection(first, last, seed, count):
+    ours = nn.SelfConnection(first, last, count)
+    theirs = o3.FullyConnectedTensorProduct(
+        str(first), f"{count}x0e", str(last), internal_weights=False, shared_weights=True
+    )
+    assert theirs.weight_numel == ours.weight_numel
+    rng = np.random.default_rng(seed)
+    x, w, g = (rng.standard_normal(shape) for shape in ((7, first.dim), ours.weight_numel, (7, last.dim)))
+    elements = rng.integers(0, count, 7)
+    leaves = [leaf(x), leaf(w)]
+    expected = theirs(leaves[0], torch.eye(count)[elements], leaves[1])
+    agree(ours(x, elements, w), expected)
+    if expected.requires_grad:
+        found = ours.vjp(x, elements, g, weights=w)
+        for one, other in zip(found, gradients(expected, leaves, g), strict=True):
+            agree(one, other)
+
+
+GATES = [
+    ("16x0e + 4x0o", ["silu", "tanh"], "8x0e", ["sigmoid"], "4x1o + 4x2e"),
+    ("3x0o + 2x0e + 1x0o", ["abs", "ssp", "tanh"], "2x0o + 3x0e", ["tanh", "silu"], "1x1o + 2x1e + 2x1o"),
+    ("5x0e", ["silu"], "", [], ""),
+    ("2x0e + 2x0e", ["silu", None], "3x0e + 2x0e", ["sigmoid", "silu"], "4x1o + 1x0e"),
+    ("", [], "4x0o", ["abs"], "2x0o + 1x1o + 1x1o"),
+]
+
+
+@pytest.mark.parametrize("case", GATES)
+def test_gate(case):
+    scalars, act_scalars, gates, act_gates, gated = case
+
+    def of(names):
+        return [None if name is None else nn.Activation.normalized(name, moment="sampled") for name in names]
+
+    def torchs(names):
+        return [None if name is None else FUNCTIONS[name] for name in names]
+
+    ours = nn.Gate(scalars, of(act_scalars), gates, of(act_gates), gated)
+    theirs = e3nn.nn.Gate(scalars, torchs(act_scalars), gates, torchs(act_gates), gated)
+    assert str(theirs.irreps_in) == str(ours.irreps_in)
+    assert str(theirs.irreps_out) == str(ours.irreps_out)
+    rng = np.random.default_rng(0)
+    x, g = rng.standard_normal((6, ours.irreps_in.dim)), rng.standard_normal((6, ours.irreps_out.dim))
+    a = leaf(x)
+    expected = theirs(a)
+    agree(ours(x), expected)
+    agree(ours.vjp(x, g), *gradients(expected, [a], g))
+
+
+@pytest.mark.parametrize(("widths", "name"), [([8, 64, 64, 100], "silu"), ([3, 5], "silu"), ([4, 7, 2], "tanh")])
+def test_fully_connected_net(widths, name):
+    ours = nn.MLP(widths, nn.Activation.normalized(name, moment="sampled"))
+    theirs = e3nn.nn.FullyConnectedNet(widths, FUNCTIONS[name])
+    w = np.concatenate([p.detach().numpy().ravel() for p in theirs.parameters()])
+    assert w.size == ours.weight_numel
+    rng = np.random.default_rng(0)
+    x, g = rng.standard_normal((300, widths[0])), rng.standard_normal((300, widths[-1]))
+    a = leaf(x)
+    expected = theirs(a)
+    agree(ours(x, w), expected)
+    gx, *of_weights = gradients(expected, [a, *theirs.parameters()], g)
+    found = ours.vjp(x, g, weights=w)
+    agree(found[0], gx)
+    agree(found[1], torch.cat([part.ravel() for part in of_weights]), terms=10_000)
+
+
+def test_network_with_biases_and_layer_norms():
+    widths = [5, 16, 12, 3]
+    ours = nn.MLP(widths, nn.Activation("silu"), normalization="none", biases=True, layer_norm=True)
+    modules, parameters = [], []
+    for i, (a, b) in enumerate(itertools.pairwise(widths)):
+        linear = torch.nn.Linear(a, b)
+        modules.append(linear)
+        parameters += [linear.weight, linear.bias]
+        if i < 2:
+            norm = torch.nn.LayerNorm(b)
+            torch.nn.init.normal_(norm.weight)
+            torch.nn.init.normal_(norm.bias)
+            modules += [norm, torch.nn.SiLU()]
+            parameters += [norm.weight, norm.bias]
+    theirs = torch.nn.Sequential(*modules)
+
+    def flat(tensors):
+        return torch.cat([(t.T if t.ndim == 2 else t).reshape(-1) for t in tensors])
+
+    w = flat(parameters).detach().numpy()
+    rng = np.random.default_rng(0)
+    x, g = rng.standard_normal((270, 5)), rng.standard_normal((270, 3))
+    a = leaf(x)
+    expected = theirs(a)
+    agree(ours(x, w), expected)
+    gx, *of_weights = gradients(expected, [a, *parameters], g)
+    found = ours.vjp(x, g, weights=w)
+    agree(found[0], gx)
+    agree(found[1], flat(of_weights), terms=10_000)
+
+
+def test_layer_norm():
+    ours, theirs = nn.LayerNorm("9x0e"), torch.nn.LayerNorm(9)
+    rng = np.random.default_rng(0)
+    x, w, b, g = (
+        rng.standard_normal((4, 9)),
+        rng.standard_normal(9),
+        rng.standard_normal(9),
+        rng.standard_normal((4, 9)),
+    )
+    leaves = [leaf(x), leaf(w), leaf(b)]
+    expected = torch.nn.functional.layer_norm(leaves[0], (9,), leaves[1], leaves[2], theirs.eps)
+    agree(ours(x, w, b), expected)
+    for one, other in zip(ours.vjp(x, g, weights=w), gradients(expected, leaves, g), strict=True):
+        agree(one, other)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_gaussian_basis(ends):
+    r = leaf(np.linspace(0, 6, 50))
+    expected = e3nn.math.soft_one_hot_linspace(r, 0.5, 5.0, 7, basis="gaussian", cutoff=not ends)
+    basis = nn.GaussianBasis(7, 0.5, 5.0, ends=ends)
+    agree(basis(r.detach().numpy()), expected)
+    g = np.random.default_rng(0).standard_normal((50, 7))
+    agree(basis.vjp(r.detach().numpy(), g), *gradients(expected, [r], g))
+
+
+def test_bessel_basis():
+    r = leaf(np.linspace(0.01, 4.9, 50))
+    expected = e3nn.math.soft_one_hot_linspace(r, 0.0, 5.0, 8, basis="bessel", cutoff=False)
+    basis = nn.BesselBasis(8, 5.0)
+    agree(basis(r.detach().numpy()), expected)
+    g = np.random.default_rng(0).standard_normal((50, 8))
+    agree(basis.vjp(r.detach().numpy(), g), *gradients(expected, [r], g), terms=10_000)

@@ -1,0 +1,1 @@
+"""Cubic polynomials of one variable, several functions of it at a time."""
