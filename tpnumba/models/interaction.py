@@ -1,0 +1,190 @@
+"""One interaction of a network on a graph: its layers made once, its sums over edges in parts that stay in cache.
+
+The weights of the products are numbers of an edge, and many: for as many edges as an array may have in the cache, the
+radial network is evaluated, its result used and forgotten; backward it is evaluated again. So memory does not grow with
+the edges. Features are in the layout ``ir_mul``, in which channels follow each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba import nn
+from tpnumba.edges import Edges
+from tpnumba.irreps import Irreps
+from tpnumba.models.network import Interaction, Network
+from tpnumba.products.clebsch_gordan import TensorProduct
+from tpnumba.products.convolution import TensorProductConvolution
+
+Array = npt.NDArray[np.floating]
+
+LAYOUT = "ir_mul"
+
+#: Numbers of weights of products that are worked at a time: 4 MB in float32.
+_WEIGHTS_AT_ONCE = 2**20
+
+
+class Part(NamedTuple):
+    """Edges that are worked at a time: all that end at some of the atoms.
+
+    Attributes:
+        nodes, edges: the slices of the atoms and of the edges.
+        graph: the edges, with receivers counted from the first of the atoms.
+    """
+
+    nodes: slice
+    edges: slice
+    graph: Edges
+
+
+def cut(edges: Edges, most: int) -> tuple[Part, ...]:
+    """The edges, sorted by receiver, in parts of about ``most``, each with all edges of its receivers."""
+    starts = edges.by_receiver.starts
+    cuts = np.searchsorted(starts, np.arange(0, len(edges), most), side="left")
+    nodes = np.unique(np.append(cuts, edges.num_nodes))
+    found = []
+    for first, last in zip(np.append(0, nodes[:-1]).tolist(), nodes.tolist(), strict=True):
+        some = slice(int(starts[first]), int(starts[last]))
+        if last > first:
+            graph = Edges(
+                edges.senders[some], edges.receivers[some] - first, last - first, num_senders=edges.num_senders
+            )
+            found.append(Part(slice(first, last), some, graph))
+    return tuple(found)
+
+
+class EdgeData(NamedTuple):
+    """What interactions read of the edges: radial functions and harmonics, a row an edge."""
+
+    radial: Array
+    harmonics: Array
+
+
+class Kept(NamedTuple):
+    """What backward needs of an interaction: the features that are sent, and what the gate reads."""
+
+    sent: Array
+    before_gate: Array
+
+
+class InteractionLayers:
+    """The layers of one interaction, with their weights."""
+
+    def __init__(self, network: Network, number: int, weights: Mapping[str, Array]) -> None:
+        described = network.interactions[number]
+        name = f"interactions.{number}"
+        irreps, messages = Irreps(described.irreps_in), Irreps(described.irreps_messages)
+        self.gate = described.gate(LAYOUT)
+        self.denominator = described.denominator
+        self.linear_1 = _Linear(irreps, irreps, weights, f"{name}.linear_1")
+        self.linear_2 = _Linear(messages, self.gate.irreps_in, weights, f"{name}.linear_2")
+        self.self_connection = _self_connection(described, irreps, self.gate.irreps_in, weights, name)
+        product = TensorProduct(
+            irreps,
+            network.irreps_harmonics,
+            messages,
+            [(i, j, k, "uvu", True) for i, j, k in described.instructions],
+            layout=LAYOUT,
+        )
+        self.convolution = TensorProductConvolution(product)
+        self.radial_network = described.radial_network(network.radial.number)
+        self.radial_weights = self.radial_network.fold(weights[f"{name}.radial"])
+        self.part_edges = max(256, _WEIGHTS_AT_ONCE // product.weight_numel // 256 * 256)
+
+    def forward(
+        self, x: Array, species: npt.NDArray[np.intp], data: EdgeData, edges: Edges, threads: int | None
+    ) -> tuple[Array, Kept]:
+        """The features after the interaction, and what backward needs."""
+        sent = self.linear_1(x)
+        messages = np.empty((edges.num_nodes, self.convolution.irreps_out.dim), x.dtype)
+        for part in cut(edges, self.part_edges):
+            weights = self.radial_network(data.radial[part.edges], self.radial_weights, num_threads=threads)
+            self.convolution(
+                sent,
+                data.harmonics[part.edges],
+                weights,
+                part.graph,
+                out=messages[part.nodes],
+                num_threads=threads,
+            )
+        messages /= x.dtype.type(self.denominator)
+        mixed = self.linear_2(messages)
+        mixed += self.self_connection(x, species)
+        return self.gate(mixed), Kept(sent, mixed)
+
+    def backward(
+        self,
+        kept: Kept,
+        cotangent: Array,
+        species: npt.NDArray[np.intp],
+        data: EdgeData,
+        totals: EdgeData,
+        edges: Edges,
+        threads: int | None,
+        *,
+        of_features: bool,
+    ) -> Array | None:
+        """The gradient by the features, if ``of_features``; the gradients by the edges are added to ``totals``."""
+        mixed = self.gate.vjp(kept.before_gate, cotangent)
+        messages = self.linear_2.vjp(mixed)
+        messages /= messages.dtype.type(self.denominator)
+        sent = np.zeros_like(kept.sent) if of_features else None
+        by_weights, by_harmonics = self.convolution.adjoint(2), self.convolution.adjoint(1)
+        for part in cut(edges, self.part_edges):
+            radial, harmonics, of_nodes = data.radial[part.edges], data.harmonics[part.edges], messages[part.nodes]
+            weights = self.radial_network(radial, self.radial_weights, num_threads=threads)
+            totals.harmonics[part.edges] += by_harmonics(kept.sent, of_nodes, weights, part.graph, num_threads=threads)
+            if sent is not None:
+                self.convolution.adjoint(0)(
+                    of_nodes, harmonics, weights, part.graph, out=sent, add=True, num_threads=threads
+                )
+            by_weights(kept.sent, harmonics, of_nodes, part.graph, out=weights, num_threads=threads)
+            totals.radial[part.edges] += self.radial_network.vjp_input(
+                radial, weights, weights=self.radial_weights, num_threads=threads
+            )
+        if sent is None:
+            return None
+        return self.linear_1.vjp(sent) + self.self_connection.vjp(mixed, species)
+
+
+class _Linear:
+    """A linear map with its weights, and biases if there are any."""
+
+    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, weights: Mapping[str, Array], name: str) -> None:
+        self.weights, self.biases = weights[name], weights.get(f"{name}.bias")
+        self.layer = nn.Linear(irreps_in, irreps_out, biases=self.biases is not None, layout=LAYOUT)
+
+    def __call__(self, x: Array, species: object = None) -> Array:  # noqa: ARG002
+        return self.layer(x, self.weights, self.biases)  # type: ignore[no-any-return]
+
+    def vjp(self, cotangent: Array, species: object = None) -> Array:  # noqa: ARG002
+        """The gradient by ``x``."""
+        return self.layer.vjp_input(cotangent, weights=self.weights)  # type: ignore[no-any-return]
+
+
+class _ElementwiseLinear:
+    """A linear map for each element, with its weights."""
+
+    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, weights: Array) -> None:
+        per_element = nn.Linear(irreps_in, irreps_out).weight_numel
+        self.layer = nn.SelfConnection(irreps_in, irreps_out, weights.size // max(1, per_element), layout=LAYOUT)
+        self.weights = weights
+
+    def __call__(self, x: Array, species: npt.NDArray[np.intp]) -> Array:
+        return self.layer(x, species, self.weights)  # type: ignore[no-any-return]
+
+    def vjp(self, cotangent: Array, species: npt.NDArray[np.intp]) -> Array:
+        """The gradient by ``x``."""
+        return self.layer.vjp_input(species, cotangent, weights=self.weights)  # type: ignore[no-any-return]
+
+
+def _self_connection(
+    described: Interaction, irreps_in: Irreps, irreps_out: Irreps, weights: Mapping[str, Array], name: str
+) -> Any:
+    if described.self_connection == "elements":
+        return _ElementwiseLinear(irreps_in, irreps_out, weights[f"{name}.self_connection"])
+    return _Linear(irreps_in, irreps_out, weights, f"{name}.self_connection")

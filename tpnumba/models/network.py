@@ -1,0 +1,163 @@
+"""What a message-passing potential computes, as frozen data: its layers, their irreps and constants, without weights.
+
+The networks are those of NequIP (Batzner et al., Nat. Commun. 13, 2453, 2022) and what descends from it: features of
+atoms, embedded by element; interactions, each of which mixes them, convolves them with the harmonics of the edges by
+weights from a radial network, mixes the sums, adds a self-connection and applies a gate; and a readout of energies.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tpnumba import nn
+from tpnumba.irreps import Irreps
+
+#: Of the description; a file with a larger one is of a newer tpnumba.
+VERSION = 1
+
+SELF_CONNECTIONS = ("linear", "elements")
+ENVELOPES = ("polynomial", "xplor", "cosine")
+
+
+@dataclass(frozen=True)
+class Radial:
+    """What a radial network reads of a distance: Bessel functions times an envelope.
+
+    Attributes:
+        number: of Bessel functions.
+        prefactor: in front of them.
+        envelope: ``polynomial``, ``xplor`` or ``cosine``.
+        parameter: of the envelope: the power of a polynomial one, the distance at which XPLOR begins.
+    """
+
+    number: int
+    prefactor: float
+    envelope: str
+    parameter: float
+
+    def embedding(self, cutoff: float) -> nn.RadialEmbedding:
+        """The functions."""
+        if self.envelope == "polynomial":
+            envelope: Any = nn.PolynomialEnvelope(cutoff, self.parameter)
+        elif self.envelope == "xplor":
+            envelope = nn.XPLOREnvelope(cutoff, self.parameter)
+        else:
+            envelope = nn.CosineEnvelope(cutoff)
+        return nn.RadialEmbedding(nn.BesselBasis(self.number, cutoff, prefactor=self.prefactor), envelope)
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """One interaction.
+
+    Attributes:
+        irreps_in: of the features that come in.
+        irreps_messages: of the products of features and harmonics, block by block.
+        instructions: of the products: the block of the features, of the harmonics and of the messages.
+        hidden: the widths of the hidden layers of the radial network.
+        radial_activation: its activation.
+        denominator: what the sum over the edges of an atom is divided by.
+        self_connection: ``linear`` or ``elements`` (a linear map for each element).
+        scalars, gates, gated: irreps of the gate.
+        scalar_activations, gate_activations: of each of their blocks.
+    """
+
+    irreps_in: str
+    irreps_messages: str
+    instructions: tuple[tuple[int, int, int], ...]
+    hidden: tuple[int, ...]
+    radial_activation: str
+    denominator: float
+    self_connection: str
+    scalars: str
+    scalar_activations: tuple[str, ...]
+    gates: str
+    gate_activations: tuple[str, ...]
+    gated: str
+
+    def gate(self, layout: str) -> nn.Gate:
+        """The gate; activations have e3nn's normalisation."""
+        activations = (
+            [nn.Activation.normalized(name, moment="sampled") for name in names]
+            for names in (self.scalar_activations, self.gate_activations)
+        )
+        scalars, gates = activations
+        return nn.Gate(self.scalars, scalars, self.gates, gates, self.gated, layout=layout)
+
+    def radial_network(self, number: int) -> nn.MLP:
+        """The network from ``number`` radial functions to the weights of the products."""
+        activation = nn.Activation.normalized(self.radial_activation, moment="sampled")
+        features = Irreps(self.irreps_in)
+        weights = sum(features[i].mul for i, _, _ in self.instructions)
+        return nn.MLP([number, *self.hidden, weights], activation)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A potential without its weights.
+
+    Attributes:
+        name: of the model, and where it comes from.
+        elements: atomic numbers, in the order of the embedding.
+        cutoff: of the edges, in angstrom.
+        radial: what radial networks read.
+        lmax: of the harmonics of the edges, of component normalisation.
+        parity: -1 if these change sign under inversion with their degree, 1 if they are taken for even ones.
+        unit_vectors: whether edges are normalised before harmonics are taken.
+        irreps_embedding: of the features of an element.
+        interactions: one after the other.
+        hidden: irreps between the two linear maps of the readout.
+    """
+
+    name: str
+    elements: tuple[int, ...]
+    cutoff: float
+    radial: Radial
+    lmax: int
+    parity: int
+    unit_vectors: bool
+    irreps_embedding: str
+    interactions: tuple[Interaction, ...]
+    hidden: str
+
+    @property
+    def irreps_harmonics(self) -> Irreps:
+        """Of the harmonics of the edges."""
+        return Irreps.spherical_harmonics(self.lmax, self.parity)
+
+    def to_json(self) -> str:
+        """The description as text."""
+        return json.dumps({"version": VERSION, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Network:
+        """The description that :meth:`to_json` has written.
+
+        Raises:
+            ValueError: it is of a newer version, or malformed.
+        """
+        try:
+            fields = json.loads(text)
+            version = fields.pop("version")
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"the description of the network is malformed: {error}") from error
+        if version != VERSION:
+            raise ValueError(
+                f"the description of the network has version {version!r}, and this tpnumba reads {VERSION}; update tpnumba"
+            )
+        try:
+            fields["radial"] = Radial(**fields["radial"])
+            fields["interactions"] = tuple(_interaction(entry) for entry in fields["interactions"])
+            fields["elements"] = tuple(fields["elements"])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the description of the network is malformed: {error}") from error
+
+
+def _interaction(fields: dict[str, Any]) -> Interaction:
+    tuples = ("hidden", "scalar_activations", "gate_activations")
+    changed: dict[str, Any] = {name: tuple(fields[name]) for name in tuples}
+    changed["instructions"] = tuple(tuple(entry) for entry in fields["instructions"])
+    return Interaction(**{**fields, **changed})

@@ -1,0 +1,176 @@
+"""A potential: a network with its weights, that gives energies and their gradients for a graph of atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tpnumba import nn
+from tpnumba.edges import Edges
+from tpnumba.irreps import Irreps
+from tpnumba.models.file import read_arrays, write_arrays
+from tpnumba.models.interaction import EdgeData, InteractionLayers, Kept
+from tpnumba.models.network import Network
+from tpnumba.plans.base import ITEMSIZE
+from tpnumba.sphere.harmonics import SphericalHarmonics
+
+Array = npt.NDArray[np.floating]
+
+#: The key of the description in the metadata of a file.
+_NETWORK = "tpnumba.network"
+
+
+class AtomGraph(Protocol):
+    """What a potential reads of a graph.
+
+    Attributes:
+        numbers: atomic numbers, shape ``(n,)``.
+        edges: from each neighbour within the cutoff to its atom, sorted by receiver.
+        vectors: from the atom to the neighbour, shape ``(num_edges, 3)``, in angstrom.
+    """
+
+    @property
+    def numbers(self) -> npt.NDArray[np.integer]: ...
+    @property
+    def edges(self) -> Edges: ...
+    @property
+    def vectors(self) -> npt.NDArray[np.float64]: ...
+
+
+class GraphResult(NamedTuple):
+    """Energies of the atoms, shape ``(n,)``, and the gradients of their sum by the edge vectors, ``(num_edges, 3)``."""
+
+    energies: npt.NDArray[np.float64]
+    gradients: npt.NDArray[np.float64]
+
+
+class Potential:
+    """A network with its weights.
+
+    Args:
+        network: what is computed.
+        weights: arrays by name, as converters give them and files hold them.
+        dtype: ``float32`` or ``float64``: of the arithmetic.
+
+    Raises:
+        ValueError: weights that are missing or left over, or another dtype.
+
+    Attributes:
+        network, dtype: the arguments.
+        cutoff: of the edges, in angstrom.
+        elements: the atomic numbers that it knows.
+    """
+
+    def __init__(self, network: Network, weights: Mapping[str, Array], *, dtype: str = "float32") -> None:
+        if dtype not in ITEMSIZE:
+            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+        self.network, self.dtype = network, dtype
+        self.cutoff, self.elements = network.cutoff, network.elements
+        self.weights = dict(weights)
+        typed = {name: array.astype(dtype, copy=False) for name, array in weights.items()}
+        self._species = np.full(max(network.elements) + 1, -1)
+        self._species[list(network.elements)] = np.arange(len(network.elements))
+        first = Irreps(network.irreps_embedding)
+        embedding = nn.Linear(f"{len(network.elements)}x0e", first, biases="embedding.bias" in typed)
+        one_hot = np.eye(len(network.elements), dtype=dtype)
+        self._embedding = embedding(one_hot, typed["embedding"], typed.get("embedding.bias"))
+        self._layers = [InteractionLayers(network, i, typed) for i in range(len(network.interactions))]
+        self._readout = _readout(network, self._layers[-1].gate.irreps_out, typed)
+        self._shift, self._scale = (np.asarray(weights[name], np.float64) for name in ("shift", "scale"))
+        self._radial = network.radial.embedding(network.cutoff)
+        self._frequencies = np.asarray(weights["radial.frequencies"], np.float64)
+        self._harmonics = SphericalHarmonics(network.lmax, normalization="component", normalize=network.unit_vectors)
+
+    def __repr__(self) -> str:
+        return (
+            f"Potential({self.network.name}: {len(self.elements)} elements, {len(self._layers)} interactions, "
+            f"cutoff {self.cutoff:g} A, {self.dtype})"
+        )
+
+    def evaluate_graph(self, graph: AtomGraph, *, num_threads: int | None = None) -> GraphResult:
+        """Energies, and the gradients of their sum by the edge vectors.
+
+        Args:
+            graph: of the atoms, with all edges within the cutoff.
+            num_threads: by default ``TPNUMBA_NUM_THREADS``, or all cores.
+
+        Raises:
+            ValueError: an element that the potential does not know.
+        """
+        species, edges = self._species_of(graph.numbers), graph.edges
+        lengths = nn.edge_lengths(graph.vectors)
+        radial, slopes = self._radial.value_and_derivative(lengths, self._frequencies)
+        vectors = graph.vectors.astype(self.dtype)
+        data = EdgeData(radial.astype(self.dtype), self._harmonics(vectors, num_threads=num_threads))
+        x = self._embedding[species]
+        kept: list[Kept] = []
+        for layers in self._layers:
+            x, needed = layers.forward(x, species, data, edges, num_threads)
+            kept.append(needed)
+        energies = (x @ self._readout[0] + self._readout[1]).astype(np.float64) * self._scale[species]
+        energies += self._shift[species]
+        cotangent = self._scale[species].astype(self.dtype)[:, None] * self._readout[0]
+        totals = EdgeData(np.zeros_like(data.radial), np.zeros_like(data.harmonics))
+        for number in reversed(range(len(self._layers))):
+            found = self._layers[number].backward(
+                kept.pop(), cotangent, species, data, totals, edges, num_threads, of_features=number > 0
+            )
+            if found is not None:
+                cotangent = found
+        gradients = self._harmonics.vjp(vectors, totals.harmonics, num_threads=num_threads).astype(np.float64)
+        by_length = np.sum(totals.radial * slopes, axis=-1)
+        gradients += (by_length / lengths)[:, None] * graph.vectors
+        return GraphResult(energies, gradients)
+
+    def _species_of(self, numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
+        known = (numbers >= 0) & (numbers < self._species.size)
+        species = np.where(known, self._species[np.where(known, numbers, 0)], -1)
+        unknown = np.flatnonzero(species < 0)
+        if unknown.size:
+            atom = int(unknown[0])
+            raise ValueError(
+                f"atom {atom} has the atomic number {int(numbers[atom])}, which the potential does not know"
+            )
+        return species
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network and its weights to a file in the format safetensors."""
+        write_arrays(path, self.weights, {_NETWORK: self.network.to_json()})
+
+
+def load(path: str | PathLike[str], *, dtype: str = "float32") -> Potential:
+    """The potential of a file that :meth:`Potential.save` has written; weights stay in the file if dtypes agree.
+
+    Args:
+        path: the file.
+        dtype: of the arithmetic.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is cut off, damaged, of another kind or of a newer version; the message says which.
+    """
+    arrays, metadata = read_arrays(path)
+    if _NETWORK not in metadata:
+        raise ValueError(f"{path} holds arrays, but no network of tpnumba: its metadata lack {_NETWORK!r}")
+    network = Network.from_json(metadata[_NETWORK])
+    try:
+        return Potential(network, arrays, dtype=dtype)
+    except KeyError as error:
+        raise ValueError(f"{path} lacks the weights {error}") from error
+
+
+def _readout(network: Network, irreps: Irreps, weights: Mapping[str, Array]) -> tuple[Array, Any]:
+    """The two linear maps of the readout as one: a vector, and a number."""
+    first = nn.Linear(irreps, network.hidden, biases="readout.1.bias" in weights)
+    last = nn.Linear(network.hidden, "0e")
+    numbers = weights["readout.2"].astype(np.float64)
+    hidden = last.vjp_input(np.ones((1, 1)), weights=numbers)
+    vector = first.vjp_input(hidden, weights=weights["readout.1"].astype(np.float64))[0]
+    bias = weights.get("readout.1.bias")
+    constant = 0.0 if bias is None else float(hidden[0] @ bias.astype(np.float64))
+    dtype = weights["readout.2"].dtype
+    return vector.astype(dtype), dtype.type(constant)
