@@ -40,7 +40,7 @@ class Radial:
     def embedding(self, cutoff: float) -> nn.RadialEmbedding:
         """The functions."""
         if self.envelope == "polynomial":
-            envelope: Any = nn.PolynomialEnvelope(cutoff, self.parameter)
+            envelope: Any = nn.PolynomialEnvelope(cutoff, int(self.parameter))
         elif self.envelope == "xplor":
             envelope = nn.XPLOREnvelope(cutoff, self.parameter)
         else:
