@@ -13,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tpnumba.studies.outputs import write_whole
+
 from benchmarks.figures import figure, methods_figure
 from benchmarks.growth import choices, exponents, growth_verdicts
 from benchmarks.methods import MethodOptions
@@ -21,7 +23,6 @@ from benchmarks.report import markdown
 from benchmarks.verdicts import roofline_verdicts, verdicts
 from benchmarks.worker import PeerOptions
 from tpnumba.studies.machine import describe_machine
-from tpnumba.studies.outputs import write_whole
 
 _RESULTS = Path(__file__).parent / "results"
 #: What a worker may take beyond its time, to finish the work it has begun.

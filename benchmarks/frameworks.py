@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tpnumba.studies.outputs import write_whole
 
 import tpnumba as tp
 from benchmarks.tables import table
 from tpnumba.studies.machine import describe_machine
-from tpnumba.studies.outputs import write_whole
 from tpnumba.studies.registry import cases
 from tpnumba.studies.timing import interleaved
 

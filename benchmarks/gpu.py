@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tpnumba.studies.outputs import write_whole
 
 import tpnumba as tp
 from benchmarks.bars import CHANNELWISE, FULL
@@ -32,7 +33,6 @@ from tpnumba.backends.gpu.sources import assemble
 from tpnumba.backends.namespaces import common_context
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.studies.machine import describe_machine
-from tpnumba.studies.outputs import write_whole
 from tpnumba.studies.registry import CONFIGURATIONS, CONTENDERS, Case
 
 _RESULTS = Path(__file__).parent / "results"

@@ -26,9 +26,22 @@ PRODUCTS = {
     "channels of both": tp.ElementwiseTensorProduct("4x0e + 5x1o", "4x0e + 5x1o"),
     "first input without channels": tp.TensorProduct("1o", "16x1o", "16x0e", [(0, 0, 0, "uvv", True)]),
     "an unused block": tp.TensorProduct("16x0e + 16x1o", "0e", "16x0e + 16x1o + 16x2e", [(1, 0, 1, "uvu", True)]),
+    "some paths without weights": tp.TensorProduct(
+        "16x0e + 32x1o",
+        "0e + 1o",
+        "16x0e + 16x1o + 32x0e",
+        [(0, 0, 0, "uvu", False), (0, 1, 1, "uvu", True), (1, 1, 2, "uvu", True)],
+    ),
     "gaunt": tp.GauntTensorProduct(2, 2),
 }
-CHANNELWISE = {"whole vectors", "whole vectors, ir_mul", "filled vectors", "no weights", "an unused block"}
+CHANNELWISE = {
+    "whole vectors",
+    "some paths without weights",
+    "whole vectors, ir_mul",
+    "filled vectors",
+    "no weights",
+    "an unused block",
+}
 GRAPHS = ("random", "sorted", "no edges", "one edge", "repeated", "isolated", "hub", "bipartite")
 
 

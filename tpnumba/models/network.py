@@ -145,7 +145,7 @@ class Network:
             raise ValueError(f"the description of the network is malformed: {error}") from error
         if version != VERSION:
             raise ValueError(
-                f"the description of the network has version {version!r}, and this tpnumba reads {VERSION}; update tpnumba"
+                f"the description of the network has version {version!r}, and this tpnumba reads {VERSION}"
             )
         try:
             fields["radial"] = Radial(**fields["radial"])

@@ -78,14 +78,14 @@ def read_pickle(
             if opcode.name == "STOP":
                 return _resolve(machine.stack.pop(), {}, set())
             machine.step(opcode.name, argument)
-    except _Refusal as refusal:
+    except _RefusalError as refusal:
         raise ValueError(str(refusal)) from None
     except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"the pickle is malformed: {error or type(error).__name__}") from error
     raise ValueError("the pickle is malformed: it has no end")
 
 
-class _Refusal(Exception):
+class _RefusalError(Exception):
     """A pickle that is whole but may not be read."""
 
 
@@ -116,7 +116,9 @@ class _Machine:
         elif name in _STEPS:
             _STEPS[name](self, argument)
         elif name != "PROTO":
-            raise _Refusal(f"the pickle has the instruction {name}, which plain data do not need; nothing was executed")
+            raise _RefusalError(
+                f"the pickle has the instruction {name}, which plain data do not need; nothing was executed"
+            )
 
     def name(self, argument: str) -> None:
         full = argument.replace(" ", ".")
@@ -125,25 +127,25 @@ class _Machine:
         elif full in self._constants:
             self.stack.append(self._constants[full])
         else:
-            raise _Refusal(f"the pickle names {full}, which is not among what may be read; nothing was executed")
+            raise _RefusalError(f"the pickle names {full}, which is not among what may be read; nothing was executed")
 
     def call(self, _: Any) -> None:
         arguments, callee = self.stack.pop(), self.stack.pop()
         if not isinstance(callee, _Name):
-            raise _Refusal(f"the pickle calls a {type(callee).__name__}; nothing was executed")
+            raise _RefusalError(f"the pickle calls a {type(callee).__name__}; nothing was executed")
         if not isinstance(arguments, tuple):
             raise TypeError(f"arguments of {callee.name} that are not a tuple")
         try:
             self.stack.append(callee.constructor(*arguments))
         except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-            raise _Refusal(f"{callee.name} in the pickle has arguments that do not make sense: {error}") from error
+            raise _RefusalError(f"{callee.name} in the pickle has arguments that do not make sense: {error}") from error
 
     def build(self, _: Any) -> None:
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, Building):
             target.build(state)
         elif not isinstance(target, dict):
-            raise _Refusal(f"the pickle gives attributes to a {type(target).__name__}; nothing was executed")
+            raise _RefusalError(f"the pickle gives attributes to a {type(target).__name__}; nothing was executed")
 
     def identify(self, _: Any) -> None:
         self.stack.append(self._persistent(_resolve(self.stack.pop(), {}, set())))
@@ -217,7 +219,7 @@ def _resolve(value: Any, done: dict[int, Any], open_: set[int]) -> Any:
     if id(value) in done:
         return done[id(value)]
     if id(value) in open_:
-        raise _Refusal("the pickle has a container that holds itself; nothing was executed")
+        raise _RefusalError("the pickle has a container that holds itself; nothing was executed")
     open_.add(id(value))
     result: Any
     if type(value) is dict:

@@ -34,11 +34,16 @@ class AtomGraph(Protocol):
     """
 
     @property
-    def numbers(self) -> npt.NDArray[np.integer]: ...
+    def numbers(self) -> npt.NDArray[np.integer]:
+        """See above."""
+
     @property
-    def edges(self) -> Edges: ...
+    def edges(self) -> Edges:
+        """See above."""
+
     @property
-    def vectors(self) -> npt.NDArray[np.float64]: ...
+    def vectors(self) -> npt.NDArray[np.float64]:
+        """See above."""
 
 
 class GraphResult(NamedTuple):
@@ -132,9 +137,7 @@ class Potential:
         unknown = np.flatnonzero(species < 0)
         if unknown.size:
             atom = int(unknown[0])
-            raise ValueError(
-                f"atom {atom} has the atomic number {int(numbers[atom])}, which the potential does not know"
-            )
+            raise ValueError(f"atom {atom} has atomic number {int(numbers[atom])}, which the potential does not know")
         return species
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -8,6 +8,7 @@ weights of the products in the order of the instructions before these were sorte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from os import PathLike
 from typing import Any
 
@@ -100,7 +101,7 @@ class _Reader:
         one_hot = Irreps(f"{len(elements)}x0e")
         self._put_linear("embedding", "onehot_to_feature_x", one_hot, irreps[0], "use_modal_node_embedding")
         interactions = []
-        for t, (before, after) in enumerate(zip(irreps, irreps[1:], strict=False)):
+        for t, (before, after) in enumerate(pairwise(irreps)):
             interactions.append(self._interaction(t, before, after, harmonics, last=t == len(irreps) - 2))
         self.weights["radial.frequencies"] = self.state["edge_embedding.basis_function.coeffs"]
         hidden = Irreps(f"{irreps[-1].dim // 2}x0e")

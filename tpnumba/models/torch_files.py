@@ -196,7 +196,7 @@ _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered_dict,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
-    "torch.Size": lambda shape: tuple(shape),
+    "torch.Size": tuple,
     "torch.device": _device,
     "numpy.dtype": _Dtype,
     "_codecs.encode": _encode,

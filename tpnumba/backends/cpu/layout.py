@@ -80,18 +80,24 @@ BEGIN, END, FIRST, FIRST_CHANNEL, SECOND, SECOND_CHANNEL, RESULT, RESULT_CHANNEL
 # path with the operand without channels is a matrix for each of them, from the components of the source to those of
 # the target.
 
+#: Bytes of the gradients of matrices that are worked at a time.
+MATRIX_BYTES = 2**18
 #: What is computed: the target, the weights' gradient, or that of the operand without channels.
 TO_TARGET, TO_WEIGHTS, TO_PLAIN = range(3)
-#: Columns of ``segments``: the row of the table of arrays; the first number in the row; components and channels; the
-#: place in the tile and the numbers between components there; whether the channels of a component follow each other.
-S_ARRAY, S_OFFSET, S_SIZE, S_CHANNELS, S_AT, S_STEP, S_CONTIGUOUS = range(7)
-SEGMENT_COLUMNS = 7
-#: Columns of ``paths``: source and target in the tile, with the numbers between components, and their components; the
-#: first weight in the row (-1: none) and the place of weights that are filled up to whole vectors in the tile (-1: they
-#: are whole in memory); the first matrix column; the vectors of channels; whether the matrix is a multiple of one.
+#: Fields of ``roles``: the row of the table of arrays (-1: there is none); whether its rows are read and written in
+#: memory; the numbers of a row there or in a slot of the tile; the place of the first slot.
+A_ROW, A_DIRECT, A_SIZE, A_SLOTS = range(4)
+ROLE_FIELDS = 4
+#: Fields of ``segments``: the row of the table of arrays; the first number in the row; components and channels; the
+#: place in a slot and the numbers between components there; whether the channels of a component follow each other.
+S_ARRAY, S_OFFSET, S_SIZE, S_CHANNELS, S_PLACE, S_STEP, S_CONTIGUOUS = range(7)
+SEGMENT_FIELDS = 7
+#: Fields of ``paths``: places of source and target in their rows, the numbers between components, and the components;
+#: the place of the weights in their row (-1: none); the first matrix column; the vectors of channels; whether the
+#: matrix is a multiple of one.
 P_SOURCE, P_SOURCE_STEP, P_SOURCE_SIZE, P_TARGET, P_TARGET_STEP, P_TARGET_SIZE = range(6)
-P_WEIGHTS, P_WEIGHTS_AT, P_CHANNELS, P_MATRIX, P_VECTORS, P_SCALAR = range(6, 12)
-PATH_COLUMNS = 12
+P_WEIGHTS, P_MATRIX, P_VECTORS, P_SCALAR = range(6, 10)
+PATH_FIELDS = 10
 
 # Transforms
 

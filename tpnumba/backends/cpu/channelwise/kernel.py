@@ -1,16 +1,22 @@
-"""The kernel of channelwise contractions: sample by sample, path by path, vectors of channels.
+"""The kernel of channelwise contractions: a few samples, then path by path all of them, vectors of channels.
 
-A row that many samples follow each other with is read once, and a row that many add to is written once.
+Rows are read and written where they stand if their channels follow each other in whole vectors; others are copied to
+the tile, component by component. Rows that follow each other and are the same are copied once.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from tpnumba.backends.cpu.layout import (
+    A_DIRECT,
+    A_ROW,
+    A_SIZE,
+    A_SLOTS,
     ADDRESS,
     COLUMN_STRIDE,
     INDEX,
     LINE,
-    P_CHANNELS,
     P_MATRIX,
     P_SCALAR,
     P_SOURCE,
@@ -21,13 +27,12 @@ from tpnumba.backends.cpu.layout import (
     P_TARGET_STEP,
     P_VECTORS,
     P_WEIGHTS,
-    P_WEIGHTS_AT,
     ROW_STRIDE,
     S_ARRAY,
-    S_AT,
     S_CHANNELS,
     S_CONTIGUOUS,
     S_OFFSET,
+    S_PLACE,
     S_SIZE,
     S_STEP,
     SIZE,
@@ -46,92 +51,174 @@ from tpnumba.backends.cpu.simd.channels import (
     pull_weights_scaled,
 )
 from tpnumba.backends.cpu.simd.indexed import INDEX_BYTES, load_indexed_rows, row_number
-from tpnumba.backends.cpu.simd.memory import address_of, copy_memory_line, read, write, write_line
+from tpnumba.backends.cpu.simd.memory import address_of, copy_memory_line, read, write, write_line, zero_line
 from tpnumba.backends.cpu.simd.rows import load_rows, store_rows
 from tpnumba.backends.cpu.simd.vectors import combine, fill, sum_column
 
 #: Components of a target that are formed together, and vectors of channels that are.
-_ONE, _TWO, _THREE, _FIVE, _SEVEN = ((0,) * n for n in (1, 2, 3, 5, 7))
+_ONE, _TWO, _THREE, _FOUR, _FIVE, _SEVEN = ((0,) * n for n in (1, 2, 3, 4, 5, 7))
+
+#: Rows of ``roles`` and of the table of addresses: the source, the target, the weights; in the latter also ones.
+_SOURCE, _TARGET, _WEIGHTS, _ONES = range(4)
 
 
 @jit
-def combine_channels(tile, arrays, roles, output, segments, paths, sums, offsets, values, places, add, start, stop):
+def combine_channels(
+    tile, arrays, plain, roles, output, segments, paths, sums, offsets, values, places, add, start, stop
+):
     """Evaluate a channelwise contraction for the samples from ``start`` to ``stop``.
 
     Args:
         tile: memory to work in, aligned to 64 bytes.
         arrays: the table of arrays, with addresses filled in.
-        roles: the rows of ``arrays`` of the operand without channels, the source, the target and the weights.
+        plain: the row of ``arrays`` of the operand without channels.
+        roles: of the source, the target and the weights.
         output: ``TO_TARGET``, ``TO_WEIGHTS`` or ``TO_PLAIN``.
         segments, paths: see :mod:`tpnumba.backends.cpu.layout`.
         sums: begin and end of the terms of each matrix column; of each component, if they are computed.
         offsets, values: of the terms.
-        places: in the tile: of the operand without channels, of the matrices, of two lines of ones, of a line to
-            work in, the begin and the end of the target's row, and of the buffer.
+        places: in the tile: of the operand without channels, of the matrices, of four lines of ones, of a line to work
+            in, and of the buffer; then the entries of the matrices, and how many samples have theirs there at once if
+            these are computed, as a line each.
         add: whether the target's rows are added to; what is there is overwritten otherwise.
-        start, stop: samples. A target's row that is indexed is written when the next one begins, so the samples of
-            a row must follow each other.
+        start, stop: samples. Those of one row of an indexed result must follow each other.
     """
-    item = tile.itemsize
-    lanes = LINE // item
-    plain, source, target, weights = roles
-    at_plain, at_matrices, ones, spare, target_begin, target_end, buffer = places
-    fill(_TWO, tile, ones, 1.0)
-    current_source, current_target = -1, -1
+    lanes = LINE // tile.itemsize
+    at_plain, at_matrices, ones, spare, buffer, matrix_lines, at_once = places
+    fill(_FOUR, tile, ones, 1.0)
+    rows, numbers = np.full((4, lanes), address_of(tile, ones)), np.zeros((3, lanes), np.int64)
+    sources, targets, weights, factors = rows[_SOURCE], rows[_TARGET], rows[_WEIGHTS], rows[_ONES]
+    adds, last = np.zeros(lanes, np.int64), -1
+    matrices, columns = address_of(tile, at_matrices), sums.shape[0]
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)
+        for role in range(3):
+            _find_rows(tile, arrays, roles[role], first, count, rows[role], numbers[role])
+        if output != TO_TARGET:
+            _load(tile, arrays, roles[_TARGET], segments, rows[_TARGET], numbers[_TARGET], count, buffer)
+        _load(tile, arrays, roles[_SOURCE], segments, rows[_SOURCE], numbers[_SOURCE], count, buffer)
+        if output != TO_WEIGHTS:
+            _load(tile, arrays, roles[_WEIGHTS], segments, rows[_WEIGHTS], numbers[_WEIGHTS], count, buffer)
+        result = _TARGET if output == TO_TARGET else _WEIGHTS
         if output != TO_PLAIN:
             _load_plain(tile, at_plain, arrays[plain], first, count, buffer)
-            for m in range(sums.shape[0]):
+            for m in range(columns):
                 to = at_matrices + m * lanes
                 combine(_ONE, tile, to, at_plain, offsets, values, sums[m, 0], sums[m, 1], -1, -1, False)
-        for e in range(count):
-            row = _row(tile, arrays[source], first + e)
-            if row != current_source:
-                _load_row(tile, arrays, segments, source, row, buffer)
-                current_source = row
-            row = _row(tile, arrays[target], first + e)
-            if row != current_target:
-                if output != TO_TARGET:
-                    _load_row(tile, arrays, segments, target, row, buffer)
-                else:
-                    if current_target >= 0:
-                        _store_row(tile, arrays, segments, target, current_target, buffer)
-                    if add:
-                        _load_row(tile, arrays, segments, target, row, buffer)
-                    else:
-                        for place in range(target_begin, target_end, lanes):
-                            fill(_ONE, tile, place, 0.0)
-                current_target = row
-            weights_row = 0
-            if weights >= 0:
-                weights_row = arrays[weights, ADDRESS] + item * (
-                    _row(tile, arrays[weights], first + e) * arrays[weights, ROW_STRIDE]
+            role, row, number = roles[result], rows[result], numbers[result]
+            _begin(tile, arrays, role, segments, row, number, count, last, add, output, adds, buffer)
+            last = numbers[result, count - 1]
+        if output == TO_TARGET:
+            begin = 0
+            for e in range(1, count + 1):
+                if e == count or numbers[_TARGET, e] != numbers[_TARGET, e - 1]:
+                    _combine(
+                        tile, paths, sources, targets, weights, factors, adds, matrices, matrix_lines, output, begin, e
+                    )
+                    begin = e
+        elif output == TO_WEIGHTS:
+            _combine(tile, paths, sources, targets, weights, factors, adds, matrices, matrix_lines, output, 0, count)
+        else:
+            for begin in range(0, count, at_once):
+                end = min(count, begin + at_once)
+                _combine(
+                    tile, paths, sources, targets, weights, factors, adds, matrices, matrix_lines, output, begin, end
                 )
-            matrices = address_of(tile, at_matrices)
-            if output != TO_PLAIN:
-                matrices += e * item
-            for p in range(paths.shape[0]):
-                _combine_path(tile, paths[p], weights_row, matrices, ones, output)
-            if output == TO_PLAIN:
-                for y in range(sums.shape[0]):
-                    combine(_ONE, tile, spare, at_matrices, offsets, values, sums[y, 0], sums[y, 1], -1, -1, False)
-                    tile[at_plain + y * lanes + e] = sum_column(_ONE, tile, spare)
-        if output == TO_PLAIN:
+                for e in range(begin, end):
+                    source = at_matrices + (e - begin) * matrix_lines * lanes
+                    for y in range(columns):
+                        combine(_ONE, tile, spare, source, offsets, values, sums[y, 0], sums[y, 1], -1, -1, False)
+                        tile[at_plain + y * lanes + e] = sum_column(_ONE, tile, spare)
             row_stride, column_stride = arrays[plain, ROW_STRIDE], arrays[plain, COLUMN_STRIDE]
-            address = arrays[plain, ADDRESS] + first * row_stride * item
+            address = arrays[plain, ADDRESS] + first * row_stride * tile.itemsize
             size = arrays[plain, SIZE]
             store_rows(tile, at_plain, lanes, size, count, address, row_stride, column_stride, buffer, False)
-    if output == TO_TARGET and current_target >= 0:
-        _store_row(tile, arrays, segments, target, current_target, buffer)
+        if output != TO_PLAIN:
+            _store(tile, arrays, roles[result], segments, rows[result], numbers[result], count, buffer)
+
+
+@jit
+def _find_rows(tile, arrays, role, first, count, rows, numbers):
+    """The number of each sample's row, and the address where it is read: in memory, or in a slot of the tile."""
+    if role[A_ROW] < 0:  # no weights
+        return
+    array, item, slot = arrays[role[A_ROW]], tile.itemsize, 0
+    for e in range(count):
+        numbers[e] = first + e
+        if array[INDEX] != 0:
+            numbers[e] = row_number(tile, array[INDEX] + (first + e) * INDEX_BYTES)
+        if e > 0 and numbers[e] != numbers[e - 1]:
+            slot += 1
+        if role[A_DIRECT] != 0:
+            rows[e] = array[ADDRESS] + numbers[e] * array[ROW_STRIDE] * item
+        else:
+            rows[e] = address_of(tile, role[A_SLOTS] + slot * role[A_SIZE])
 
 
 @part
-def _row(tile, array, sample):
-    """The row of a sample."""
-    if array[INDEX] != 0:
-        return row_number(tile, array[INDEX] + sample * INDEX_BYTES)
-    return sample
+def _is_new(numbers, e):
+    """Whether a sample has another row than the one before."""
+    return e == 0 or numbers[e] != numbers[e - 1]
+
+
+@jit
+def _load(tile, arrays, role, segments, rows, numbers, count, buffer):
+    """Copy rows to their slots."""
+    if role[A_ROW] < 0 or role[A_DIRECT] != 0:
+        return
+    for e in range(count):
+        if _is_new(numbers, e):
+            _load_row(tile, arrays, segments, role[A_ROW], numbers[e], _slot(tile, role, rows[e]), buffer)
+
+
+@part
+def _slot(tile, role, address):
+    """The place in the tile of a row that was copied there."""
+    return role[A_SLOTS] + (address - address_of(tile, role[A_SLOTS])) // tile.itemsize
+
+
+@jit
+def _begin(tile, arrays, role, segments, rows, numbers, count, last, add, output, adds, buffer):
+    """Make rows of the result ready: zeros, or what they hold.
+
+    ``adds``: whether a sample adds to its row. The first of a row of weights overwrites it, others add to it.
+    """
+    lanes = LINE // tile.itemsize
+    for e in range(count):
+        begun = not _is_new(numbers, e) or (e == 0 and numbers[0] == last) or add
+        adds[e] = begun
+        if not _is_new(numbers, e):
+            continue
+        if role[A_DIRECT] == 0:
+            slot = _slot(tile, role, rows[e])
+            if begun:
+                _load_row(tile, arrays, segments, role[A_ROW], numbers[e], slot, buffer)
+            else:
+                for place in range(slot, slot + role[A_SIZE], lanes):
+                    fill(_ONE, tile, place, 0.0)
+        elif output == TO_TARGET and not begun:
+            _clear(tile, rows[e], role[A_SIZE])
+
+
+@part
+def _clear(tile, address, size):
+    """Zeros in memory."""
+    lanes, done = LINE // tile.itemsize, 0
+    while done + lanes <= size:
+        zero_line(tile, address + done * tile.itemsize)
+        done += lanes
+    for i in range(done, size):
+        write(tile, address + i * tile.itemsize, tile.dtype.type(0))
+
+
+@jit
+def _store(tile, arrays, role, segments, rows, numbers, count, buffer):
+    """Write the rows of the result that stand in slots."""
+    if role[A_DIRECT] != 0:
+        return
+    for e in range(count):
+        if _is_new(numbers, e):
+            _store_row(tile, arrays, segments, role[A_ROW], numbers[e], _slot(tile, role, rows[e]), buffer)
 
 
 @part
@@ -148,15 +235,15 @@ def _load_plain(tile, at, array, first, count, buffer):
 
 
 @jit
-def _load_row(tile, arrays, segments, which, row, buffer):
+def _load_row(tile, arrays, segments, which, row, slot, buffer):
     """One row of an operand with channels, component by component; lanes beyond the last channel are zero."""
     item = tile.itemsize
     base = arrays[which, ADDRESS] + row * arrays[which, ROW_STRIDE] * item
     for s in range(segments.shape[0]):
         if segments[s, S_ARRAY] != which:
             continue
-        size, channels, at, step = segments[s, S_SIZE], segments[s, S_CHANNELS], segments[s, S_AT], segments[s, S_STEP]
-        address = base + segments[s, S_OFFSET] * item
+        size, channels, step = segments[s, S_SIZE], segments[s, S_CHANNELS], segments[s, S_STEP]
+        address, at = base + segments[s, S_OFFSET] * item, slot + segments[s, S_PLACE]
         if segments[s, S_CONTIGUOUS] == 0:
             load_rows(tile, at, step, size, channels, address, size, 1, 0, buffer)
             continue
@@ -181,16 +268,16 @@ def _load_lines(tile, to, address, count, wide):
 
 
 @jit
-def _store_row(tile, arrays, segments, which, row, buffer):
-    """Write one row of the target."""
+def _store_row(tile, arrays, segments, which, row, slot, buffer):
+    """Write one row of a result with channels."""
     item = tile.itemsize
     lanes = LINE // item
     base = arrays[which, ADDRESS] + row * arrays[which, ROW_STRIDE] * item
     for s in range(segments.shape[0]):
         if segments[s, S_ARRAY] != which:
             continue
-        size, channels, at, step = segments[s, S_SIZE], segments[s, S_CHANNELS], segments[s, S_AT], segments[s, S_STEP]
-        address = base + segments[s, S_OFFSET] * item
+        size, channels, step = segments[s, S_SIZE], segments[s, S_CHANNELS], segments[s, S_STEP]
+        address, at = base + segments[s, S_OFFSET] * item, slot + segments[s, S_PLACE]
         if segments[s, S_CONTIGUOUS] == 0:
             store_rows(tile, at, step, size, channels, address, size, 1, buffer, False)
             continue
@@ -205,91 +292,94 @@ def _store_row(tile, arrays, segments, which, row, buffer):
 
 
 @jit
-def _combine_path(tile, path, weights_row, matrices, ones, output):
-    """One path of one sample."""
+def _combine(tile, paths, sources, targets, weights, ones, adds, matrices, matrix_lines, output, first, last):
+    """All paths of some samples, whose target is one if it is computed."""
     item = tile.itemsize
-    vectors, sources, targets = path[P_VECTORS], path[P_SOURCE_SIZE], path[P_TARGET_SIZE]
-    weights, weights_step = address_of(tile, ones), 0
-    channels, filled = path[P_CHANNELS], path[P_WEIGHTS_AT]
-    if path[P_WEIGHTS] >= 0:
-        weights, weights_step = weights_row + path[P_WEIGHTS] * item, LINE
-        if filled >= 0:
-            if output != TO_WEIGHTS:
-                _load_lines(tile, filled, weights, channels, vectors * (LINE // item))
-            weights = address_of(tile, filled)
-    source, source_step = address_of(tile, path[P_SOURCE]), path[P_SOURCE_STEP] * item
-    target, target_step = address_of(tile, path[P_TARGET]), path[P_TARGET_STEP] * item
-    matrix, matrix_step = matrices + path[P_MATRIX] * LINE, targets * LINE
-    if path[P_SCALAR] != 0:
+    for p in range(paths.shape[0]):
+        offset, step = 0, 0
+        if paths[p, P_WEIGHTS] >= 0:
+            offset, step = paths[p, P_WEIGHTS] * item, LINE
+        components = paths[p, P_TARGET_SIZE]
         at = Coupled(
-            source, source_step, sources, target, target_step, weights, weights_step, matrix, matrix_step, vectors
+            paths[p, P_SOURCE] * item,
+            paths[p, P_SOURCE_STEP] * item,
+            paths[p, P_SOURCE_SIZE],
+            paths[p, P_TARGET] * item,
+            paths[p, P_TARGET_STEP] * item,
+            offset,
+            step,
+            matrices + paths[p, P_MATRIX] * LINE,
+            components * LINE,
+            matrix_lines * LINE if output == TO_PLAIN else item,
+            paths[p, P_VECTORS],
+            first,
+            last,
         )
-        if output == TO_TARGET:
-            add_scaled(_ONE, tile, at)
-        elif output == TO_WEIGHTS:
-            pull_weights_scaled(_ONE, tile, at)
+        if step:
+            _combine_path(tile, sources, targets, weights, adds, output, at, components, paths[p, P_SCALAR] != 0)
         else:
-            pull_matrix_scaled(tile, at)
-    else:
-        o = 0
-        while o < targets:
-            at = Coupled(
-                source,
-                source_step,
-                sources,
-                target + o * target_step,
-                target_step,
-                weights,
-                weights_step,
-                matrix + o * LINE,
-                matrix_step,
-                vectors,
-            )
-            o += _combine_components(tile, at, targets - o, output, o > 0)
-    if output == TO_WEIGHTS and filled >= 0:
-        for channel in range(channels):
-            write(tile, weights_row + (path[P_WEIGHTS] + channel) * item, tile[filled + channel])
+            _combine_path(tile, sources, targets, ones, adds, output, at, components, paths[p, P_SCALAR] != 0)
 
 
 @jit
-def _combine_components(tile, at, left, output, add):
-    """As many of the ``left`` components of the target as are formed together; gives their number."""
-    if left >= 7:
-        _for_width(tile, at, _SEVEN, output, add)
-        return 7
-    if left >= 5:
-        _for_width(tile, at, _FIVE, output, add)
-        return 5
-    if left >= 3:
-        _for_width(tile, at, _THREE, output, add)
-        return 3
-    _for_width(tile, at, _ONE, output, add)
-    return 1
+def _combine_path(tile, sources, targets, weights, adds, output, at, components, scalar):
+    """One path of some samples: as many components of the target at a time as there is code for."""
+    if scalar:
+        if output == TO_TARGET:
+            add_scaled(_ONE, tile, sources, targets, weights, at)
+        elif output == TO_WEIGHTS:
+            pull_weights_scaled(_ONE, tile, sources, targets, weights, adds, at)
+        else:
+            pull_matrix_scaled(tile, sources, targets, weights, at)
+        return
+    done = 0
+    while done < components:
+        left = components - done
+        if left >= 7:
+            _combine_components(tile, sources, targets, weights, adds, output, at, done, _SEVEN)
+            done += 7
+        elif left >= 5:
+            _combine_components(tile, sources, targets, weights, adds, output, at, done, _FIVE)
+            done += 5
+        elif left >= 3:
+            _combine_components(tile, sources, targets, weights, adds, output, at, done, _THREE)
+            done += 3
+        else:
+            _combine_components(tile, sources, targets, weights, adds, output, at, done, _ONE)
+            done += 1
 
 
 @part
-def _for_width(tile, at, outputs, output, add):
+def _combine_components(tile, sources, targets, weights, adds, output, at, done, outputs):
     """The sums of several vectors of channels at once hide how long an addition takes."""
     if output == TO_PLAIN:
-        pull_matrix(tile, outputs, at)
+        pull_matrix(tile, outputs, sources, targets, weights, _moved(at, done, 1))
     elif at.blocks % 2 == 0:
-        halved = Coupled(
-            at.source,
-            at.source_step,
-            at.terms,
-            at.target,
-            at.target_step,
-            at.weights,
-            at.weights_step,
-            at.matrix,
-            at.matrix_step,
-            at.blocks // 2,
-        )
         if output == TO_TARGET:
-            add_coupled(_TWO, tile, outputs, halved)
+            add_coupled(_TWO, tile, outputs, sources, targets, weights, _moved(at, done, 2))
         else:
-            pull_weights(_TWO, tile, outputs, halved, add)
+            pull_weights(_TWO, tile, outputs, sources, targets, weights, adds, done, _moved(at, done, 2))
     elif output == TO_TARGET:
-        add_coupled(_ONE, tile, outputs, at)
+        add_coupled(_ONE, tile, outputs, sources, targets, weights, _moved(at, done, 1))
     else:
-        pull_weights(_ONE, tile, outputs, at, add)
+        pull_weights(_ONE, tile, outputs, sources, targets, weights, adds, done, _moved(at, done, 1))
+
+
+@part
+def _moved(at, done, vectors):
+    """The path from component ``done`` of the target on, in blocks of ``vectors`` vectors."""
+    return Coupled(
+        at.source,
+        at.source_step,
+        at.terms,
+        at.target + done * at.target_step,
+        at.target_step,
+        at.weights,
+        at.weights_step,
+        at.matrix + done * LINE,
+        at.matrix_step,
+        at.sample_step,
+        at.blocks // vectors,
+        at.first,
+        at.last,
+    )

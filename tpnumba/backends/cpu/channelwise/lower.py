@@ -115,19 +115,27 @@ class _Builder:
         self.terms: list[tuple[int, int, float]] = []  # matrix column, component, value
         self.columns = 0
         self.flops = 0
-        self.rows = {i: self._place_row(i) for i in (roles.source, roles.target)}
-        self.target_end = self.size
+        self.roles_table: list[list[int]] = []
+        self.places = [self._place_rows(i) for i in (roles.source, roles.target, roles.weights)]
 
-    def _place_row(self, operand: int) -> tuple[int, list[int]]:
-        """Where a row begins, and each of its segments."""
-        begin, places = self.size, []
-        for segment in self.plan.operands[operand].segments:
+    def _place_rows(self, operand: int) -> list[int]:
+        """How rows of an operand are read; gives the place of each segment in one."""
+        if operand < 0:
+            self.roles_table.append([-1, 0, 0, 0])
+            return []
+        described = self.plan.operands[operand]
+        follow = [segment.dim == 1 or described.layout == "ir_mul" for segment in described.segments]
+        direct = all(follow) and all(segment.mul % self.lanes == 0 for segment in described.segments)
+        places, size = [], 0
+        for segment, contiguous in zip(described.segments, follow, strict=True):
             step = -(-segment.mul // self.lanes) * self.lanes
-            follow = segment.dim == 1 or self.plan.operands[operand].layout == "ir_mul"
-            places.append(self.size)
-            self.segments.append([operand, segment.offset, segment.dim, segment.mul, self.size, step, follow])
-            self.size += step * segment.dim
-        return begin, places
+            places.append(segment.offset if direct else size)
+            self.segments.append([operand, segment.offset, segment.dim, segment.mul, size, step, contiguous])
+            size += step * segment.dim
+        self.roles_table.append([operand, direct, size, self.size])
+        if not direct:
+            self.size += size * self.lanes
+        return places
 
     def add(self, path: Path) -> None:
         """Add a path, with the matrix of its coupling."""
@@ -149,29 +157,14 @@ class _Builder:
         )
         channels = plan.operands[roles.source].segments[source].mul
         vectors = -(-channels // self.lanes)
-        weights, filled = -1, -1
         of_weights = path.segments[roles.weights] if roles.weights >= 0 else None
-        if of_weights is not None:
-            weights = plan.operands[roles.weights].segments[of_weights].offset
-            if channels % self.lanes:
-                filled = self.size
-                self.size += vectors * self.lanes
-        places = [self.rows[operand][1][place] for operand, place in ((roles.source, source), (roles.target, target))]
+        weights = -1 if of_weights is None else self.places[2][of_weights]
         step = vectors * self.lanes
         self.paths.append(
             [
-                places[0],
-                step,
-                sizes[0],
-                places[1],
-                step,
-                sizes[1],
-                weights,
-                filled,
-                channels,
-                self.columns,
-                vectors,
-                scalar,
+                *(self.places[0][source], step, sizes[0]),
+                *(self.places[1][target], step, sizes[1]),
+                *(weights, self.columns, vectors, scalar),
             ]
         )
         self.columns += 1 if scalar else sizes[0] * sizes[1]
@@ -207,15 +200,18 @@ class _Builder:
         begins = np.searchsorted(keys[order], np.arange(count), side="left")
         arrays = np.zeros((len(plan.operands), layout.ARRAY_COLUMNS), dtype=np.int64)
         arrays[:, layout.SIZE] = plan.sizes
-        matrices, self.size = self.size, self.size + self.columns * lanes
-        ones, spare, buffer = self.size, self.size + 2 * lanes, self.size + 3 * lanes
+        at_once = 1
+        if output == layout.TO_PLAIN:
+            at_once = max(1, min(lanes, layout.MATRIX_BYTES // (self.columns * layout.LINE)))
+        matrices, self.size = self.size, self.size + self.columns * lanes * at_once
+        ones, spare, buffer = self.size, self.size + 4 * lanes, self.size + 5 * lanes
         longest = max(layout.STRETCH * lanes, plan.sizes[roles.plain], lanes)
-        segments = np.array(self.segments, dtype=np.int64).reshape(-1, layout.SEGMENT_COLUMNS)
+        segments = np.array(self.segments, dtype=np.int64).reshape(-1, layout.SEGMENT_FIELDS)
         paths, sums = np.array(self.paths, dtype=np.int64), np.stack([begins, ends], axis=1).astype(np.int64)
         in_tile, numbers = (offsets[order] * lanes).astype(np.int32), values[order].astype(dtype)
-        for table in (arrays, segments, paths, sums, in_tile, numbers):
+        rows = np.array(self.roles_table, dtype=np.int64)
+        for table in (arrays, rows, segments, paths, sums, in_tile, numbers):
             table.flags.writeable = False
-        begin = self.rows[roles.target][0]
         return ChannelwiseProgram(
             vectors=1,
             tile_width=lanes,
@@ -225,11 +221,12 @@ class _Builder:
             buffer=buffer,
             flops=self.flops,
             values=numbers,
-            roles=(roles.plain, roles.source, roles.target, roles.weights),
+            plain=roles.plain,
+            roles=rows,
             output=output,
             segments=segments,
             paths=paths,
             sums=sums,
             offsets=in_tile,
-            places=(0, matrices, ones, spare, begin, self.target_end, buffer),
+            places=(0, matrices, ones, spare, buffer, self.columns, at_once),
         )

@@ -18,13 +18,15 @@ class ChannelwiseProgram(Program):
     """Small matrices for all channels, path by path; the tables are those of :mod:`tpnumba.backends.cpu.layout`.
 
     Attributes:
-        roles: the operands: the one without channels, the source, the target, the weights (-1: none).
+        plain: the operand without channels.
+        roles: the table of the source, the target and the weights.
         output: which of them is computed.
         segments, paths, sums, offsets: tables.
         places: places in the tile, see :func:`tpnumba.backends.cpu.channelwise.kernel.combine_channels`.
     """
 
-    roles: tuple[int, int, int, int]
+    plain: int
+    roles: Ints
     output: int
     segments: Ints
     paths: Ints
@@ -40,6 +42,7 @@ class ChannelwiseProgram(Program):
         combine_channels(
             tile,
             arrays,
+            self.plain,
             self.roles,
             self.output,
             self.segments,

@@ -144,6 +144,12 @@ def fence(emit):
 
 
 @on_vectors
+def zero_line(emit, address: Position):
+    """Put 64 bytes of zeros to an address, at any alignment."""
+    emit.store_to(emit.constant(0.0), emit.memory(address), align=emit.item_bytes)
+
+
+@on_vectors
 def copy_memory_line(emit, address: Position, source: Position):
     """Copy 64 bytes from address to address, at any alignment."""
     value = emit.load_from(emit.memory(source), align=emit.item_bytes)
