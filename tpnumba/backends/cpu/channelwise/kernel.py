@@ -325,7 +325,9 @@ def _combine(tile, paths, sources, targets, weights, ones, adds, matrices, matri
 def _combine_path(tile, sources, targets, weights, adds, output, at, components, scalar):
     """One path of some samples: as many components of the target at a time as there is code for."""
     if scalar:
-        if output == TO_TARGET:
+        if output == TO_TARGET and at.blocks % 4 == 0:
+            add_scaled(_FOUR, tile, sources, targets, weights, _moved(at, 0, 4))
+        elif output == TO_TARGET:
             add_scaled(_ONE, tile, sources, targets, weights, at)
         elif output == TO_WEIGHTS:
             pull_weights_scaled(_ONE, tile, sources, targets, weights, adds, at)
@@ -354,6 +356,11 @@ def _combine_components(tile, sources, targets, weights, adds, output, at, done,
     """The sums of several vectors of channels at once hide how long an addition takes."""
     if output == TO_PLAIN:
         pull_matrix(tile, outputs, sources, targets, weights, _moved(at, done, 1))
+    elif at.blocks % 4 == 0 and len(outputs) < 7:
+        if output == TO_TARGET:
+            add_coupled(_FOUR, tile, outputs, sources, targets, weights, _moved(at, done, 4))
+        else:
+            pull_weights(_FOUR, tile, outputs, sources, targets, weights, adds, done, _moved(at, done, 4))
     elif at.blocks % 2 == 0:
         if output == TO_TARGET:
             add_coupled(_TWO, tile, outputs, sources, targets, weights, _moved(at, done, 2))
