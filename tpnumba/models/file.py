@@ -83,11 +83,11 @@ def write_arrays(
         start, end = end, end + array.nbytes
         header[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-(_LENGTH + len(text)) % _ALIGNMENT)
+    head = text + b" " * (-(_LENGTH + len(text)) % _ALIGNMENT)
 
     def write(stream: BinaryIO) -> None:
-        stream.write(len(text).to_bytes(_LENGTH, "little"))
-        stream.write(text)
+        stream.write(len(head).to_bytes(_LENGTH, "little"))
+        stream.write(head)
         for _, array in ordered:
             stream.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
 

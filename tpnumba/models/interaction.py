@@ -148,7 +148,8 @@ class InteractionLayers:
             )
         if sent is None:
             return None
-        return self.linear_1.vjp(sent) + self.self_connection.vjp(mixed, species)
+        found: Array = self.linear_1.vjp(sent) + self.self_connection.vjp(mixed, species)
+        return found
 
 
 class _Linear:
