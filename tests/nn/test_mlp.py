@@ -9,7 +9,7 @@ import pytest
 from strategies import memory_beyond_results, tolerance
 
 from tpnumba import nn
-from tpnumba.backends import cpu
+from tpnumba.backends import cpu, registry
 from tpnumba.nn import spline
 from tpnumba.nn.rows import BLOCK_ROWS
 
@@ -190,10 +190,10 @@ def test_kernels_of_the_spline_agree_with_numpy(dtype, size, monkeypatch):
 def test_spline_says_that_it_does_without_kernels(monkeypatch):
     table = nn.SplineTable(radial, 5.0, tolerance=1e-3)
     monkeypatch.setattr(cpu, "missing", lambda: RuntimeError("switched off"))
-    cpu.warn_of_generic.cache_clear()
-    with pytest.warns(RuntimeWarning, match="backend 'auto' takes 'generic'"):
+    registry.warn_of_missing.cache_clear()
+    with pytest.warns(RuntimeWarning, match="backend 'auto' does without 'cpu'"):
         found = table(np.ones(3))
-    cpu.warn_of_generic.cache_clear()
+    registry.warn_of_missing.cache_clear()
     monkeypatch.undo()
     np.testing.assert_allclose(found, table(np.ones(3)), rtol=1e-14)
 

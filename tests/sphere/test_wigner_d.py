@@ -138,9 +138,9 @@ def test_rotate_multiplies_by_the_matrices(xp, monkeypatch, eager, irreps, leadi
 
 
 @pytest.mark.parametrize("leading", [((300,), (300,)), ((2, 1, 100), (3, 1)), ((3,), (200, 1)), ((), (500,))])
-def test_batches_beyond_one_chunk(xp, monkeypatch, leading):
+def test_batches_beyond_one_portion(xp, monkeypatch, leading):
     require_chunks(xp)
-    monkeypatch.setattr(rotations, "_CHUNK", 2**10)
+    monkeypatch.setattr(rotations, "_PORTION_NUMBERS", 2**10)
     irreps = tp.Irreps("2x5o + 3e + 4x1o")
     matrices = random_rotations(int(np.prod(leading[0])), 7).reshape(*leading[0], 3, 3)
     x = np.random.default_rng(8).standard_normal((*leading[1], irreps.dim))
