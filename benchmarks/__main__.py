@@ -20,8 +20,8 @@ from benchmarks.peers import PEERS
 from benchmarks.report import markdown
 from benchmarks.verdicts import roofline_verdicts, verdicts
 from benchmarks.worker import PeerOptions
+from tpnumba.outputs import write_whole
 from tpnumba.studies.machine import describe_machine
-from tpnumba.studies.outputs import write_whole
 
 _RESULTS = Path(__file__).parent / "results"
 #: What a worker may take beyond its time, to finish the work it has begun.

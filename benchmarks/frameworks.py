@@ -20,8 +20,8 @@ import numpy as np
 
 import tpnumba as tp
 from benchmarks.tables import table
+from tpnumba.outputs import write_whole
 from tpnumba.studies.machine import describe_machine
-from tpnumba.studies.outputs import write_whole
 from tpnumba.studies.registry import cases
 from tpnumba.studies.timing import interleaved
 

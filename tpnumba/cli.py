@@ -108,10 +108,10 @@ def _parser() -> argparse.ArgumentParser:
 def _calibrate(options: argparse.Namespace) -> None:
     from importlib.resources import files
 
+    from tpnumba.outputs import check_writable, write_whole
     from tpnumba.plans.speed import COEFFICIENTS
     from tpnumba.studies.calibrate import calibrate
     from tpnumba.studies.machine import describe_machine
-    from tpnumba.studies.outputs import check_writable, write_whole
     from tpnumba.studies.report import progress_bar
 
     path = options.output or str(files("tpnumba.plans").joinpath(COEFFICIENTS))
@@ -142,11 +142,11 @@ def _warmup(_: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
+    from tpnumba.outputs import check_writable, write_whole
+    from tpnumba.structures.files import COUNTED_FRAMES
     from tpnumba.studies.compare import compare
     from tpnumba.studies.machine import describe_machine
-    from tpnumba.studies.outputs import check_writable, write_whole
     from tpnumba.studies.report import check_figure_format, figure, print_summary, print_tables, progress_bar
-    from tpnumba.studies.structure_files import COUNTED_FRAMES
     from tpnumba.studies.structures import CUTOFF, read_neighbourhoods
 
     if options.json is not None:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from tpnumba.extras import need
 from tpnumba.limits import require_memory
-from tpnumba.studies.extras import need
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

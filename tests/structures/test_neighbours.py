@@ -12,7 +12,7 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpnumba.studies.neighbours import neighbour_pairs, periods
+from tpnumba.structures.neighbours import neighbour_pairs, periods
 
 CUTOFF = 5.0
 OPEN = np.zeros((0, 3))

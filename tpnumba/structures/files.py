@@ -23,9 +23,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.studies.extras import need
-from tpnumba.studies.neighbours import periods
-from tpnumba.studies.outputs import is_of_the_system
+from tpnumba.extras import need
+from tpnumba.outputs import is_of_the_system
+from tpnumba.structures.neighbours import periods
 
 Array = npt.NDArray[np.float64]
 
