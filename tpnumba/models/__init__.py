@@ -1,0 +1,1 @@
+"""Trained potentials: their graphs, layers and files."""
