@@ -140,6 +140,15 @@ def graph_of(atoms: Any, cutoff: float, *, elements: Collection[int] | None = No
     return _graph(structure, _neighbours(structure, cutoff), cutoff)
 
 
+def check_structure(atoms: Any, elements: Collection[int] | None = None) -> None:
+    """Raise what `graph_of` raises for these atoms, but for what needs the distances between them.
+
+    Args:
+        atoms, elements: as of `graph_of`.
+    """
+    _structure_of(atoms, elements)
+
+
 def results_of(graph: Graph, result: GraphResult) -> Results:
     """Energy, forces and stress from energies of atoms and gradients by vectors.
 
