@@ -22,6 +22,7 @@ from benchmarks.peers import PEERS
 from benchmarks.report import markdown
 from benchmarks.verdicts import roofline_verdicts, verdicts
 from benchmarks.worker import PeerOptions
+from tpnumba.outputs import write_whole
 from tpnumba.studies.machine import describe_machine
 
 _RESULTS = Path(__file__).parent / "results"

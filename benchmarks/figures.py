@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.bars import CHANNELWISE, CHANNELWISE_GRADIENT, CONNECTED, HARMONICS, ROTATIONS
 from benchmarks.kinds import ON_SPHERE
-from tpnumba.studies.extras import need
+from tpnumba.extras import need
 
 Entry = dict[str, Any]
 

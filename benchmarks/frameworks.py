@@ -21,6 +21,7 @@ from tpnumba.studies.outputs import write_whole
 
 import tpnumba as tp
 from benchmarks.tables import table
+from tpnumba.outputs import write_whole
 from tpnumba.studies.machine import describe_machine
 from tpnumba.studies.registry import cases
 from tpnumba.studies.timing import interleaved

@@ -32,6 +32,7 @@ from tpnumba.backends import gpu
 from tpnumba.backends.gpu.sources import assemble
 from tpnumba.backends.namespaces import common_context
 from tpnumba.measures.expressivity import expressivity
+from tpnumba.outputs import write_whole
 from tpnumba.studies.machine import describe_machine
 from tpnumba.studies.registry import CONFIGURATIONS, CONTENDERS, Case
 

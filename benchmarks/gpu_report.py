@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tpnumba.studies.extras import need
+from tpnumba.extras import need
 
 Entry = dict[str, Any]
 

@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--plot", metavar="FILE.png", help="also draw time and time a degree of freedom against L")
     compare.set_defaults(run=_compare)
+    _add_evaluate(commands)
     warmup = commands.add_parser(
         "warmup",
         help="compile all kernels ahead, for containers",
@@ -105,13 +106,47 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="energy, forces and stress of structures by a potential",
+        description="Evaluate a potential on every structure of the files, and print energy, largest force and "
+        "pressure of each.",
+    )
+    evaluate.add_argument("model", metavar="MODEL", help="a file of a potential")
+    evaluate.add_argument(
+        "structures",
+        nargs="+",
+        metavar="STRUCTURES",
+        help="files or pipes that ASE reads, or - for standard input; all frames of each are held in memory",
+    )
+    evaluate.add_argument(
+        "--format",
+        metavar="NAME",
+        help="ASE's name of the format of all STRUCTURES, such as extxyz, cif or vasp (default: by name and content)",
+    )
+    evaluate.add_argument(
+        "--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the evaluation (default: float32)"
+    )
+    evaluate.add_argument("--json", metavar="FILE", help="also write energies, forces and stresses to FILE")
+    evaluate.add_argument("--xyz", metavar="FILE", help="also write structures and results to FILE, as extended XYZ")
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from tpnumba.models import load  # type: ignore[attr-defined, unused-ignore]
+    from tpnumba.studies.evaluate import run
+
+    run(options, load)
+
+
 def _calibrate(options: argparse.Namespace) -> None:
     from importlib.resources import files
 
+    from tpnumba.outputs import check_writable, write_whole
     from tpnumba.plans.speed import COEFFICIENTS
     from tpnumba.studies.calibrate import calibrate
     from tpnumba.studies.machine import describe_machine
-    from tpnumba.studies.outputs import check_writable, write_whole
     from tpnumba.studies.report import progress_bar
 
     path = options.output or str(files("tpnumba.plans").joinpath(COEFFICIENTS))
@@ -142,11 +177,11 @@ def _warmup(_: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
+    from tpnumba.outputs import check_writable, write_whole
+    from tpnumba.structures.files import COUNTED_FRAMES
     from tpnumba.studies.compare import compare
     from tpnumba.studies.machine import describe_machine
-    from tpnumba.studies.outputs import check_writable, write_whole
     from tpnumba.studies.report import check_figure_format, figure, print_summary, print_tables, progress_bar
-    from tpnumba.studies.structure_files import COUNTED_FRAMES
     from tpnumba.studies.structures import CUTOFF, read_neighbourhoods
 
     if options.json is not None:

@@ -1,4 +1,4 @@
-"""Files that a study writes: found to be writable before the work starts, whole or not at all."""
+"""Files that a command writes: found to be writable before the work starts, whole or not at all."""
 
 from __future__ import annotations
 

@@ -308,7 +308,7 @@ def test_errors_are_one_line_and_exit_code_2(
 
 
 def test_nothing_is_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tpnumba.studies.outputs import write_whole
+    from tpnumba.outputs import write_whole
 
     path = tmp_path / "kept.json"
     path.write_text("before")

@@ -1,6 +1,18 @@
-"""Trained potentials as data: networks and weights, their files, and what they give for a structure."""
+"""Trained potentials as data: networks and weights, their files, graphs of atoms and what a potential gives for them."""
 
+from tpnumba.models.graphs import Graph, GraphResult, Results, graph_of, results_of
 from tpnumba.models.network import Interaction, Network, Radial
-from tpnumba.models.potential import GraphResult, Potential, load
+from tpnumba.models.potential import Potential, load
 
-__all__ = ["GraphResult", "Interaction", "Network", "Potential", "Radial", "load"]
+__all__ = [
+    "Graph",
+    "GraphResult",
+    "Interaction",
+    "Network",
+    "Potential",
+    "Radial",
+    "Results",
+    "graph_of",
+    "load",
+    "results_of",
+]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tpnumba import nn
-from tpnumba.edges import Edges
 from tpnumba.irreps import Irreps
 from tpnumba.models.file import read_arrays, write_arrays
+from tpnumba.models.graphs import Graph, GraphResult, Results, graph_of, results_of
 from tpnumba.models.interaction import EdgeData, InteractionLayers, Kept
 from tpnumba.models.network import Network
 from tpnumba.plans.base import ITEMSIZE
@@ -22,35 +22,6 @@ Array = npt.NDArray[np.floating]
 
 #: The key of the description in the metadata of a file.
 _NETWORK = "tpnumba.network"
-
-
-class AtomGraph(Protocol):
-    """What a potential reads of a graph.
-
-    Attributes:
-        numbers: atomic numbers, shape ``(n,)``.
-        edges: from each neighbour within the cutoff to its atom, sorted by receiver.
-        vectors: from the atom to the neighbour, shape ``(num_edges, 3)``, in angstrom.
-    """
-
-    @property
-    def numbers(self) -> npt.NDArray[np.integer]:
-        """See above."""
-
-    @property
-    def edges(self) -> Edges:
-        """See above."""
-
-    @property
-    def vectors(self) -> npt.NDArray[np.float64]:
-        """See above."""
-
-
-class GraphResult(NamedTuple):
-    """Energies of the atoms, shape ``(n,)``, and the gradients of their sum by the edge vectors, ``(num_edges, 3)``."""
-
-    energies: npt.NDArray[np.float64]
-    gradients: npt.NDArray[np.float64]
 
 
 class Potential:
@@ -77,7 +48,7 @@ class Potential:
         self.cutoff, self.elements = network.cutoff, network.elements
         self.weights = dict(weights)
         typed = {name: array.astype(dtype, copy=False) for name, array in weights.items()}
-        self._species = np.full(max(network.elements) + 1, -1)
+        self._species = np.zeros(max(network.elements) + 1, dtype=np.intp)
         self._species[list(network.elements)] = np.arange(len(network.elements))
         first = Irreps(network.irreps_embedding)
         embedding = nn.Linear(f"{len(network.elements)}x0e", first, biases="embedding.bias" in typed)
@@ -96,17 +67,30 @@ class Potential:
             f"cutoff {self.cutoff:g} A, {self.dtype})"
         )
 
-    def evaluate_graph(self, graph: AtomGraph, *, num_threads: int | None = None) -> GraphResult:
+    def evaluate(self, atoms: Any, *, num_threads: int | None = None) -> Results:
+        """Energy, energies of atoms, forces and stress of a structure.
+
+        Args:
+            atoms: an ``ase.Atoms``, or whatever has its ``positions``, ``numbers``, ``cell`` and ``pbc``.
+            num_threads: by default ``TPNUMBA_NUM_THREADS``, or all cores.
+
+        Raises:
+            TypeError: ``atoms`` are no atoms.
+            ValueError: a structure that cannot be evaluated, see :func:`tpnumba.models.graph_of`.
+        """
+        graph = graph_of(atoms, self.cutoff, elements=self.elements)
+        return results_of(graph, self.evaluate_graph(graph, num_threads=num_threads))
+
+    def evaluate_graph(self, graph: Graph, *, num_threads: int | None = None) -> GraphResult:
         """Energies, and the gradients of their sum by the edge vectors.
 
         Args:
             graph: of the atoms, with all edges within the cutoff.
             num_threads: by default ``TPNUMBA_NUM_THREADS``, or all cores.
 
-        Raises:
-            ValueError: an element that the potential does not know.
+        Atomic numbers are those of ``elements``: :func:`tpnumba.models.graph_of` checks them.
         """
-        species, edges = self._species_of(graph.numbers), graph.edges
+        species, edges = self._species[graph.numbers], graph.edges
         lengths = nn.edge_lengths(graph.vectors)
         radial, slopes = self._radial.value_and_derivative(lengths, self._frequencies)
         vectors = graph.vectors.astype(self.dtype)
@@ -130,15 +114,6 @@ class Potential:
         by_length = np.sum(totals.radial * slopes, axis=-1)
         gradients += (by_length / lengths)[:, None] * graph.vectors
         return GraphResult(energies, gradients)
-
-    def _species_of(self, numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
-        known = (numbers >= 0) & (numbers < self._species.size)
-        species = np.where(known, self._species[np.where(known, numbers, 0)], -1)
-        unknown = np.flatnonzero(species < 0)
-        if unknown.size:
-            atom = int(unknown[0])
-            raise ValueError(f"atom {atom} has atomic number {int(numbers[atom])}, which the potential does not know")
-        return species
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network and its weights to a file in the format safetensors."""

@@ -9,8 +9,8 @@ from pathlib import PurePath
 from textwrap import fill
 from typing import Any
 
+from tpnumba.extras import need
 from tpnumba.studies.compare import Row
-from tpnumba.studies.extras import need
 from tpnumba.studies.registry import CONFIGURATIONS
 
 _COLUMNS = (

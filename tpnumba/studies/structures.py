@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from tpnumba.limits import require_memory
 from tpnumba.sphere.harmonics import SphericalHarmonics
-from tpnumba.studies.neighbours import neighbour_pairs
-from tpnumba.studies.structure_files import Structure, read_structure
+from tpnumba.structures.files import Structure, read_structure
+from tpnumba.structures.neighbours import neighbour_pairs
 
 Array = npt.NDArray[np.float64]
 
@@ -23,7 +23,7 @@ class Neighbourhoods(NamedTuple):
     """For every pair of an atom and a neighbour within the cutoff: the atom's number and the vector to the neighbour.
 
     Every atom is also its own neighbour, at distance 0. Lengths in angstrom. ``frames``: of the file that was read, of
-    which this is the last; counted up to `tpnumba.studies.structure_files.COUNTED_FRAMES`.
+    which this is the last; counted up to `tpnumba.structures.files.COUNTED_FRAMES`.
     """
 
     name: str
@@ -42,7 +42,7 @@ def read_neighbourhoods(path: str | None, file_format: str | None = None) -> Nei
     """Read a structure: any file or pipe that ASE reads, or without a path the caffeine molecule of the package.
 
     Args:
-        path: see `tpnumba.studies.structure_files.read_structure`; of several frames the last is taken.
+        path: see `tpnumba.structures.files.read_structure`; of several frames the last is taken.
         file_format: ASE's name of the format; by default it is found by name and content.
 
     Raises:

@@ -12,7 +12,7 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpnumba.studies.neighbours import neighbour_pairs, periods
+from tpnumba.structures.neighbours import neighbour_list, neighbour_pairs, periods
 
 CUTOFF = 5.0
 OPEN = np.zeros((0, 3))
@@ -105,6 +105,26 @@ def test_a_very_skewed_cell_costs_no_more_than_its_reduced_form() -> None:
     reduced = np.array([[3.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 3.0]])
     expected = found_distances(np.zeros((1, 3)), reduced[:2], CUTOFF)[0]
     np.testing.assert_allclose(found_distances(np.zeros((1, 3)), skewed[:2], CUTOFF)[0], expected, atol=1e-8)
+
+
+def test_a_list_names_images_in_the_vectors_of_the_lattice() -> None:
+    """Its offsets keep the digits that whole numbers of very long vectors would lose."""
+    skewed = np.array([[3.0, 0.0, 0.0], [3e6 + 1.0, 3.0, 0.0], [3e6, -3e6, 3.0]])
+    positions = np.random.default_rng(6).uniform(-2, 2, (3, 3))
+    found = neighbour_list(positions, skewed, CUTOFF)
+    vectors = positions[found.others] - positions[found.centres] + found.offsets
+    np.testing.assert_allclose(
+        np.sort(np.linalg.norm(vectors, axis=1)),
+        np.sort(np.concatenate(found_distances(positions, skewed, CUTOFF))),
+        atol=1e-9,
+    )
+    exact = [
+        [sum(int(s) * int(x) for s, x in zip(shift, column, strict=True)) for column in skewed.T.astype(int)]
+        for shift in found.shifts.tolist()
+    ]
+    np.testing.assert_allclose(found.offsets, exact, atol=1e-9)
+    keys = np.column_stack([found.centres, found.others])
+    assert np.array_equal(np.lexsort(keys.T[::-1]), np.arange(len(keys)))
 
 
 def peak_bytes(positions: np.ndarray, lattice: np.ndarray) -> tuple[int, int]:

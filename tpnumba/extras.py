@@ -1,4 +1,4 @@
-"""Libraries that only the studies need: imported when used, and named with their extra when they are missing."""
+"""Libraries that only some rooms need: imported when used, and named with their extra when they are missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import import_module
 from types import ModuleType
 
 
-def need(module: str) -> ModuleType:
+def need(module: str, *, extra: str = "study") -> ModuleType:
     """Import an optional library.
 
     Raises:
@@ -16,4 +16,4 @@ def need(module: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ImportError(f'this needs {package}: python -m pip install "tpnumba[study]"') from error
+        raise ImportError(f'this needs {package}: python -m pip install "tpnumba[{extra}]"') from error

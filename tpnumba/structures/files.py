@@ -23,9 +23,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.studies.extras import need
-from tpnumba.studies.neighbours import periods
-from tpnumba.studies.outputs import is_of_the_system
+from tpnumba.extras import need
+from tpnumba.outputs import is_of_the_system
+from tpnumba.structures.neighbours import periods
 
 Array = npt.NDArray[np.float64]
 
@@ -79,9 +79,7 @@ def read_structure(path: str, file_format: str | None = None) -> Structure:
         ValueError: what is there is no structure of finite, known atoms in a cell that is not flat; the file is named.
         ImportError: ASE is not installed.
     """
-    need("ase.io")
-    source = "the structure on standard input" if path == "-" else f"the structure file {path}"
-    try:
+    with _errors_of(path):
         with _regular_file(path) as file:
             atoms, frames = _last_frame(file, file_format)
         positions = np.asarray(atoms.get_positions(), dtype=np.float64)
@@ -99,12 +97,47 @@ def read_structure(path: str, file_format: str | None = None) -> Structure:
             lattice = periods(np.asarray(atoms.cell, dtype=np.float64), np.asarray(atoms.pbc))
         except ValueError as error:
             raise ValueError(f"cannot be used: {error}") from error
+    return Structure(shown_name(path), positions, lattice, frames)
+
+
+def read_frames(path: str, file_format: str | None = None) -> list[Any]:
+    """Read all frames of a file, of a pipe, or of standard input (``-``), each as an ``ase.Atoms``.
+
+    Args:
+        path, file_format: as of `read_structure`.
+
+    Raises:
+        ValueError: what is there holds no structures; the file is named. What the structures are is not looked at.
+        ImportError: ASE is not installed.
+    """
+    with _errors_of(path), _regular_file(path) as file:
+        with _reading(file, file_format) as (readers, options):
+            frames = list(readers.iread(str(file), index=slice(None), **options))
+        if not frames:
+            raise ValueError("holds no atoms")
+        return frames
+
+
+def shown_name(path: str) -> str:
+    """What a file is called in tables: its name without the folder."""
+    return "standard input" if path == "-" else path if is_of_the_system(path) else Path(path).name
+
+
+def source_of(path: str) -> str:
+    """What a file is called in errors."""
+    return "the structure on standard input" if path == "-" else f"the structure file {path}"
+
+
+@contextmanager
+def _errors_of(path: str) -> Iterator[None]:
+    """Name the file in errors."""
+    need("ase.io")
+    try:
+        yield
     except ValueError as error:
-        raise ValueError(f"{source} {error}") from error
+        raise ValueError(f"{source_of(path)} {error}") from error
     except OSError as error:
-        raise ValueError(f"{source} cannot be read: {error.strerror or error}") from error
-    name = "standard input" if path == "-" else path if is_of_the_system(path) else Path(path).name
-    return Structure(name, positions, lattice, frames)
+        raise ValueError(f"{source_of(path)} cannot be read: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -154,22 +187,27 @@ def _copied(stream: BinaryIO, name: str) -> Iterator[Path]:
 
 
 def _last_frame(file: Path, file_format: str | None) -> tuple[Any, int]:
-    readers = need("ase.io")
-    chosen = _format(file, file_format)
     atoms, frames = None, 0
-    try:
-        with warnings.catch_warnings(), _isotopes():
-            warnings.simplefilter("ignore")  # what a reader thinks of a file's dialect changes nothing here
-            options = {"format": chosen, "do_not_split_by_at_sign": True}
-            for atoms in readers.iread(str(file), index=slice(0, COUNTED_FRAMES), **options):  # noqa: B007
-                frames += 1
-            if frames == COUNTED_FRAMES:
-                atoms = readers.read(str(file), index=-1, **options)
-    except Exception as error:  # every format's reader fails in its own way
-        raise ValueError(_reason(error, chosen)) from error
+    with _reading(file, file_format) as (readers, options):
+        for atoms in readers.iread(str(file), index=slice(0, COUNTED_FRAMES), **options):  # noqa: B007
+            frames += 1
+        if frames == COUNTED_FRAMES:
+            atoms = readers.read(str(file), index=-1, **options)
     if atoms is None:
         raise ValueError("holds no atoms")
     return atoms, frames
+
+
+@contextmanager
+def _reading(file: Path, file_format: str | None) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """ASE's readers and their options for a file; what they raise becomes an error that says what it means."""
+    chosen = _format(file, file_format)
+    try:
+        with warnings.catch_warnings(), _isotopes():
+            warnings.simplefilter("ignore")  # what a reader thinks of a file's dialect changes nothing here
+            yield need("ase.io"), {"format": chosen, "do_not_split_by_at_sign": True}
+    except Exception as error:  # every format's reader fails in its own way
+        raise ValueError(_reason(error, chosen)) from error
 
 
 def _reason(error: Exception, file_format: str) -> str:

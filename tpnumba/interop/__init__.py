@@ -1,0 +1,1 @@
+"""Other programs: what makes a potential one of their parts."""

@@ -1,0 +1,1 @@
+"""Atoms in a cell: structures from files, and neighbours."""
