@@ -13,8 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tpnumba.studies.outputs import write_whole
-
 from benchmarks.figures import figure, methods_figure
 from benchmarks.growth import choices, exponents, growth_verdicts
 from benchmarks.methods import MethodOptions

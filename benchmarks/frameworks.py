@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tpnumba.studies.outputs import write_whole
 
 import tpnumba as tp
 from benchmarks.tables import table

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tpnumba.studies.outputs import write_whole
 
 import tpnumba as tp
 from benchmarks.bars import CHANNELWISE, FULL

@@ -1,4 +1,4 @@
-"""Trained potentials as data: networks and weights, their files, graphs of atoms and what a potential gives for them."""
+"""Trained potentials as data: networks, weights and files; graphs of atoms, and what a potential gives for them."""
 
 from tpnumba.models.graphs import Graph, GraphResult, Results, graph_of, results_of
 from tpnumba.models.network import Interaction, Network, Radial

@@ -82,8 +82,8 @@ def write_arrays(
     for name, array in ordered:
         start, end = end, end + array.nbytes
         header[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    head = text + b" " * (-(_LENGTH + len(text)) % _ALIGNMENT)
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    head = encoded + b" " * (-(_LENGTH + len(encoded)) % _ALIGNMENT)
 
     def write(stream: BinaryIO) -> None:
         stream.write(len(head).to_bytes(_LENGTH, "little"))
