@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--plot", metavar="FILE.png", help="also draw time and time a degree of freedom against L")
     compare.set_defaults(run=_compare)
+    _add_convert(commands)
     _add_evaluate(commands)
     warmup = commands.add_parser(
         "warmup",
@@ -104,6 +105,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     calibrate.set_defaults(run=_calibrate)
     return parser
+
+
+def _add_convert(commands: Any) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="a checkpoint of SevenNet to a file of a potential",
+        description="Read a checkpoint of SevenNet, which needs nothing but this package and executes nothing in the "
+        "file, and write its network and weights in the format safetensors, for 'tpnumba evaluate' and "
+        "tpnumba.models.load.",
+    )
+    convert.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a .pth file; or the wheel of sevenn and a name in it, as sevenn.whl:SevenNet_0__11Jul2024",
+    )
+    convert.add_argument("output", metavar="OUT.safetensors", help="the file to write")
+    convert.add_argument("--modal", metavar="NAME", help="the fidelity, of a network that was trained for several")
+    convert.set_defaults(run=_convert)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from tpnumba.models.potential import Potential
+    from tpnumba.models.sevennet import read_sevennet
+    from tpnumba.outputs import check_writable
+
+    check_writable("OUT", options.output)
+    network, weights = read_sevennet(options.checkpoint, modal=options.modal)
+    potential = Potential(network, weights)
+    potential.save(options.output)
+    print(f"{options.output}: {potential!r}")
 
 
 def _add_evaluate(commands: Any) -> None:

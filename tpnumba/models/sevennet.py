@@ -7,10 +7,13 @@ weights of the products in the order of the instructions before these were sorte
 
 from __future__ import annotations
 
+import io
+import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from os import PathLike
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +43,9 @@ def read_sevennet(path: str | PathLike[str], *, modal: str | None = None) -> tup
     """The network and the weights of a checkpoint of SevenNet.
 
     Args:
-        path: a checkpoint (``.pth``) of ``sevenn``; nothing in it is executed.
+        path: a checkpoint (``.pth``) of ``sevenn``; nothing in it is executed. Of a checkpoint in the wheel of
+            ``sevenn``, which is a zip file, the wheel and the name of the checkpoint's folder, as
+            ``sevenn-0.13.0-py3-none-any.whl:SevenNet_0__11Jul2024``.
         modal: the fidelity, such as ``PBE``, of a network that was trained for several.
 
     Returns:
@@ -51,7 +56,7 @@ def read_sevennet(path: str | PathLike[str], *, modal: str | None = None) -> tup
         ValueError: it is no such checkpoint, is damaged, or has parts that are not supported; the message names which.
             Also a ``modal`` that it does not have, or none where it has several.
     """
-    content = read_torch_file(path)
+    content = read_torch_file(_open(path))
     if not isinstance(content, dict) or not {"config", "model_state_dict"} <= set(content):
         raise ValueError(f"{path} is no checkpoint of SevenNet: it has no 'config' and 'model_state_dict'")
     config = content["config"]
@@ -62,6 +67,19 @@ def read_sevennet(path: str | PathLike[str], *, modal: str | None = None) -> tup
         return reader.network(), reader.weights
     except KeyError as error:
         raise ValueError(f"{path} lacks {error}") from error
+
+
+def _open(path: str | PathLike[str]) -> str | PathLike[str] | BinaryIO:
+    """The file itself, or what a wheel holds under a name."""
+    wheel, separator, name = os.fspath(path).rpartition(":")
+    if not separator or not wheel.endswith(".whl"):
+        return path
+    with zipfile.ZipFile(wheel) as archive:
+        found = [entry for entry in archive.namelist() if f"/{name}/" in entry and entry.endswith(".pth")]
+        if len(found) != 1:
+            have = sorted({entry.split("/")[-2] for entry in archive.namelist() if entry.endswith(".pth")})
+            raise ValueError(f"{wheel} has no checkpoint {name!r}; it has {', '.join(have) or 'none'}")
+        return io.BytesIO(archive.read(found[0]))
 
 
 def _renamed(state: Mapping[str, Array]) -> Weights:

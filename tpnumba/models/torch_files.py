@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from os import PathLike
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ _DTYPES = (
 )
 
 
-def read_torch_file(path: str | PathLike[str]) -> Any:
+def read_torch_file(path: str | PathLike[str] | BinaryIO) -> Any:
     """What ``torch.save`` wrote to a file: dicts, lists, tuples, strings, numbers and arrays.
 
     Tensors and arrays of NumPy become read-only NumPy arrays, tensors with the strides and the offset that they were
@@ -42,7 +42,7 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
     is not trusted: nothing in it is executed, and the sizes that it claims are checked against what is there.
 
     Args:
-        path: a file of torch 1.6 or later, of a machine with little-endian numbers.
+        path: a file of torch 1.6 or later, of a machine with little-endian numbers; or a stream of its bytes.
 
     Raises:
         OSError: the file cannot be read.
