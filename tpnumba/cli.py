@@ -118,9 +118,12 @@ def _add_convert(commands: Any) -> None:
     convert.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="a .pth file; or the wheel of sevenn and a name in it, as sevenn.whl:SevenNet_0__11Jul2024",
+        help="a .pth file, or the wheel of the package sevenn, which has some",
     )
     convert.add_argument("output", metavar="OUT.safetensors", help="the file to write")
+    convert.add_argument(
+        "--name", metavar="NAME", help="which checkpoint of a wheel, by its folder, such as SevenNet_0__11Jul2024"
+    )
     convert.add_argument("--modal", metavar="NAME", help="the fidelity, of a network that was trained for several")
     convert.set_defaults(run=_convert)
 
@@ -131,7 +134,7 @@ def _convert(options: argparse.Namespace) -> None:
     from tpnumba.outputs import check_writable
 
     check_writable("OUT", options.output)
-    network, weights = read_sevennet(options.checkpoint, modal=options.modal)
+    network, weights = read_sevennet(options.checkpoint, name=options.name, modal=options.modal)
     potential = Potential(network, weights)
     potential.save(options.output)
     print(f"{options.output}: {potential!r}")

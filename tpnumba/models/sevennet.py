@@ -39,13 +39,14 @@ _ENVELOPES = {"poly_cut": ("polynomial", "poly_cut_p_value", 6), "XPLOR": ("xplo
 _SAME = 1e-5
 
 
-def read_sevennet(path: str | PathLike[str], *, modal: str | None = None) -> tuple[Network, Weights]:
+def read_sevennet(
+    path: str | PathLike[str], *, name: str | None = None, modal: str | None = None
+) -> tuple[Network, Weights]:
     """The network and the weights of a checkpoint of SevenNet.
 
     Args:
-        path: a checkpoint (``.pth``) of ``sevenn``; nothing in it is executed. Of a checkpoint in the wheel of
-            ``sevenn``, which is a zip file, the wheel and the name of the checkpoint's folder, as
-            ``sevenn-0.13.0-py3-none-any.whl:SevenNet_0__11Jul2024``.
+        path: a checkpoint (``.pth``) of ``sevenn``, or the wheel of that package; nothing in it is executed.
+        name: which checkpoint of a wheel, by its folder, such as ``SevenNet_0__11Jul2024``.
         modal: the fidelity, such as ``PBE``, of a network that was trained for several.
 
     Returns:
@@ -56,7 +57,7 @@ def read_sevennet(path: str | PathLike[str], *, modal: str | None = None) -> tup
         ValueError: it is no such checkpoint, is damaged, or has parts that are not supported; the message names which.
             Also a ``modal`` that it does not have, or none where it has several.
     """
-    content = read_torch_file(_open(path))
+    content = read_torch_file(path if name is None and not _is_wheel(path) else _checkpoint_of(path, name))
     if not isinstance(content, dict) or not {"config", "model_state_dict"} <= set(content):
         raise ValueError(f"{path} is no checkpoint of SevenNet: it has no 'config' and 'model_state_dict'")
     config = content["config"]
@@ -69,17 +70,19 @@ def read_sevennet(path: str | PathLike[str], *, modal: str | None = None) -> tup
         raise ValueError(f"{path} lacks {error}") from error
 
 
-def _open(path: str | PathLike[str]) -> str | PathLike[str] | BinaryIO:
-    """The file itself, or what a wheel holds under a name."""
-    wheel, separator, name = os.fspath(path).rpartition(":")
-    if not separator or not wheel.endswith(".whl"):
-        return path
-    with zipfile.ZipFile(wheel) as archive:
-        found = [entry for entry in archive.namelist() if f"/{name}/" in entry and entry.endswith(".pth")]
-        if len(found) != 1:
-            have = sorted({entry.split("/")[-2] for entry in archive.namelist() if entry.endswith(".pth")})
-            raise ValueError(f"{wheel} has no checkpoint {name!r}; it has {', '.join(have) or 'none'}")
-        return io.BytesIO(archive.read(found[0]))
+def _is_wheel(path: str | PathLike[str]) -> bool:
+    return os.fspath(path).endswith(".whl")
+
+
+def _checkpoint_of(path: str | PathLike[str], name: str | None) -> BinaryIO:
+    """What a wheel holds under a name."""
+    if not _is_wheel(path):
+        raise ValueError(f"name {name!r} was given, but {path} is no wheel")
+    with zipfile.ZipFile(path) as archive:
+        found = {entry.split("/")[-2]: entry for entry in archive.namelist() if entry.endswith(".pth")}
+        if name not in found:
+            raise ValueError(f"name must be one of the checkpoints in {path}: {', '.join(found)}; got {name!r}")
+        return io.BytesIO(archive.read(found[name]))
 
 
 def _renamed(state: Mapping[str, Array]) -> Weights:
