@@ -13,23 +13,24 @@ from tpnumba.irreps import check_degree
 
 Indices = npt.NDArray[np.int32]
 
-SENDERS, RECEIVERS = "senders", "receivers"
+SENDERS, RECEIVERS, PAIRS = "senders", "receivers", "pairs"
 _MOST = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
 class EdgeOrder:
-    """Edges sorted by the node at one of their ends; those of one node stay in the order that they were given in.
+    """Edges sorted by the node at one of their ends, or by pair; those of one stay in the order that they came in.
 
     Attributes:
         edges: the number of each edge, shape ``(num_edges,)``; None if the edges were given in this order.
-        senders, receivers: of the edges in this order.
+        senders, receivers, pairs: of the edges in this order; ``pairs`` is None where edges have none.
         starts: where the edges of each node begin, shape ``(nodes + 1,)``.
     """
 
     edges: Indices | None
     senders: Indices
     receivers: Indices
+    pairs: Indices | None
     starts: npt.NDArray[np.int64]
 
     @cached_property
@@ -46,6 +47,9 @@ class Edges:
         receivers: the node that it ends at, of the same shape; in any order, and edges may be repeated.
         num_nodes: the number of nodes, to which the receivers belong.
         num_senders: the number of nodes that send, if they are others (a bipartite graph); ``num_nodes`` by default.
+        pairs: the number of the row of weights that each edge reads, if edges share them, as the two directions of a
+            bond do whose weights are functions of its length.
+        num_pairs: the number of these rows; by default, one more than the largest of ``pairs``.
 
     Raises:
         TypeError: ``senders`` or ``receivers`` do not hold integers, or are not arrays of the processor's memory.
@@ -61,19 +65,31 @@ class Edges:
     receivers: Indices
     num_nodes: int
     num_senders: int
+    pairs: Indices | None
+    num_pairs: int
 
-    def __init__(self, senders: Any, receivers: Any, num_nodes: int, *, num_senders: int | None = None) -> None:
+    def __init__(
+        self,
+        senders: Any,
+        receivers: Any,
+        num_nodes: int,
+        *,
+        num_senders: int | None = None,
+        pairs: Any = None,
+        num_pairs: int | None = None,
+    ) -> None:
         nodes = check_degree("num_nodes", num_nodes)
         sending = nodes if num_senders is None else check_degree("num_senders", num_senders)
-        fields = {
+        fields: dict[str, Any] = {
             "senders": _indices("senders", senders, sending),
             "receivers": _indices("receivers", receivers, nodes),
             "num_nodes": nodes,
             "num_senders": sending,
         }
-        shapes = fields["senders"].shape, fields["receivers"].shape  # type: ignore[attr-defined]
-        if shapes[0] != shapes[1]:
-            raise ValueError(f"senders and receivers must have one shape, got {shapes[0]} and {shapes[1]}")
+        shape = fields["senders"].shape
+        if shape != fields["receivers"].shape:
+            raise ValueError(f"senders and receivers must have one shape, got {shape} and {fields['receivers'].shape}")
+        fields |= _pairs(pairs, num_pairs, shape)
         self.__dict__.update(fields)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -93,25 +109,30 @@ class Edges:
             (self.num_nodes, self.num_senders) == (other.num_nodes, other.num_senders)
             and np.array_equal(self.senders, other.senders)
             and np.array_equal(self.receivers, other.receivers)
+            and (self.pairs is None) == (other.pairs is None)
+            and (self.pairs is None or np.array_equal(self.pairs, other.pairs))  # type: ignore[arg-type]
+            and self.num_pairs == other.num_pairs
         )
 
     def __hash__(self) -> int:
         return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.senders, self.receivers, self.num_nodes, self.num_senders)
+        counts = self.num_pairs if self.pairs is not None else None
+        return _rebuild, (self.senders, self.receivers, self.num_nodes, self.num_senders, self.pairs, counts)
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.num_nodes, self.num_senders, self.senders.tobytes(), self.receivers.tobytes()))
+        pairs = b"" if self.pairs is None else self.pairs.tobytes()
+        return hash((self.num_nodes, self.num_senders, self.senders.tobytes(), self.receivers.tobytes(), pairs))
 
     def count(self, end: str) -> int:
-        """The number of nodes at the ``senders``' or ``receivers``' end."""
-        return self.num_senders if end == SENDERS else self.num_nodes
+        """The number of nodes at the ``senders``' or ``receivers``' end, or of ``pairs``."""
+        return {SENDERS: self.num_senders, RECEIVERS: self.num_nodes, PAIRS: self.num_pairs}[end]
 
     def order(self, end: str) -> EdgeOrder:
-        """The edges sorted by their ``senders`` or ``receivers``."""
-        return self.by_sender if end == SENDERS else self.by_receiver
+        """The edges sorted by their ``senders``, ``receivers`` or ``pairs``."""
+        return {SENDERS: self.by_sender, RECEIVERS: self.by_receiver}[end] if end != PAIRS else self.by_pair
 
     @cached_property
     def by_receiver(self) -> EdgeOrder:
@@ -123,21 +144,44 @@ class Edges:
         """The edges sorted by their senders."""
         return _sorted(self, self.senders, self.num_senders)
 
+    @cached_property
+    def by_pair(self) -> EdgeOrder:
+        """The edges sorted by their pairs."""
+        assert self.pairs is not None
+        return _sorted(self, self.pairs, self.num_pairs)
+
 
 def _sorted(edges: Edges, keys: Indices, nodes: int) -> EdgeOrder:
     starts = np.zeros(nodes + 1, dtype=np.int64)
     np.cumsum(np.bincount(keys, minlength=nodes), out=starts[1:])
     starts.setflags(write=False)
     if bool(np.all(keys[1:] >= keys[:-1])):
-        return EdgeOrder(None, edges.senders, edges.receivers, starts)
+        return EdgeOrder(None, edges.senders, edges.receivers, edges.pairs, starts)
     order = np.argsort(keys, kind="stable").astype(np.int32)
-    arrays = order, edges.senders[order], edges.receivers[order]
-    for array in arrays:
-        array.setflags(write=False)
-    return EdgeOrder(*arrays, starts)
+    senders, receivers = edges.senders[order], edges.receivers[order]
+    pairs = None if edges.pairs is None else edges.pairs[order]
+    for array in (order, senders, receivers, pairs):
+        if array is not None:
+            array.setflags(write=False)
+    return EdgeOrder(order, senders, receivers, pairs, starts)
 
 
-def _indices(name: str, values: Any, nodes: int) -> Indices:
+def _pairs(pairs: Any, num_pairs: int | None, shape: tuple[int, ...]) -> dict[str, Any]:
+    if pairs is None:
+        if num_pairs is not None:
+            raise ValueError("num_pairs was given without pairs")
+        return {"pairs": None, "num_pairs": 0}
+    if num_pairs is None:
+        given = np.asarray(pairs)
+        num_pairs = int(given.max()) + 1 if given.size and given.dtype.kind in "iu" else 0
+    count = check_degree("num_pairs", num_pairs)
+    found = _indices("pairs", pairs, count, "num_pairs")
+    if found.shape != shape:
+        raise ValueError(f"pairs must have shape {shape}, as senders and receivers, got {found.shape}")
+    return {"pairs": found, "num_pairs": count}
+
+
+def _indices(name: str, values: Any, nodes: int, of: str = "the number of nodes") -> Indices:
     """A read-only copy of indices that are below ``nodes``."""
     try:
         array = np.asarray(values)
@@ -154,11 +198,13 @@ def _indices(name: str, values: Any, nodes: int) -> Indices:
     wrong = np.flatnonzero((array < 0) | (array >= nodes))
     if wrong.size:
         edge = int(wrong[0])
-        raise ValueError(f"{name}[{edge}] must be at least 0 and below {nodes}, the number of nodes, got {array[edge]}")
+        raise ValueError(f"{name}[{edge}] must be at least 0 and below {nodes}, {of}, got {array[edge]}")
     found = array.astype(np.int32)  # always a copy
     found.setflags(write=False)
     return found
 
 
-def _rebuild(senders: Indices, receivers: Indices, num_nodes: int, num_senders: int) -> Edges:
-    return Edges(senders, receivers, num_nodes, num_senders=num_senders)
+def _rebuild(
+    senders: Indices, receivers: Indices, num_nodes: int, num_senders: int, pairs: Indices | None, num_pairs: int | None
+) -> Edges:
+    return Edges(senders, receivers, num_nodes, num_senders=num_senders, pairs=pairs, num_pairs=num_pairs)

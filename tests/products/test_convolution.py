@@ -42,7 +42,18 @@ CHANNELWISE = {
     "no weights",
     "an unused block",
 }
-GRAPHS = ("random", "sorted", "no edges", "one edge", "repeated", "isolated", "hub", "bipartite")
+GRAPHS = (
+    "random",
+    "sorted",
+    "no edges",
+    "one edge",
+    "repeated",
+    "isolated",
+    "hub",
+    "bipartite",
+    "pairs",
+    "sorted pairs",
+)
 
 
 def graph(kind: str, rng: np.random.Generator) -> tp.Edges:
@@ -62,12 +73,17 @@ def graph(kind: str, rng: np.random.Generator) -> tp.Edges:
         receivers[:60] = 4
     elif kind == "bipartite":
         return tp.Edges(senders % 4, receivers, 9, num_senders=4)
+    elif kind == "pairs":
+        return tp.Edges(senders, receivers, 9, pairs=rng.integers(0, 30, 70), num_pairs=33)
+    elif kind == "sorted pairs":
+        return tp.Edges(senders, receivers, 9, pairs=np.arange(70) // 2)
     return tp.Edges(senders, receivers, 9)
 
 
 def operands(p, edges, rng, dtype="float64", shared=()):
     """Features of nodes, attributes, weights (None if there are none) and a cotangent."""
-    rows = {"attributes": (len(edges),), "weights": (len(edges),), **dict.fromkeys(shared, ())}
+    weights = len(edges) if edges.pairs is None else edges.num_pairs
+    rows = {"attributes": (len(edges),), "weights": (weights,), **dict.fromkeys(shared, ())}
     x = rng.standard_normal((edges.num_senders, p.irreps_in1.dim)).astype(dtype)
     y = rng.standard_normal((*rows["attributes"], p.irreps_in2.dim)).astype(dtype)
     w = rng.standard_normal((*rows["weights"], p.weight_numel)).astype(dtype) if p.weight_numel else None
@@ -84,12 +100,16 @@ def added(rows, index, count):
 def expected(p, x, y, w, g, edges):
     """The convolution and its gradients by gather, product and ``np.add.at``."""
     n, sent = len(edges), x[edges.senders]
-    wide = [np.broadcast_to(a, (n, a.shape[-1])) for a in (y, *(() if w is None else (w,)))]
+    paired = edges.pairs is not None and w is not None
+    of_edges = w[edges.pairs] if paired else w
+    wide = [np.broadcast_to(a, (n, a.shape[-1])) for a in (y, *(() if w is None else (of_edges,)))]
     weights = {} if w is None else {"weights": wide[1]}
     out = added(p(sent, *wide), edges.receivers, edges.num_nodes)
     pulled = p.vjp(sent, wide[0], g[edges.receivers], **weights)
     gradients = [added(pulled[0], edges.senders, edges.num_senders)]
     gradients += [rows if a.ndim == 2 else rows.sum(axis=0) for rows, a in zip(pulled[1:], (y, w), strict=False)]
+    if paired:
+        gradients[2] = added(pulled[2], edges.pairs, edges.num_pairs)
     return out, gradients
 
 
@@ -260,6 +280,9 @@ def test_indices_of_any_integer(dtype):
         ({"senders": [[0, 1]]}, ValueError, r"senders must have shape \(num_edges,\), got \(1, 2\)"),
         ({"receivers": [0]}, ValueError, r"must have one shape, got \(2,\) and \(1,\)"),
         ({"num_nodes": -1}, ValueError, "num_nodes must be a non-negative integer"),
+        ({"pairs": [0]}, ValueError, r"pairs must have shape \(2,\), as senders and receivers, got \(1,\)"),
+        ({"pairs": [0, 2], "num_pairs": 2}, ValueError, r"pairs\[1\] must be at least 0 and below 2, num_pairs, got 2"),
+        ({"num_pairs": 2}, ValueError, "num_pairs was given without pairs"),
         ({"num_senders": 1}, ValueError, r"senders\[1\] must be at least 0 and below 1"),
     ],
 )
@@ -267,7 +290,7 @@ def test_wrong_edges_are_refused(change, error, text):
     arguments = {"senders": [0, 1], "receivers": [1, 2], "num_nodes": 3, "num_senders": None, **change}
     nodes = arguments.pop("num_nodes")
     with pytest.raises(error, match=text):
-        tp.Edges(arguments["senders"], arguments["receivers"], nodes, num_senders=arguments["num_senders"])
+        tp.Edges(arguments.pop("senders"), arguments.pop("receivers"), nodes, **arguments)
 
 
 def test_edges_are_frozen_copies():

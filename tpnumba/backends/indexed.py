@@ -9,6 +9,7 @@ from tpnumba.backends.call import Array, Call
 from tpnumba.backends.generic.edges import evaluate_edges
 from tpnumba.backends.namespaces import is_lazy, is_numpy, short_name
 from tpnumba.backends.registry import choose
+from tpnumba.edges import PAIRS
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 
@@ -37,11 +38,14 @@ def evaluate(call: Call, arrays: Sequence[Array], out: Array | None, *, add: boo
     backend, plan = choose(call if is_numpy(context.xp) else call._replace(backend="generic"))
     assert isinstance(plan, Plan)
     access = [operand.access for operand in plan.operands]
-    for i, array in zip(call.operands, arrays, strict=True):
-        if array.ndim == 1 and access[i] is Access.BATCH:
+    has_pairs = call.edges is not None and call.edges.pairs is not None
+    rows = dict(zip(call.operands, (array.ndim > 1 for array in arrays), strict=True))
+    rows[plan.output] = len(call.batch) > 0
+    for i, has_rows in rows.items():
+        if access[i] is Access.BATCH and not has_rows:
             access[i] = Access.SHARED
-    if len(call.batch) == 0:
-        access[plan.output] = Access.SHARED
+        elif access[i] is Access.BATCH and has_pairs and plan.operands[i].end == PAIRS:
+            access[i] = Access.INDEXED
     plan = plan.with_access(tuple(access))
     if backend == "generic":
         result = evaluate_edges(plan, call, arrays)

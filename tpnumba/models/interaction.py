@@ -1,22 +1,22 @@
 """One interaction of a network on a graph: its layers made once, its sums over edges in parts that stay in cache.
 
-The weights of the products are numbers of an edge, and many: for as many edges as an array may have in the cache, the
-radial network is evaluated, its result used and forgotten; backward it is evaluated again. So memory does not grow with
-the edges. Features are in the layout ``ir_mul``, in which channels follow each other.
+The weights of the products are many for each pair of atoms: for as many pairs as have them in the cache, the radial
+network is evaluated, its result used and forgotten; backward it is evaluated again. So memory does not grow with the
+edges. Features are in the layout ``ir_mul``, in which channels follow each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tpnumba import nn
-from tpnumba.edges import Edges
 from tpnumba.irreps import Irreps
 from tpnumba.models.network import Interaction, Network
+from tpnumba.models.parts import Part
 from tpnumba.products.clebsch_gordan import TensorProduct
 from tpnumba.products.convolution import TensorProductConvolution
 
@@ -25,40 +25,11 @@ Array = npt.NDArray[np.floating]
 LAYOUT = "ir_mul"
 
 #: Numbers of weights of products that are worked at a time: 4 MB in float32.
-_WEIGHTS_AT_ONCE = 2**20
-
-
-class Part(NamedTuple):
-    """Edges that are worked at a time: all that end at some of the atoms.
-
-    Attributes:
-        nodes, edges: the slices of the atoms and of the edges.
-        graph: the edges, with receivers counted from the first of the atoms.
-    """
-
-    nodes: slice
-    edges: slice
-    graph: Edges
-
-
-def cut(edges: Edges, most: int) -> tuple[Part, ...]:
-    """The edges, sorted by receiver, in parts of about ``most``, each with all edges of its receivers."""
-    starts = edges.by_receiver.starts
-    cuts = np.searchsorted(starts, np.arange(0, len(edges), most), side="left")
-    nodes = np.unique(np.append(cuts, edges.num_nodes))
-    found = []
-    for first, last in zip(np.append(0, nodes[:-1]).tolist(), nodes.tolist(), strict=True):
-        some = slice(int(starts[first]), int(starts[last]))
-        if last > first:
-            graph = Edges(
-                edges.senders[some], edges.receivers[some] - first, last - first, num_senders=edges.num_senders
-            )
-            found.append(Part(slice(first, last), some, graph))
-    return tuple(found)
+WEIGHTS_AT_ONCE = 2**20
 
 
 class EdgeData(NamedTuple):
-    """What interactions read of the edges: radial functions and harmonics, a row an edge."""
+    """What interactions read of the edges: radial functions, a row a pair; harmonics, a row an edge, part by part."""
 
     radial: Array
     harmonics: Array
@@ -93,22 +64,22 @@ class InteractionLayers:
         self.convolution = TensorProductConvolution(product)
         self.radial_network = described.radial_network(network.radial.number)
         self.radial_weights = self.radial_network.fold(weights[f"{name}.radial"])
-        self.part_edges = max(256, _WEIGHTS_AT_ONCE // product.weight_numel // 256 * 256)
 
     def forward(
-        self, x: Array, species: npt.NDArray[np.intp], data: EdgeData, edges: Edges, threads: int | None
+        self, x: Array, species: npt.NDArray[np.intp], data: EdgeData, parts: Sequence[Part], threads: int | None
     ) -> tuple[Array, Kept]:
         """The features after the interaction, and what backward needs."""
         sent = self.linear_1(x)
-        messages = np.empty((edges.num_nodes, self.convolution.irreps_out.dim), x.dtype)
-        for part in cut(edges, self.part_edges):
-            weights = self.radial_network(data.radial[part.edges], self.radial_weights, num_threads=threads)
+        messages = np.zeros((x.shape[0], self.convolution.irreps_out.dim), x.dtype)
+        for part in parts:
+            weights = self.radial_network(data.radial[part.pairs], self.radial_weights, num_threads=threads)
             self.convolution(
                 sent,
                 data.harmonics[part.edges],
                 weights,
                 part.graph,
-                out=messages[part.nodes],
+                out=messages,
+                add=True,
                 num_threads=threads,
             )
         messages /= x.dtype.type(self.denominator)
@@ -123,7 +94,7 @@ class InteractionLayers:
         species: npt.NDArray[np.intp],
         data: EdgeData,
         totals: EdgeData,
-        edges: Edges,
+        parts: Sequence[Part],
         threads: int | None,
         *,
         of_features: bool,
@@ -134,16 +105,16 @@ class InteractionLayers:
         messages /= messages.dtype.type(self.denominator)
         sent = np.zeros_like(kept.sent) if of_features else None
         by_weights, by_harmonics = self.convolution.adjoint(2), self.convolution.adjoint(1)
-        for part in cut(edges, self.part_edges):
-            radial, harmonics, of_nodes = data.radial[part.edges], data.harmonics[part.edges], messages[part.nodes]
+        for part in parts:
+            radial, harmonics = data.radial[part.pairs], data.harmonics[part.edges]
             weights = self.radial_network(radial, self.radial_weights, num_threads=threads)
-            totals.harmonics[part.edges] += by_harmonics(kept.sent, of_nodes, weights, part.graph, num_threads=threads)
+            totals.harmonics[part.edges] += by_harmonics(kept.sent, messages, weights, part.graph, num_threads=threads)
             if sent is not None:
                 self.convolution.adjoint(0)(
-                    of_nodes, harmonics, weights, part.graph, out=sent, add=True, num_threads=threads
+                    messages, harmonics, weights, part.graph, out=sent, add=True, num_threads=threads
                 )
-            by_weights(kept.sent, harmonics, of_nodes, part.graph, out=weights, num_threads=threads)
-            totals.radial[part.edges] += self.radial_network.vjp_input(
+            by_weights(kept.sent, harmonics, messages, part.graph, out=weights, num_threads=threads)
+            totals.radial[part.pairs] += self.radial_network.vjp_input(
                 radial, weights, weights=self.radial_weights, num_threads=threads
             )
         if sent is None:

@@ -13,8 +13,9 @@ from tpnumba import nn
 from tpnumba.irreps import Irreps
 from tpnumba.models.file import read_arrays, write_arrays
 from tpnumba.models.graphs import Graph, GraphResult, Results, graph_of, results_of
-from tpnumba.models.interaction import EdgeData, InteractionLayers, Kept
+from tpnumba.models.interaction import WEIGHTS_AT_ONCE, EdgeData, InteractionLayers, Kept
 from tpnumba.models.network import Network
+from tpnumba.models.parts import cut
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.sphere.harmonics import SphericalHarmonics
 
@@ -55,6 +56,8 @@ class Potential:
         one_hot = np.eye(len(network.elements), dtype=dtype)
         self._embedding = embedding(one_hot, typed["embedding"], typed.get("embedding.bias"))
         self._layers = [InteractionLayers(network, i, typed) for i in range(len(network.interactions))]
+        widest = max(layers.convolution.weight_numel for layers in self._layers)
+        self._pairs_at_once = max(256, WEIGHTS_AT_ONCE // max(1, widest) // 256 * 256)
         self._readout = _readout(network, self._layers[-1].gate.irreps_out, typed)
         self._shift, self._scale = (np.asarray(weights[name], np.float64) for name in ("shift", "scale"))
         self._radial = network.radial.embedding(network.cutoff)
@@ -90,15 +93,16 @@ class Potential:
 
         Atomic numbers are those of ``elements``: :func:`tpnumba.models.graph_of` checks them.
         """
-        species, edges = self._species[graph.numbers], graph.edges
-        lengths = nn.edge_lengths(graph.vectors)
+        species = self._species[graph.numbers]
+        order, first, parts = cut(graph, self._pairs_at_once)
+        lengths = nn.edge_lengths(graph.vectors[first])
         radial, slopes = self._radial.value_and_derivative(lengths, self._frequencies)
-        vectors = graph.vectors.astype(self.dtype)
+        vectors = graph.vectors[order].astype(self.dtype)
         data = EdgeData(radial.astype(self.dtype), self._harmonics(vectors, num_threads=num_threads))
         x = self._embedding[species]
         kept: list[Kept] = []
         for layers in self._layers:
-            x, needed = layers.forward(x, species, data, edges, num_threads)
+            x, needed = layers.forward(x, species, data, parts, num_threads)
             kept.append(needed)
         energies = (x @ self._readout[0] + self._readout[1]).astype(np.float64) * self._scale[species]
         energies += self._shift[species]
@@ -106,13 +110,14 @@ class Potential:
         totals = EdgeData(np.zeros_like(data.radial), np.zeros_like(data.harmonics))
         for number in reversed(range(len(self._layers))):
             found = self._layers[number].backward(
-                kept.pop(), cotangent, species, data, totals, edges, num_threads, of_features=number > 0
+                kept.pop(), cotangent, species, data, totals, parts, num_threads, of_features=number > 0
             )
             if found is not None:
                 cotangent = found
-        gradients = self._harmonics.vjp(vectors, totals.harmonics, num_threads=num_threads).astype(np.float64)
+        gradients = np.empty_like(graph.vectors)
+        gradients[order] = self._harmonics.vjp(vectors, totals.harmonics, num_threads=num_threads)
         by_length = np.sum(totals.radial * slopes, axis=-1)
-        gradients += (by_length / lengths)[:, None] * graph.vectors
+        gradients[first] += (by_length / lengths)[:, None] * graph.vectors[first]
         return GraphResult(energies, gradients)
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -10,7 +10,7 @@ from tpnumba.backends.call import Call
 from tpnumba.backends.indexed import evaluate
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
 from tpnumba.backends.registry import check_backend, resolve_threads
-from tpnumba.edges import RECEIVERS, SENDERS, Edges
+from tpnumba.edges import PAIRS, RECEIVERS, SENDERS, Edges
 from tpnumba.plans.access import Access
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.methods import Methods
@@ -67,14 +67,22 @@ class _Convolution(FormOperator):
             rows = edges.count(str(end))
             if shape != (rows, size):
                 raise ValueError(f"{name} must have shape ({rows}, {size}), a row for each of the {end}, got {shape}")
-        elif shape not in ((len(edges), size), (size,), (1, size)):
+            return
+        rows, of = self._rows(operand, edges)
+        if shape not in ((rows, size), (size,), (1, size)):
             raise ValueError(
-                f"{name} must have shape ({len(edges)}, {size}), a row an edge, or ({size},) for all edges, got {shape}"
+                f"{name} must have shape ({rows}, {size}), a row {of}, or ({size},) for all edges, got {shape}"
             )
+
+    def _rows(self, operand: int, edges: Edges) -> tuple[int, str]:
+        """The rows of an operand that may have one for each edge, and what they stand for."""
+        if self._access(operand)[1] == PAIRS and edges.pairs is not None:
+            return edges.num_pairs, "a pair"
+        return len(edges), "an edge"
 
     def _result_shape(self, operand: int, edges: Edges) -> Shape:
         access, end = self._access(operand)
-        rows = edges.count(str(end)) if access is Access.INDEXED else len(edges)
+        rows = edges.count(str(end)) if access is Access.INDEXED else self._rows(operand, edges)[0]
         return rows, self.form.sizes[operand]
 
     def _named(self, node_features: Array, edge_attributes: Array, weights: Array | None) -> dict[str, Array]:
@@ -123,7 +131,8 @@ class _Convolution(FormOperator):
         Args:
             node_features: shape ``(num_senders, irreps_in1.dim)``, float32 or float64: what the nodes send.
             edge_attributes: shape ``(num_edges, irreps_in2.dim)``, or ``(irreps_in2.dim,)`` for all edges.
-            weights: shape ``(num_edges, weight_numel)``, or ``(weight_numel,)`` for all edges; None if there are none.
+            weights: shape ``(num_edges, weight_numel)``, or ``(weight_numel,)`` for all edges; ``(num_pairs,
+                weight_numel)`` if ``edges`` have pairs; None if there are none.
             edges: who sends to whom.
             out: an array of the result's shape and dtype to write into; must not overlap an input.
             add: add to what ``out`` holds, as for a sum over parts of the edges; the result's rows must be nodes.
@@ -265,7 +274,7 @@ class TensorProductConvolution(_Convolution):
     def __init__(self, product: Operator) -> None:
         if not isinstance(product, Operator):
             raise TypeError(f"product must be a product of two features, got {type(product).__name__}")
-        form = _indexed(product.form, product.argument_operands[0])
+        form = _indexed(product.form, product.argument_operands)
         methods = Methods((("direct", form),))
         self._initialize({"product": product}, form, methods, product.operand_irreps, product.argument_operands)
 
@@ -282,16 +291,17 @@ class ConvolutionAdjoint(_Convolution):
         return "adjoint " + super().__repr__()
 
 
-def _indexed(form: Contraction, gathered: int) -> Contraction:
-    """The form whose operand ``gathered`` has rows of senders, and whose output has rows of receivers."""
-    ends = {gathered: SENDERS, form.output: RECEIVERS}
-    return replace(
-        form,
-        operands=tuple(
-            replace(operand, access=Access.INDEXED, end=ends[i]) if i in ends else operand
-            for i, operand in enumerate(form.operands)
-        ),
-    )
+def _indexed(form: Contraction, arguments: Sequence[int]) -> Contraction:
+    """The form whose first argument has rows of senders, and whose output has rows of receivers.
+
+    Its weights have rows of edges; or of pairs, where the edges of a call have some.
+    """
+    ends = {arguments[0]: SENDERS, form.output: RECEIVERS, **dict.fromkeys(arguments[2:], PAIRS)}
+    operands = list(form.operands)
+    for i, end in ends.items():
+        access = Access.BATCH if end == PAIRS else Access.INDEXED
+        operands[i] = replace(operands[i], access=access, end=end)
+    return replace(form, operands=tuple(operands))
 
 
 def _is_shared(access: Access, array: Array, edges: Edges) -> bool:

@@ -38,7 +38,11 @@ def evaluate_edges(plan: Plan, call: Call, arrays: Mapping[int, Array], result: 
     assert program is not None  # asked for before the plan came here
     output = plan.operands[plan.output]
     indexed = output.access is Access.INDEXED
-    order = edges.order(str(output.end)) if indexed else EdgeOrder(None, edges.senders, edges.receivers, _NO_STARTS)
+    order = (
+        edges.order(str(output.end))
+        if indexed
+        else EdgeOrder(None, edges.senders, edges.receivers, edges.pairs, _NO_STARTS)
+    )
     if not indexed and (not len(edges) or not plan.fills_output):
         result[...] = 0.0
     elif indexed and not add:
@@ -86,7 +90,7 @@ def _put_row(table: Ints, i: int, array: Array, order: EdgeOrder, access: Access
         return
     assert table[i, SHARED] != COMPACT
     table[i, ROW_STRIDE] = array.strides[0] // item
-    index: Any = order.edges if end is None else getattr(order, end)
+    index: Any = order.edges if access is Access.BATCH else getattr(order, str(end))
     table[i, INDEX] = 0 if index is None else address_of(index)
 
 
