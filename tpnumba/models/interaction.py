@@ -62,6 +62,7 @@ class InteractionLayers:
             layout=LAYOUT,
         )
         self.convolution = TensorProductConvolution(product)
+        self.by_features, self.by_harmonics, self.by_weights = (self.convolution.adjoint(i) for i in range(3))
         self.radial_network = described.radial_network(network.radial.number)
         self.radial_weights = self.radial_network.fold(weights[f"{name}.radial"])
 
@@ -104,16 +105,15 @@ class InteractionLayers:
         messages = self.linear_2.vjp(mixed)
         messages /= messages.dtype.type(self.denominator)
         sent = np.zeros_like(kept.sent) if of_features else None
-        by_weights, by_harmonics = self.convolution.adjoint(2), self.convolution.adjoint(1)
         for part in parts:
             radial, harmonics = data.radial[part.pairs], data.harmonics[part.edges]
             weights = self.radial_network(radial, self.radial_weights, num_threads=threads)
-            totals.harmonics[part.edges] += by_harmonics(kept.sent, messages, weights, part.graph, num_threads=threads)
+            totals.harmonics[part.edges] += self.by_harmonics(
+                kept.sent, messages, weights, part.graph, num_threads=threads
+            )
             if sent is not None:
-                self.convolution.adjoint(0)(
-                    messages, harmonics, weights, part.graph, out=sent, add=True, num_threads=threads
-                )
-            by_weights(kept.sent, harmonics, messages, part.graph, out=weights, num_threads=threads)
+                self.by_features(messages, harmonics, weights, part.graph, out=sent, add=True, num_threads=threads)
+            self.by_weights(kept.sent, harmonics, messages, part.graph, out=weights, num_threads=threads)
             totals.radial[part.pairs] += self.radial_network.vjp_input(
                 radial, weights, weights=self.radial_weights, num_threads=threads
             )

@@ -53,7 +53,7 @@ from tpnumba.backends.cpu.simd.channels import (
 from tpnumba.backends.cpu.simd.indexed import INDEX_BYTES, load_indexed_rows, row_number
 from tpnumba.backends.cpu.simd.memory import address_of, copy_memory_line, read, write, write_line, zero_line
 from tpnumba.backends.cpu.simd.rows import load_rows, store_rows
-from tpnumba.backends.cpu.simd.vectors import combine, fill, sum_column
+from tpnumba.backends.cpu.simd.vectors import fill, sum_column, sum_columns
 
 #: Components of a target that are formed together, and vectors of channels that are.
 _ONE, _TWO, _THREE, _FOUR, _FIVE, _SEVEN = ((0,) * n for n in (1, 2, 3, 4, 5, 7))
@@ -64,7 +64,7 @@ _SOURCE, _TARGET, _WEIGHTS, _ONES = range(4)
 
 @jit
 def combine_channels(
-    tile, arrays, plain, roles, output, segments, paths, sums, offsets, values, places, add, start, stop
+    tile, arrays, plain, roles, output, segments, paths, ends, offsets, values, places, add, start, stop
 ):
     """Evaluate a channelwise contraction for the samples from ``start`` to ``stop``.
 
@@ -75,11 +75,11 @@ def combine_channels(
         roles: of the source, the target and the weights.
         output: ``TO_TARGET``, ``TO_WEIGHTS`` or ``TO_PLAIN``.
         segments, paths: see :mod:`tpnumba.backends.cpu.layout`.
-        sums: begin and end of the terms of each matrix column; of each component, if they are computed.
+        ends: of the terms of each matrix column; of each component, if they are computed.
         offsets, values: of the terms.
-        places: in the tile: of the operand without channels, of the matrices, of four lines of ones, of a line to work
-            in, and of the buffer; then the entries of the matrices, and how many samples have theirs there at once if
-            these are computed, as a line each.
+        places: in the tile: of the operand without channels, of the matrices, of four lines of ones, of lines to
+            work in, and of the buffer; then the entries of the matrices, and how many samples have theirs there at
+            once if these are computed, as a line each.
         add: whether the target's rows are added to; what is there is overwritten otherwise.
         start, stop: samples. Those of one row of an indexed result must follow each other.
     """
@@ -89,7 +89,7 @@ def combine_channels(
     rows, numbers = np.full((4, lanes), address_of(tile, ones)), np.zeros((3, lanes), np.int64)
     sources, targets, weights, factors = rows[_SOURCE], rows[_TARGET], rows[_WEIGHTS], rows[_ONES]
     adds, last = np.zeros(lanes, np.int64), -1
-    matrices, columns = address_of(tile, at_matrices), sums.shape[0]
+    matrices, columns = address_of(tile, at_matrices), ends.shape[0]
     for first in range(start, stop, lanes):
         count = min(lanes, stop - first)
         for role in range(3):
@@ -102,9 +102,7 @@ def combine_channels(
         result = _TARGET if output == TO_TARGET else _WEIGHTS
         if output != TO_PLAIN:
             _load_plain(tile, at_plain, arrays[plain], first, count, buffer)
-            for m in range(columns):
-                to = at_matrices + m * lanes
-                combine(_ONE, tile, to, at_plain, offsets, values, sums[m, 0], sums[m, 1], -1, -1, False)
+            sum_columns(_ONE, tile, at_matrices, at_plain, offsets, values, ends, columns)
             role, row, number = roles[result], rows[result], numbers[result]
             _begin(tile, arrays, role, segments, row, number, count, last, add, output, adds, buffer)
             last = numbers[result, count - 1]
@@ -126,9 +124,9 @@ def combine_channels(
                 )
                 for e in range(begin, end):
                     source = at_matrices + (e - begin) * matrix_lines * lanes
+                    sum_columns(_ONE, tile, spare, source, offsets, values, ends, columns)
                     for y in range(columns):
-                        combine(_ONE, tile, spare, source, offsets, values, sums[y, 0], sums[y, 1], -1, -1, False)
-                        tile[at_plain + y * lanes + e] = sum_column(_ONE, tile, spare)
+                        tile[at_plain + y * lanes + e] = sum_column(_ONE, tile, spare + y * lanes)
             row_stride, column_stride = arrays[plain, ROW_STRIDE], arrays[plain, COLUMN_STRIDE]
             address = arrays[plain, ADDRESS] + first * row_stride * tile.itemsize
             size = arrays[plain, SIZE]

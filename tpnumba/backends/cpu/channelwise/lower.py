@@ -196,21 +196,20 @@ class _Builder:
         if output == layout.TO_PLAIN:
             keys, offsets, count = components, columns, plan.sizes[roles.plain]
         order = np.argsort(keys, kind="stable")
-        ends = np.searchsorted(keys[order], np.arange(count), side="right")
-        begins = np.searchsorted(keys[order], np.arange(count), side="left")
+        ends = np.searchsorted(keys[order], np.arange(count), side="right").astype(np.int64)
         arrays = np.zeros((len(plan.operands), layout.ARRAY_COLUMNS), dtype=np.int64)
         arrays[:, layout.SIZE] = plan.sizes
         at_once = 1
         if output == layout.TO_PLAIN:
             at_once = max(1, min(lanes, layout.MATRIX_BYTES // (self.columns * layout.LINE)))
         matrices, self.size = self.size, self.size + self.columns * lanes * at_once
-        ones, spare, buffer = self.size, self.size + 4 * lanes, self.size + 5 * lanes
+        ones, spare, buffer = self.size, self.size + 4 * lanes, self.size + (4 + count) * lanes
         longest = max(layout.STRETCH * lanes, plan.sizes[roles.plain], lanes)
         segments = np.array(self.segments, dtype=np.int64).reshape(-1, layout.SEGMENT_FIELDS)
-        paths, sums = np.array(self.paths, dtype=np.int64), np.stack([begins, ends], axis=1).astype(np.int64)
+        paths = np.array(self.paths, dtype=np.int64)
         in_tile, numbers = (offsets[order] * lanes).astype(np.int32), values[order].astype(dtype)
         rows = np.array(self.roles_table, dtype=np.int64)
-        for table in (arrays, rows, segments, paths, sums, in_tile, numbers):
+        for table in (arrays, rows, segments, paths, ends, in_tile, numbers):
             table.flags.writeable = False
         return ChannelwiseProgram(
             vectors=1,
@@ -226,7 +225,7 @@ class _Builder:
             output=output,
             segments=segments,
             paths=paths,
-            sums=sums,
+            ends=ends,
             offsets=in_tile,
             places=(0, matrices, ones, spare, buffer, self.columns, at_once),
         )

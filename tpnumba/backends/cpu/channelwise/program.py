@@ -21,7 +21,7 @@ class ChannelwiseProgram(Program):
         plain: the operand without channels.
         roles: the table of the source, the target and the weights.
         output: which of them is computed.
-        segments, paths, sums, offsets: tables.
+        segments, paths, ends, offsets: tables.
         places: places in the tile, see :func:`tpnumba.backends.cpu.channelwise.kernel.combine_channels`.
     """
 
@@ -30,7 +30,7 @@ class ChannelwiseProgram(Program):
     output: int
     segments: Ints
     paths: Ints
-    sums: Ints
+    ends: Ints
     offsets: npt.NDArray[np.int32]
     places: tuple[int, ...]
 
@@ -47,7 +47,7 @@ class ChannelwiseProgram(Program):
             self.output,
             self.segments,
             self.paths,
-            self.sums,
+            self.ends,
             self.offsets,
             self.values,
             self.places,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from llvmlite import ir
+
 from tpnumba.backends.cpu.simd.codegen import Table
 from tpnumba.backends.cpu.simd.intrinsics import Flag, Length, Number, Position, on_columns
 
@@ -51,6 +53,28 @@ def combine(
     for factor in (first, second):
         result = emit.times_column(result, factor, factor)
     emit.store(emit.when(add, lambda: emit.plus(result, emit.load(to)), result), to)
+
+
+@on_columns
+def sum_columns(emit, to: Position, source: Position, offsets: Table, values: Table, ends: Table, count: Position):
+    """``tile[to] = sum of values[n] * tile[source + offsets[n]]`` for ``count`` columns that follow each other.
+
+    The terms of each follow those of the one before, up to its place in ``ends``.
+    """
+    builder, start = emit.builder, emit.pointer(source)
+
+    def column(m, begin):
+        def term(n, total):
+            offset = builder.sext(offsets.item(n), n.type)
+            value = emit.number(values, n)
+            return (emit.plus(total, emit.times(value, emit.load_from(builder.gep(start, [offset])))),)
+
+        end = ends.item(m)
+        (total,) = emit.loop(begin, end, [emit.constant(0.0)], term)
+        emit.store(total, emit.moved(to, m))
+        return (end,)
+
+    emit.loop(0, count, [ir.Constant(count.type, 0)], column)
 
 
 class ColumnSums(NamedTuple):
