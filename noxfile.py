@@ -56,6 +56,13 @@ def namespaces(session: nox.Session) -> None:
 
 
 @nox.session
+def models(session: nox.Session) -> None:
+    """Potentials, in the hands of ASE and of ``dask.distributed``, whose workers and scheduler are killed."""
+    session.install(".[test,models,dask]")
+    session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/models", "tests/interop", *session.posargs)
+
+
+@nox.session
 def tests_cupy(session: nox.Session) -> None:
     """The kernels of the GPU: on the processor and compiled for real devices; on a GPU, if there is one."""
     session.install(".[test]", "cuda-core", "cuda-bindings", "nvidia-cuda-nvrtc")

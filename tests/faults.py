@@ -17,6 +17,48 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "neighbours that are not listed anew in time",
+        "models/graphs.py",
+        "(0.5 * self.skin * (1 - 1e-9)) ** 2",
+        "(0.75 * self.skin * (1 - 1e-9)) ** 2",
+        "models/test_graphs.py",
+    ),
+    Mutant(
+        "neighbours of another cell",
+        "models/graphs.py",
+        "if not np.array_equal(listed.cell[listed.periodic], now.cell[now.periodic]):",
+        "if not np.array_equal(listed.cell[:2], now.cell[:2]):",
+        "models/test_graphs.py",
+    ),
+    Mutant(
+        "forces that pull at senders alone",
+        "models/graphs.py",
+        "forces[:, axis] = pulled - np.bincount",
+        "forces[:, axis] = -2 * np.bincount",
+        "models/test_graphs.py",
+    ),
+    Mutant(
+        "the order of the stress",
+        "models/graphs.py",
+        "_VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))",
+        "_VOIGT = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))",
+        "models/test_graphs.py",
+    ),
+    Mutant(
+        "an order of edges that depends on where atoms are wrapped",
+        "structures/neighbours.py",
+        "shifts = (images.shifts[second] - images.shifts[images.own[first]]).astype(np.int64)",
+        "shifts = images.shifts[second].astype(np.int64)",
+        "models/test_graphs.py",
+    ),
+    Mutant(
+        "a calculator that gives what it remembers of other atoms",
+        "interop/ase.py",
+        "if atoms is not None and (not results or compare_atoms",
+        "if atoms is not None and not results and (not results or compare_atoms",
+        "interop/test_ase.py",
+    ),
+    Mutant(
         "a sign of the Clebsch-Gordan coefficients",
         "tables/clebsch_gordan.py",
         "s3 = np.where(mu1 > mu2, -1, 1)",

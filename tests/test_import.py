@@ -8,7 +8,7 @@ import sys
 
 import tpnumba as tp
 
-FORBIDDEN = ("numba", "scipy", "matplotlib", "ase", "rich", "torch", "jax", "dask", "cupy")
+FORBIDDEN = ("numba", "scipy", "matplotlib", "ase", "rich", "torch", "jax", "dask", "distributed", "cupy")
 
 
 def test_import_brings_in_no_heavy_library():

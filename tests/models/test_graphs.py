@@ -91,7 +91,7 @@ def test_a_cache_lists_neighbours_when_an_atom_went_far_or_the_structure_is_anot
     assert cache.lists == 2
 
     def strain(a: Atoms) -> None:
-        a.set_cell(a.cell * 1.001)
+        a.set_cell(a.cell * [[1.0], [1.0], [1.001]])
 
     changes = (
         strain,
@@ -184,6 +184,31 @@ def test_forces_and_stress_are_slopes_of_the_energy(size: float) -> None:
         strain[b, a] += step / 2
         slope = (energy(np.zeros((2, 3)), strain) - energy(np.zeros((2, 3)), -strain)) / (2 * step)
         assert found.stress[number] == pytest.approx(slope / atoms.get_volume(), rel=1e-6, abs=1e-9)
+
+
+class Uneven:
+    """An edge has as much energy as its receiver's number says, so that its gradient is not that of the edge back."""
+
+    @staticmethod
+    def evaluate(atoms: Atoms):
+        graph = graph_of(atoms, 4.0)
+        r = np.linalg.norm(graph.vectors, axis=1)
+        scale = 1.0 + graph.edges.receivers
+        energies = np.bincount(graph.edges.receivers, weights=scale * (4.0 - r) ** 3, minlength=len(atoms))
+        return results_of(graph, GraphResult(energies, (-3 * scale * (4.0 - r) ** 2 / r)[:, None] * graph.vectors))
+
+
+def test_both_ends_of_an_edge_are_pulled() -> None:
+    atoms = Atoms("C3", positions=[[0, 0, 0], [1.5, 0.3, 0.2], [0.4, 1.7, 1.1]], cell=[5.0, 5.5, 6.0], pbc=True)
+    found, step = Uneven.evaluate(atoms), 1e-5
+    np.testing.assert_allclose(found.forces.sum(axis=0), 0, atol=1e-12)
+    for at in np.ndindex(3, 3):
+        energies = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[at] += sign * step
+            energies.append(Uneven.evaluate(moved).energy)
+        assert found.forces[at] == pytest.approx((energies[1] - energies[0]) / (2 * step), rel=1e-6, abs=1e-7)
 
 
 def test_only_a_cell_of_three_vectors_has_a_stress() -> None:

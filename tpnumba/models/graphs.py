@@ -66,11 +66,9 @@ class GraphResult(NamedTuple):
 class Results(NamedTuple):
     """What a potential says of atoms, in float64.
 
-    Attributes:
-        energy: in eV, the sum of ``energies``.
-        energies: of the atoms, shape ``(n,)``, in eV.
-        forces: shape ``(n, 3)``, in eV/angstrom.
-        stress: xx, yy, zz, yz, xz, xy, shape ``(6,)``, in eV/angstrom^3; None without a cell of three vectors.
+    ``energy`` in eV is the sum of ``energies`` of the atoms, shape ``(n,)``; ``forces``, shape ``(n, 3)``, are in
+    eV/angstrom; ``stress`` is xx, yy, zz, yz, xz, xy, shape ``(6,)``, in eV/angstrom^3, and None without a cell of
+    three independent vectors.
     """
 
     energy: float
