@@ -11,6 +11,7 @@ PRODUCTS = {
     "whole vectors": tp.ChannelwiseTensorProduct("16x0e + 32x1o + 16x2e", "0e + 1o + 2e + 3o", "0e + 1o + 2e"),
     "whole vectors, ir_mul": tp.ChannelwiseTensorProduct("16x0e + 16x1o", "0e + 1o + 2e", layout="ir_mul"),
     "filled vectors": tp.ChannelwiseTensorProduct("20x0e + 14x2e + 12x4e", "0e + 2e + 4e", "0e + 2e + 4e"),
+    "filled vectors, ir_mul": tp.ChannelwiseTensorProduct("20x0e + 14x1o", "0e + 1o", "0e + 1o", layout="ir_mul"),
     "few channels": tp.ChannelwiseTensorProduct("3x0e + 2x1o", "0e + 1o"),
     "weights mix channels": tp.FullyConnectedTensorProduct("4x0e + 5x1o", "0e + 1o", "3x0e + 2x1o"),
     "no weights": tp.FullTensorProduct("16x0e + 16x1o", "0e + 1o"),
@@ -31,6 +32,7 @@ CHANNELWISE = {
     "some paths without weights",
     "whole vectors, ir_mul",
     "filled vectors",
+    "filled vectors, ir_mul",
     "no weights",
     "an unused block",
 }

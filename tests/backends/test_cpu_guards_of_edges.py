@@ -23,6 +23,7 @@ NAMES = (
     "whole vectors",
     "whole vectors, ir_mul",
     "filled vectors",
+    "filled vectors, ir_mul",
     "few channels",
     "weights mix channels",
     "no weights",
