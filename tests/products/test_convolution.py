@@ -174,6 +174,10 @@ def test_indices_of_any_integer(dtype):
         ({"senders": [0, 3]}, ValueError, r"senders\[1\] must be at least 0 and below 3, the number of nodes, got 3"),
         ({"receivers": [-1, 0]}, ValueError, r"receivers\[0\] must be at least 0 and below 3"),
         ({"senders": [0.0, 1.0]}, TypeError, "senders must be integers, got float64"),
+        ({"senders": np.ma.masked_array([0, 1], [False, True])}, TypeError, "senders must have no mask"),
+        ({"senders": np.array([True, False])}, TypeError, "senders must be integers, got bool"),
+        ({"senders": np.array([0, 2**32 + 1])}, ValueError, r"senders\[1\] must be .* below 3, .* got 4294967297"),
+        ({"num_nodes": 2**31}, ValueError, "at most 2,147,483,647 edges and nodes, got 2 edges, 2,147,483,648 nodes"),
         ({"senders": [[0, 1]]}, ValueError, r"senders must have shape \(num_edges,\), got \(1, 2\)"),
         ({"receivers": [0]}, ValueError, r"must have one shape, got \(2,\) and \(1,\)"),
         ({"num_nodes": -1}, ValueError, "num_nodes must be a non-negative integer"),
@@ -199,6 +203,8 @@ def test_edges_are_frozen_copies():
         edges.senders[0] = 1
     with pytest.raises(AttributeError, match="frozen"):
         edges.num_nodes = 3
+    with pytest.raises(AttributeError, match="frozen"):
+        del edges.num_nodes
     assert pickle.loads(pickle.dumps(edges)) == edges
     assert len(edges) == 2
 
