@@ -22,7 +22,7 @@ from benchmarks.peers import CONVOLUTION_PEERS
 from benchmarks.tables import table
 from benchmarks.works import Task
 from tpnumba.studies.machine import describe_machine
-from tpnumba.studies.outputs import write_whole
+from tpnumba.outputs import write_whole
 
 #: Memory is measured at so many times the edges.
 _SHARES = (1, 4)
