@@ -21,8 +21,8 @@ from benchmarks.options import start_process
 from benchmarks.peers import CONVOLUTION_PEERS
 from benchmarks.tables import table
 from benchmarks.works import Task
-from tpnumba.studies.machine import describe_machine
 from tpnumba.outputs import write_whole
+from tpnumba.studies.machine import describe_machine
 
 #: Memory is measured at so many times the edges.
 _SHARES = (1, 4)
