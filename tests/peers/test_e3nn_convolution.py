@@ -44,7 +44,8 @@ def test_is_gather_product_and_sum_of_e3nn(mode, kind, dtype):
         theirs = o3.TensorProduct(*irreps, instructions, **options)
         leaves = [torch.tensor(array.astype("float64"), requires_grad=True) for array in (x, y, w)]
         senders, receivers = (torch.tensor(end, dtype=torch.int64) for end in (edges.senders, edges.receivers))
-        messages = theirs(leaves[0][senders], *leaves[1:])
+        weights = leaves[2] if edges.pairs is None else leaves[2][torch.tensor(edges.pairs, dtype=torch.int64)]
+        messages = theirs(leaves[0][senders], leaves[1], weights)
         expected = torch.zeros(edges.num_nodes, p.irreps_out.dim).index_add(0, receivers, messages)
         gradients = torch.autograd.grad(expected, leaves, torch.tensor(g.astype("float64")))
     finally:
