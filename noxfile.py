@@ -104,6 +104,19 @@ def bench_peers(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_convolution(session: nox.Session) -> None:
+    """Time and memory of a convolution against its peers, into ``benchmarks/results``; takes about 15 minutes."""
+    session.install("torch==2.13.0")  # as above
+    session.install(".[bench]")
+    for peer in (["e3nn==0.6.*"], ["jax", "e3nn-jax"], ["cuequivariance", *CUE_FACES]):
+        try:
+            session.install(*peer)
+        except CommandFailed:
+            session.warn(f"{', '.join(peer)} cannot be installed; the report will say so")
+    session.run("python", "-m", "benchmarks.convolution", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The pages, into ``docs/_build/html``: every example and every docstring is run, and warnings are errors."""
     session.install("torch==2.13.0")  # as above

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 from benchmarks.figures import figure, methods_figure
 from benchmarks.growth import choices, exponents, growth_verdicts
 from benchmarks.methods import MethodOptions
+from benchmarks.options import start_process
 from benchmarks.peers import PEERS
 from benchmarks.report import markdown
 from benchmarks.verdicts import roofline_verdicts, verdicts
@@ -24,8 +22,6 @@ from tpnumba.outputs import write_whole
 from tpnumba.studies.machine import describe_machine
 
 _RESULTS = Path(__file__).parent / "results"
-#: What a worker may take beyond its time, to finish the work it has begun.
-_GRACE = 120.0
 
 
 def main() -> int:
@@ -118,7 +114,7 @@ def _run_peer(name: str, options: argparse.Namespace, threads: int) -> tuple[dic
     about = {"label": PEERS[name].label, "missing": None, "versions": {}, "roofline": None}
     if not asked.works:
         return about, []
-    lines, ended = _run_process("benchmarks.worker", asked.write(), asked.seconds, threads)
+    lines, ended = start_process("benchmarks.worker", asked.write(), asked.seconds, threads)
     works = []
     for line in lines:
         if line.pop("line") == "peer":
@@ -143,44 +139,9 @@ def _run_methods(options: argparse.Namespace, threads: int) -> list[dict[str, An
     cases = asked.cases
     if not cases:
         return []
-    lines, ended = _run_process("benchmarks.methods", asked.write(), asked.seconds, threads)
+    lines, ended = start_process("benchmarks.methods", asked.write(), asked.seconds, threads)
     missing = [{**asdict(case), "name": case.name, "status": "failed", "reason": ended} for case in cases[len(lines) :]]
     return lines + missing
-
-
-def _run_process(module: str, asked: str, seconds: float, threads: int) -> tuple[list[dict[str, Any]], str | None]:
-    """The lines that a process wrote, and how it ended if not well."""
-    ended = None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lines"
-        command = [sys.executable, "-m", module, asked, str(path)]
-        try:
-            code = subprocess.run(command, env=_environment(threads), timeout=seconds + _GRACE, check=False).returncode
-            if code != 0:
-                ended = f"its process ended with code {code}"
-        except subprocess.TimeoutExpired:
-            ended = "its process did not end and was stopped"
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    return lines, ended
-
-
-def _environment(threads: int) -> dict[str, str]:
-    """The same number of threads, and both dtypes, for everyone.
-
-    Threads that wait do so asleep: those that spin would take the cores from whoever has the next turn, and on a
-    machine with other work to do two OpenMP threads that wait for each other cost a hundred times the work.
-    """
-    number = str(threads)
-    return os.environ | {
-        "OMP_NUM_THREADS": number,
-        "OPENBLAS_NUM_THREADS": number,
-        "MKL_NUM_THREADS": number,
-        "NPROC": number,  # XLA
-        "OMP_WAIT_POLICY": "passive",
-        "OPENBLAS_THREAD_TIMEOUT": "18",  # asleep after 2^18 cycles
-        "JAX_PLATFORMS": "cpu",
-        "JAX_ENABLE_X64": "1",  # float32 stays float32
-    }
 
 
 def _stem(machine: dict[str, Any], options: argparse.Namespace) -> str:

@@ -26,6 +26,8 @@ SINGLE = Bar("SIMO and SISO", 3, 8)
 GRADIENT = Bar("vjp of these against the peer's backward", 4, 8)
 CHANNELWISE = Bar("channelwise uvu, per-edge weights: forward", 3, 4)
 CHANNELWISE_GRADIENT = Bar("channelwise uvu, per-edge weights: forward and all gradients", 4, 8)
+CONVOLUTION = Bar("convolution, per-edge weights: forward and all gradients", 4, 8)
+CONVOLUTION_MEMORY = Bar("the same, peak memory beyond operands, results and edges", 5, 20)
 CONNECTED = Bar("fully connected uvw", 2, 4)
 DOUBLE = Bar("float64: MIMO, natural-parity filter and all paths", 4, 8)
 

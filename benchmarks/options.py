@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self, TextIO, TypeVar
+from typing import Any, Self, TextIO, TypeVar
 
 import numpy as np
 
@@ -21,6 +25,8 @@ Options = TypeVar("Options")
 #: A rest between two functions, in seconds, in which threads that still spin for work fall asleep.
 _REST = 0.005
 _PAGE = 4096
+#: What a worker may take beyond its time, to finish the work it has begun.
+_GRACE = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,3 +106,42 @@ def _rest(size: int) -> None:
     """
     time.sleep(_REST)
     np.empty(size, np.uint8)[::_PAGE] = 0
+
+
+def start_process(
+    module: str, asked: str, seconds: float, threads: int, **variables: str
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The lines that a process wrote, and how it ended if not well; ``variables``: of its environment."""
+    ended = None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lines"
+        command = [sys.executable, "-m", module, asked, str(path)]
+        try:
+            code = subprocess.run(
+                command, env=_environment(threads) | variables, timeout=seconds + _GRACE, check=False
+            ).returncode
+            if code != 0:
+                ended = f"its process ended with code {code}"
+        except subprocess.TimeoutExpired:
+            ended = "its process did not end and was stopped"
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return lines, ended
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """The same number of threads, and both dtypes, for everyone.
+
+    Threads that wait do so asleep: those that spin would take the cores from whoever has the next turn, and on a
+    machine with other work to do two OpenMP threads that wait for each other cost a hundred times the work.
+    """
+    number = str(threads)
+    return os.environ | {
+        "OMP_NUM_THREADS": number,
+        "OPENBLAS_NUM_THREADS": number,
+        "MKL_NUM_THREADS": number,
+        "NPROC": number,  # XLA
+        "OMP_WAIT_POLICY": "passive",
+        "OPENBLAS_THREAD_TIMEOUT": "18",  # asleep after 2^18 cycles
+        "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_X64": "1",  # float32 stays float32
+    }

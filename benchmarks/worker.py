@@ -91,7 +91,7 @@ def _run(options: PeerOptions, lines: TextIO) -> None:
     except ImportError as error:
         write("peer", missing=str(error), versions={}, roofline=asdict(roofline))
         return
-    write("peer", missing=None, versions=_versions(peer.packages), roofline=asdict(roofline))
+    write("peer", missing=None, versions=versions_of(peer.packages), roofline=asdict(roofline))
     too_long: dict[tuple[str, ...], str] = {}
     listed = options.works
     for number, work in enumerate(listed, start=1):
@@ -119,7 +119,8 @@ def _run(options: PeerOptions, lines: TextIO) -> None:
         gc.collect()
 
 
-def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+def versions_of(packages: tuple[str, ...]) -> dict[str, str]:
+    """The versions of packages that are installed."""
     found = {}
     for package in packages:
         try:

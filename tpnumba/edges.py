@@ -95,6 +95,9 @@ class Edges:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Edges is frozen; cannot set {name!r}")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"Edges is frozen; cannot delete {name!r}")
+
     def __len__(self) -> int:
         return int(self.senders.shape[0])
 
@@ -183,6 +186,8 @@ def _pairs(pairs: Any, num_pairs: int | None, shape: tuple[int, ...]) -> dict[st
 
 def _indices(name: str, values: Any, nodes: int, of: str = "the number of nodes") -> Indices:
     """A read-only copy of indices that are below ``nodes``."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} must have no mask, which would be lost; take {name}.compressed() of both ends")
     try:
         array = np.asarray(values)
     except Exception as error:  # each library of arrays has errors of its own for memory that is not the processor's

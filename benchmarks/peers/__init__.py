@@ -73,6 +73,16 @@ PEERS = {
     "cue-jax": Peer("cue_jax", "cuEquivariance, jax", ("cuequivariance", "cuequivariance-jax", "jax", "jaxlib")),
 }
 
+#: Peers of the convolution over edges (``python -m benchmarks.convolution``).
+CONVOLUTION_PEERS = {
+    "e3nn": Peer("edges_e3nn", "e3nn", ("e3nn", "torch")),
+    "e3nn-compile": Peer("edges_e3nn_compile", "e3nn, torch.compile", ("e3nn", "torch")),
+    "e3nn-jax": Peer("edges_e3nn_jax", "e3nn-jax", ("e3nn-jax", "jax", "jaxlib")),
+    "cue-torch": Peer("edges_cue_torch", "cuEquivariance, torch", ("cuequivariance", "cuequivariance-torch", "torch")),
+    "cue-jax": Peer("edges_cue_jax", "cuEquivariance, jax", ("cuequivariance", "cuequivariance-jax", "jax", "jaxlib")),
+    "generic": Peer("edges_generic", "tpnumba, generic", ("numpy",)),
+}
+
 
 def order_of_blocks(theirs: Iterable[Block], ours: Iterable[Block], *, scalars: bool = False) -> Order:
     """Where the columns of our blocks stand in theirs, where both have the blocks of one irrep in the same sequence.

@@ -32,6 +32,11 @@ def evaluate_edges(plan: Plan, call: Call, arrays: Mapping[int, Array], result: 
         result: likewise; every number of it is written.
         add: add to an indexed result instead.
     """
+    if not _has_whole_rows(result):
+        rows = np.array(result, order="C")
+        evaluate_edges(plan, call, arrays, rows, add=add)
+        result[...] = rows
+        return
     edges = call.edges
     assert edges is not None
     program = program_of(plan, call.context.dtype_name)
@@ -67,6 +72,13 @@ def evaluate_edges(plan: Plan, call: Call, arrays: Mapping[int, Array], result: 
         program.call(tile, table, int(cuts[i]), int(cuts[i + 1]))
 
     share(evaluate_chunk, cuts.size - 1, threads)
+
+
+def _has_whole_rows(result: Array) -> bool:
+    """Whether the numbers of a row follow each other, so that kernels can write them in vectors."""
+    if result.size == 0 or result.flags.carray:
+        return True
+    return result.flags.aligned and (result.shape[-1] == 1 or result.strides[-1] == result.itemsize)
 
 
 _NO_STARTS = np.zeros(0, dtype=np.int64)

@@ -34,11 +34,7 @@ def evaluate_edges(plan: Plan, call: Call, arrays: Sequence[Array]) -> Array:
         if operand.access is Access.BATCH and order is not None:
             numbers = order.edges
         inputs[i] = array if numbers is None else xp.take(array, constant(context, numbers), axis=0)
-    if not len(edges):
-        rows = () if output.access is Access.SHARED else (0,)
-        values = xp.zeros((*rows, output.size), dtype=context.dtype, device=context.device)
-    else:
-        values = evaluate_all_rows(plan.on_rows, inputs, len(edges), context)
+    values = evaluate_all_rows(plan.on_rows, inputs, len(edges), context)
     return values if order is None else _sum_segments(values, order.starts, context)
 
 
@@ -67,9 +63,9 @@ def _sum_segments(rows: Array, starts: Ints, context: Context) -> Array:
     """The sum of the rows of each segment, of which some may be empty: always in the same order."""
     xp = context.xp
     nodes = starts.size - 1
-    if not rows.shape[0]:
-        return xp.zeros((nodes, rows.shape[-1]), dtype=context.dtype, device=context.device)
     zero = xp.zeros((), dtype=context.dtype, device=context.device)
+    if not rows.shape[0]:  # a sum of nothing, so that libraries with gradients see where it comes from
+        return xp.broadcast_to(xp.sum(rows, axis=0, dtype=context.dtype), (nodes, rows.shape[-1])) + zero
 
     def taken(numbers: Ints) -> Array:
         return xp.take(rows, constant(context, numbers.astype(np.int32)), axis=0)
