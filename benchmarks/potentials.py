@@ -54,6 +54,7 @@ class Worker:
             raise RuntimeError(f"the process {self._process.args} has ended")
         answer = json.loads(line)
         if what == "end":
+            self._process.stdin.close()
             self._process.wait()
         return answer
 
@@ -71,7 +72,7 @@ def rows(wheel: str, original: str, repeats: int, threads: int, chosen: list[str
                 ours = Worker(sys.executable, "tpnumba", path, STRUCTURES[name], threads)
                 theirs = Worker(original, "sevenn", checkpoint, STRUCTURES[name], threads)
                 workers = {"tpnumba": ours, "sevenn": theirs}
-                times = {kind: [worker.ask("time") for _ in range(4)][4:] for kind, worker in workers.items()}  # warm
+                times = {kind: [worker.ask("time") for _ in range(6)][6:] for kind, worker in workers.items()}  # warm
                 for _ in range(repeats):
                     for kind, worker in workers.items():
                         times[kind].append(worker.ask("time"))
