@@ -17,6 +17,13 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "tiles of edges that begin where a chunk does",
+        "backends/cpu/channelwise/kernel.py",
+        "count = min(lanes - first % lanes, stop - first)",
+        "count = min(lanes, stop - first)",
+        "products/test_convolution.py",
+    ),
+    Mutant(
         "neighbours that are not listed anew in time",
         "models/graphs.py",
         "(0.5 * self.skin * (1 - 1e-9)) ** 2",

@@ -168,7 +168,7 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from tpnumba.models import load  # type: ignore[attr-defined, unused-ignore]
+    from tpnumba.models import load
     from tpnumba.studies.evaluate import run
 
     run(options, load)

@@ -106,11 +106,16 @@ def test_is_equivariant(seed, improper):
     assert_close(turned, tp.rotate(p.irreps_out, turn, conv(x, y, w, edges)), "float64")
 
 
-@pytest.mark.parametrize("name", ["whole vectors", "few channels", "weights mix channels"])
-def test_same_bits_for_any_number_of_threads(name):
-    p, rng = PRODUCTS[name], np.random.default_rng(4)
-    senders, receivers = rng.integers(0, 300, (2, 20000))
-    conv, edges = tp.TensorProductConvolution(p), tp.Edges(senders, receivers, 300)
+@pytest.mark.parametrize("count", [500, 20000])
+@pytest.mark.parametrize(
+    "name", ["whole vectors", "few channels", "weights mix channels", "as many as potentials have"]
+)
+def test_same_bits_for_any_number_of_threads(name, count):
+    """Also where threads cut few edges into shorter chunks, so that rows are begun elsewhere."""
+    several = tp.ChannelwiseTensorProduct("128x0e + 64x1e + 32x2e", "0e + 1e + 2e", "128x0e + 64x1e + 32x2e")
+    p, rng = PRODUCTS.get(name, several), np.random.default_rng(4)
+    senders, receivers = rng.integers(0, count // 60, (2, count))
+    conv, edges = tp.TensorProductConvolution(p), tp.Edges(senders, receivers, count // 60)
     x, y, w, g = operands(p, edges, rng, "float32")
     one, *others = (
         [conv(x, y, w, edges, num_threads=n), *conv.vjp(x, y, g, edges, weights=w, num_threads=n)] for n in (1, 2, 5)

@@ -163,7 +163,7 @@ def _model(path: str, digest: str, dtype: str, load: Load | None) -> EvaluatesGr
     if (found := _digest_of(Path(path))) != digest:
         raise RuntimeError(f"{path} holds another potential for this worker than for the client ({found}, {digest})")
     if load is None:
-        from tpnumba.models import load as load_model  # type: ignore[attr-defined, unused-ignore]
+        from tpnumba.models import load as load_model
 
         load = load_model
     model: EvaluatesGraphs = load(path, dtype=dtype)

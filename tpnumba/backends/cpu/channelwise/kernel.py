@@ -90,8 +90,10 @@ def combine_channels(
     sources, targets, weights, factors = rows[_SOURCE], rows[_TARGET], rows[_WEIGHTS], rows[_ONES]
     adds, last = np.zeros(lanes, np.int64), -1
     matrices, columns = address_of(tile, at_matrices), ends.shape[0]
-    for first in range(start, stop, lanes):
-        count = min(lanes, stop - first)
+    first = start
+    while first < stop:
+        # Up to a multiple of the lanes: which samples of a row are added path by path does not depend on the chunks.
+        count = min(lanes - first % lanes, stop - first)
         for role in range(3):
             _find_rows(tile, arrays, roles[role], first, count, rows[role], numbers[role])
         if output != TO_TARGET:
@@ -133,6 +135,7 @@ def combine_channels(
             store_rows(tile, at_plain, lanes, size, count, address, row_stride, column_stride, buffer, False)
         if output != TO_PLAIN:
             _store(tile, arrays, roles[result], segments, rows[result], numbers[result], count, buffer)
+        first += count
 
 
 @jit
