@@ -227,6 +227,15 @@ def test_a_structure_that_cannot_be_evaluated_is_named(client, quick: Path, tmp_
     assert_same(evaluate(quick, listed, client, tmp_path / "results", **options()), of_one_machine(listed))
 
 
+def test_one_client_calls_again_and_again(client, quick: Path, tmp_path: Path) -> None:
+    """What a call gives back when it ends takes nothing from the next, which asks for the same."""
+    listed, folder = structures(2), tmp_path / "results"
+    for _ in range(40):
+        assert_same(evaluate(quick, listed, client, folder, **options(batch=1)), of_one_machine(listed))
+        for path in folder.iterdir():
+            path.unlink()
+
+
 def test_damaged_results_are_refused(client, quick: Path, tmp_path: Path) -> None:
     listed, folder = structures(3), tmp_path / "results"
     evaluate(quick, listed, client, folder, **options())

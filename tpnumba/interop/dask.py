@@ -8,6 +8,7 @@ from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,12 @@ def evaluate(
     waiting = {job.target: job for job in jobs if not Path(job.target).exists()}
     total = len({job.target for job in jobs})
     done = total - len(waiting)
-    futures = [client.submit(evaluate_batch, job, key=f"tpnumba-{job.target}") for job in waiting.values()]
+    # Names of this call alone: a task of the same name that an earlier call has cancelled would take these with it.
+    call = uuid4().hex
+    futures = [
+        client.submit(evaluate_batch, job, key=f"tpnumba-{call}-{number}")
+        for number, job in enumerate(waiting.values())
+    ]
     if on_progress is not None:
         on_progress("batches", done, total)
     try:
