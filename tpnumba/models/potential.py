@@ -55,10 +55,10 @@ class Potential:
         embedding = nn.Linear(f"{len(network.elements)}x0e", first, biases="embedding.bias" in typed)
         one_hot = np.eye(len(network.elements), dtype=dtype)
         self._embedding = embedding(one_hot, typed["embedding"], typed.get("embedding.bias"))
-        self._layers = [InteractionLayers(network, i, typed) for i in range(len(network.interactions))]
-        widest = max(layers.convolution.weight_numel for layers in self._layers)
+        self.layers = [InteractionLayers(network, i, typed) for i in range(len(network.interactions))]
+        widest = max(layers.convolution.weight_numel for layers in self.layers)
         self._pairs_at_once = max(256, WEIGHTS_AT_ONCE // max(1, widest) // 256 * 256)
-        self._readout = _readout(network, self._layers[-1].gate.irreps_out, typed)
+        self._readout = _readout(network, self.layers[-1].gate.irreps_out, typed)
         self._shift, self._scale = (np.asarray(weights[name], np.float64) for name in ("shift", "scale"))
         self._radial = network.radial.embedding(network.cutoff)
         self._frequencies = np.asarray(weights["radial.frequencies"], np.float64)
@@ -66,7 +66,7 @@ class Potential:
 
     def __repr__(self) -> str:
         return (
-            f"Potential({self.network.name}: {len(self.elements)} elements, {len(self._layers)} interactions, "
+            f"Potential({self.network.name}: {len(self.elements)} elements, {len(self.layers)} interactions, "
             f"cutoff {self.cutoff:g} A, {self.dtype})"
         )
 
@@ -101,15 +101,15 @@ class Potential:
         data = EdgeData(radial.astype(self.dtype), self._harmonics(vectors, num_threads=num_threads))
         x = self._embedding[species]
         kept: list[Kept] = []
-        for layers in self._layers:
+        for layers in self.layers:
             x, needed = layers.forward(x, species, data, parts, num_threads)
             kept.append(needed)
         energies = (x @ self._readout[0] + self._readout[1]).astype(np.float64) * self._scale[species]
         energies += self._shift[species]
         cotangent = self._scale[species].astype(self.dtype)[:, None] * self._readout[0]
         totals = EdgeData(np.zeros_like(data.radial), np.zeros_like(data.harmonics))
-        for number in reversed(range(len(self._layers))):
-            found = self._layers[number].backward(
+        for number in reversed(range(len(self.layers))):
+            found = self.layers[number].backward(
                 kept.pop(), cotangent, species, data, totals, parts, num_threads, of_features=number > 0
             )
             if found is not None:
