@@ -3,12 +3,14 @@
 What a checkpoint of ``sevenn`` 0.9 holds beyond the settings in its ``config``: the Clebsch-Gordan coefficients that it
 was trained with, as buffers, of which some have another sign than those of today; the denominators that were used; the
 weights of the products in the order of the instructions before these were sorted, which ``sevenn`` 0.11 began to do.
+The order is not in the file, so there the version decides, as it does in ``sevenn``.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -35,6 +37,8 @@ _OLD_NAMES = {
     "rescale atomic energy": "rescale_atomic_energy",
 }
 _ENVELOPES = {"poly_cut": ("polynomial", "poly_cut_p_value", 6), "XPLOR": ("xplor", "cutoff_on", None)}
+#: Releases of ``sevenn`` with checkpoints that are known; from ``_SORTED`` on, products are in the order of their output.
+_NEWEST, _SORTED = (0, 13), (0, 11)
 #: Relative difference of float32 coefficients that are the same.
 _SAME = 1e-5
 
@@ -50,11 +54,13 @@ def read_sevennet(
         modal: the fidelity, such as ``PBE``, of a network that was trained for several.
 
     Returns:
-        The network, and its weights by name: float32 as in the file.
+        The network, and its weights by name: as in the file, in float32; where the fidelity is folded in, in float64, so
+        that nothing is rounded.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such checkpoint, is damaged, or has parts that are not supported; the message names which.
+        ValueError: it is no such checkpoint, is damaged, is of a release of ``sevenn`` after 0.13, or has parts that are
+            not supported; the message names which.
             Also a ``modal`` that it does not have, or none where it has several.
     """
     content = read_torch_file(path if name is None and not _is_wheel(path) else _checkpoint_of(path, name))
@@ -94,11 +100,26 @@ def _renamed(state: Mapping[str, Array]) -> Weights:
     return found
 
 
+def _release(version: Any) -> tuple[tuple[int, int], bool]:
+    """Major and minor number of a version such as ``0.11.0.dev0``, and whether its products are sorted."""
+    numbers = re.match(r"(\d+)\.(\d+)(?:\.|$)", version) if isinstance(version, str) else None
+    if numbers is None:
+        raise ValueError(f"the checkpoint has the version {version!r}, and one such as '0.9.1' is expected")
+    release = int(numbers[1]), int(numbers[2])
+    if release > _NEWEST:
+        raise ValueError(
+            f"the checkpoint is of sevenn {version}, and those up to {_NEWEST[0]}.{_NEWEST[1]} are known: it may mean "
+            "other things by the same names"
+        )
+    return release, release >= _SORTED and version != "0.11.0.dev0"
+
+
 class _Reader:
     """Reads the network layer by layer, and collects the weights."""
 
     def __init__(self, config: Mapping[str, Any], state: Weights, modal: str | None) -> None:
         self.config, self.state = config, state
+        self.release, self.is_sorted = _release(config.get("version"))
         self.weights: Weights = {}
         self.modals: Mapping[str, int] = config["_modal_map"] if config.get("use_modality") else {}
         if not self.modals and modal is not None:
@@ -138,7 +159,8 @@ class _Reader:
             radial=self._radial(),
             lmax=_lmax_of_edges(config),
             parity=-1 if config["is_parity"] else 1,
-            unit_vectors=bool(config.get("_normalize_sph", False)),  # not before 0.9.1
+            # not before 0.9.1; sevenn itself reads its absence so
+            unit_vectors=bool(config.get("_normalize_sph", self.release >= (0, 10))),
             irreps_embedding=str(irreps[0]),
             interactions=tuple(interactions),
             hidden=str(hidden),
@@ -166,6 +188,8 @@ class _Reader:
     def _interaction(self, t: int, before: Irreps, after: Irreps, harmonics: Irreps, *, last: bool) -> Interaction:
         config, state, into = self.config, self.state, f"interactions.{t}"
         instructions, messages = _instructions(before, harmonics, after, even_only=last)
+        if self.is_sorted:
+            instructions = tuple(sorted(instructions, key=lambda instruction: instruction[2]))
         gate = _gate(after, config["act_scalar"], config["act_gate"])
         mixed = Irreps(gate["scalars"]) + Irreps(gate["gates"]) + Irreps(gate["gated"])
         mixed = mixed.sort().irreps.simplify()
@@ -200,10 +224,10 @@ class _Reader:
             scalars = _scalars(irreps_in)
             if any(ir != _SCALAR for _, ir in irreps_in[: sum(ir == _SCALAR for _, ir in irreps_in)]):
                 raise ValueError(f"the scalars of {irreps_in} do not come first, which is not supported")
-            parts, rest = weights[: -count * size].copy(), weights[-count * size :].reshape(count, size)
-            parts[: scalars * size] *= np.sqrt(scalars / (scalars + count)).astype(parts.dtype)
-            self.weights[f"{name}.bias"] = (rest[self.modal] / np.sqrt(scalars + count)).astype(parts.dtype)
-            weights = parts
+            wide = weights.astype(np.float64)
+            weights, rest = wide[: -count * size], wide[-count * size :].reshape(count, size)
+            weights[: scalars * size] *= np.sqrt(scalars / (scalars + count))
+            self.weights[f"{name}.bias"] = rest[self.modal] / np.sqrt(scalars + count)
         expected = Linear(irreps_in, irreps_out).weight_numel
         if weights.size != expected:
             raise ValueError(f"{source} has {weights.size} weights where {expected} are expected")
