@@ -11,7 +11,7 @@ from nox.command import CommandFailed
 nox.options.sessions = ["tests", "lint"]
 
 #: What has a session of its own.
-_IGNORED = ("--ignore=tests/peers", "--ignore=tests/cuda_host")
+_IGNORED = ("--ignore=tests/peers", "--ignore=tests/cuda_host", "--ignore=tests/models/against_sevenn")
 
 #: One process a core.
 _ON_ALL_CORES = ("-n", "auto", "--dist", "worksteal")
@@ -29,9 +29,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Agreement with e3nn, sphericart and pyshtools, to float64 rounding."""
+    """Agreement with e3nn, sphericart and pyshtools, to float64 rounding; and with files of torch and safetensors."""
     session.install("torch==2.13.0")  # first and exactly: a looser requirement brings gigabytes of CUDA
-    libraries = "e3nn==0.6.*", "sphericart==2.*", "pyshtools==4.*", "astropy", "pint", "xarray"
+    libraries = "safetensors", "e3nn==0.6.*", "sphericart==2.*", "pyshtools==4.*", "astropy", "pint", "xarray"
     session.install(".[test]", *libraries)
     session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/peers", *session.posargs)
 
@@ -59,7 +59,15 @@ def namespaces(session: nox.Session) -> None:
 def models(session: nox.Session) -> None:
     """Potentials, in the hands of ASE and of ``dask.distributed``, whose workers and scheduler are killed."""
     session.install(".[test,models,dask]")
-    session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/models", "tests/interop", *session.posargs)
+    session.run("python", "-m", "pytest", *_ON_ALL_CORES, *_IGNORED, "tests/models", "tests/interop", *session.posargs)
+
+
+@nox.session
+def sevenn(session: nox.Session) -> None:
+    """Networks of SevenNet against the package that they come from: energies, forces, stress; takes two minutes."""
+    session.install("torch==2.13.0")  # as above
+    session.install(".[test,models]", "sevenn==0.13.*")
+    session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/models/against_sevenn", *session.posargs)
 
 
 @nox.session

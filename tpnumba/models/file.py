@@ -81,7 +81,11 @@ def write_arrays(
     end = 0
     for name, array in ordered:
         start, end = end, end + array.nbytes
-        header[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+        header[name] = {
+            "dtype": _NAMES[array.dtype.newbyteorder("<")],
+            "shape": list(array.shape),
+            "data_offsets": [start, end],
+        }
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     head = encoded + b" " * (-(_LENGTH + len(encoded)) % _ALIGNMENT)
 
@@ -100,7 +104,7 @@ def write_arrays(
 def _nbytes(name: str, array: Array) -> int:
     if name == _METADATA:
         raise ValueError(f"an array cannot be called {_METADATA}")
-    if not isinstance(array, np.ndarray) or array.dtype not in _NAMES:
+    if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("<") not in _NAMES:
         kind = getattr(array, "dtype", type(array).__name__)
         raise TypeError(f"array {name!r} must be a NumPy array of {', '.join(_DTYPES)}, got {kind}")
     return int(array.nbytes)

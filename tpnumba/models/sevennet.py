@@ -37,7 +37,7 @@ _OLD_NAMES = {
     "rescale atomic energy": "rescale_atomic_energy",
 }
 _ENVELOPES = {"poly_cut": ("polynomial", "poly_cut_p_value", 6), "XPLOR": ("xplor", "cutoff_on", None)}
-#: Releases of ``sevenn`` with checkpoints that are known; from ``_SORTED`` on, products are in the order of their output.
+#: The newest release of ``sevenn`` that is known; the first whose products are in the order of their outputs.
 _NEWEST, _SORTED = (0, 13), (0, 11)
 #: Relative difference of float32 coefficients that are the same.
 _SAME = 1e-5
@@ -54,14 +54,14 @@ def read_sevennet(
         modal: the fidelity, such as ``PBE``, of a network that was trained for several.
 
     Returns:
-        The network, and its weights by name: as in the file, in float32; where the fidelity is folded in, in float64, so
+        The network, and its weights by name: as in the file, in float32; in float64 where the fidelity is folded in, so
         that nothing is rounded.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such checkpoint, is damaged, is of a release of ``sevenn`` after 0.13, or has parts that are
-            not supported; the message names which.
-            Also a ``modal`` that it does not have, or none where it has several.
+        ValueError: it is no such checkpoint, is damaged, is of a release of ``sevenn`` after 0.13, or has parts that
+            are not supported; the message names which. Also a ``modal`` that it does not have, or none where it has
+            several.
     """
     content = read_torch_file(path if name is None and not _is_wheel(path) else _checkpoint_of(path, name))
     if not isinstance(content, dict) or not {"config", "model_state_dict"} <= set(content):
