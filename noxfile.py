@@ -64,7 +64,7 @@ def models(session: nox.Session) -> None:
 
 @nox.session
 def sevenn(session: nox.Session) -> None:
-    """Networks of SevenNet against the package that they come from: energies, forces, stress; takes two minutes."""
+    """Networks of SevenNet against the package that they come from: energies, forces, stress; takes some minutes."""
     session.install("torch==2.13.0")  # as above
     session.install(".[test,models]", "sevenn==0.13.*")
     session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/models/against_sevenn", *session.posargs)
