@@ -163,13 +163,13 @@ class Plan:
     @cached_property
     def has_indexed_operands(self) -> bool:
         """Whether samples find rows by number."""
-        return any(operand.access is Access.INDEXED for operand in self.operands)
+        return any(operand.access == Access.INDEXED for operand in self.operands)
 
     @cached_property
     def on_rows(self) -> Self:
         """The same form with a row a sample where it has indexed operands."""
         access = (operand.access for operand in self.operands)
-        return self.with_access(tuple(Access.BATCH if kind is Access.INDEXED else kind for kind in access))
+        return self.with_access(tuple(Access.BATCH if kind == Access.INDEXED else kind for kind in access))
 
     @cached_property
     def sums_samples(self) -> bool:
@@ -205,7 +205,7 @@ class Plan:
         """Operations, least memory traffic and extra memory of one evaluation of ``batch`` samples."""
         itemsize = ITEMSIZE[dtype]
         a_sample, once = self.flops
-        numbers = sum(operand.size * (1 if operand.access is Access.SHARED else batch) for operand in self.operands)
+        numbers = sum(operand.size * (1 if operand.access == Access.SHARED else batch) for operand in self.operands)
         workspace = itemsize * self.workspace
         return Cost(
             flops=a_sample * batch + once,

@@ -249,7 +249,7 @@ class Contraction(Plan):
 
     def _axes_of(self, operand: int, channels: tuple[str, ...], axis: str | None) -> list[str]:
         """The letters of an operand's segment in memory order, the batch first."""
-        batch = [] if self.operands[operand].access is Access.SHARED else [BATCH]
+        batch = [] if self.operands[operand].access == Access.SHARED else [BATCH]
         components = [] if axis is None else [axis]
         if self.operands[operand].layout == "mul_ir":
             return [*batch, *channels, *components]
