@@ -48,6 +48,7 @@ def one_line(error: pytest.ExceptionInfo) -> bool:
         (ValueError, lambda: FULL.vjp(X, Y, np.ones((4, 12))), r"cotangent must have shape \(5, 12\), got \(4, 12\)"),
         (TypeError, lambda: FULL.vjp(X, Y, None), "cotangent must be an array"),
         (ValueError, lambda: WEIGHTED.vjp(WX, Y, X), "weights are missing"),
+        (TypeError, lambda: FULL.jvp(X, Y, None, Y), "t1 must be an array"),
         (ValueError, lambda: FULL.jvp(X, Y, X[:4], Y), r"t1 must have shape \(5, 4\), got \(4, 4\)"),
         (ValueError, lambda: FULL.jvp(X, Y, X, Y[0]), r"t2 must have shape \(5, 3\), got \(3,\)"),
         (ValueError, lambda: FULL.jvp(X, Y, X, Y, tweights=W), "tweights were given without weights"),

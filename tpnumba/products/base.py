@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from math import prod
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,15 @@ from tpnumba.backends.adapters.graphs import call_as_node, is_compiling
 from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
 from tpnumba.backends.registry import check_backend, resolve_threads
-from tpnumba.products.form import AdjointArguments, FormOperator
+from tpnumba.plans.methods import Methods
+from tpnumba.products.form import (
+    AdjointArguments,
+    FormAdjoint,
+    FormOperator,
+    given_tangents,
+    require_shape,
+    require_shapes_of,
+)
 
 Array = Any
 Shape = tuple[int, ...]
@@ -108,7 +118,7 @@ class Operator(FormOperator):
         check_backend(backend)
         threads = resolve_threads(num_threads)
         samples = self._samples(named)
-        _require_shape("cotangent", cotangent, (*samples, self.form.sizes[self.form.output]))
+        require_shape("cotangent", cotangent, (*samples, self.form.sizes[self.form.output]))
         require_result((sum(prod(array.shape) for array in named.values()),), context)
         operands, arrays = self._bound(named, context)
         gradients = []
@@ -150,26 +160,20 @@ class Operator(FormOperator):
             named = {"weights": weights, "tweights": tweights}
             return call_as_node(self, "jvp", (x1, x2, t1, t2), named, backend)
         named = self._named(x1, x2, weights)
-        tangents = {"t1": t1, "t2": t2}
-        if tweights is not None:
-            if weights is None:
-                raise ValueError("tweights were given without weights")
-            tangents["tweights"] = tweights
+        tangents = given_tangents(named, {"t1": t1, "t2": t2}, tweights=tweights)
         context = common_context({**named, **tangents})
         check_backend(backend)
         threads = resolve_threads(num_threads)
         samples = self._samples(named)
-        for (name, tangent), (_, array) in zip(tangents.items(), named.items(), strict=False):
-            _require_shape(name, tangent, tuple(array.shape))
+        require_shapes_of(named, tangents)
         require_result((*samples, self.form.sizes[self.form.output]), context)
         operands, arrays = self._bound(named, context)
-        total = None
-        for i, tangent in enumerate(list(tangents.values())[: len(operands)]):
-            methods = self.methods.linear_in(operands[i])
+
+        def part(methods: Methods, given: list[Array]) -> Array:
             call = Call(methods, operands, samples, samples, context, backend, threads, self._operand_names)
-            part = evaluate(call, (*arrays[:i], tangent, *arrays[i + 1 :]))[0]
-            total = part if total is None else total + part
-        return total
+            return evaluate(call, given)[0]
+
+        return reduce(add, (part(*of) for of in self._along(operands, arrays, tangents)))
 
     def _named(self, x1: Array, x2: Array, weights: Array | None) -> dict[str, Array]:
         """The arguments that were given, by name."""
@@ -209,18 +213,5 @@ class Operator(FormOperator):
             raise ValueError(f"the leading axes do not broadcast: {shown}") from None
 
 
-class Adjoint(Operator):
+class Adjoint(FormAdjoint, Operator):
     """An operator whose result is the gradient of another one's argument; made by :meth:`Operator.adjoint`."""
-
-    def __init__(self, base: Operator, argument_operands: tuple[int, ...], linear_in: tuple[int, ...]) -> None:
-        arguments = AdjointArguments(base, argument_operands, linear_in)
-        form, methods = arguments.restricted(base.form), arguments.restricted(base.methods)
-        self._initialize(arguments._asdict(), form, methods, base._irreps, argument_operands)
-
-    def __repr__(self) -> str:
-        return "adjoint " + super().__repr__()
-
-
-def _require_shape(name: str, array: Array, shape: Shape) -> None:
-    if tuple(array.shape) != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {tuple(array.shape)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add as plus
 from typing import Any
 
 from tpnumba.backends.call import Call
@@ -15,7 +17,14 @@ from tpnumba.plans.access import Access
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.methods import Methods
 from tpnumba.products.base import Operator
-from tpnumba.products.form import AdjointArguments, FormOperator
+from tpnumba.products.form import (
+    AdjointArguments,
+    FormAdjoint,
+    FormOperator,
+    given_tangents,
+    require_shape,
+    require_shapes_of,
+)
 
 Array = Any
 Shape = tuple[int, ...]
@@ -186,7 +195,7 @@ class _Convolution(FormOperator):
         """
         named = self._named(node_features, edge_attributes, weights)
         settings = self._checked(named, {"cotangent": cotangent}, edges, backend, num_threads)
-        self._check_whole("cotangent", cotangent, self._result_shape(self.form.output, edges))
+        require_shape("cotangent", cotangent, self._result_shape(self.form.output, edges))
         arrays, operands, xp = self._arrays(named, settings[0]), self.argument_operands, settings[0].xp
         gradients = []
         for i, argument in enumerate(named.values()):
@@ -223,29 +232,17 @@ class _Convolution(FormOperator):
             TypeError, ValueError, MemoryError: as the call; also ``t_weights`` without ``weights``.
         """
         named = self._named(node_features, edge_attributes, weights)
-        tangents = {"t_nodes": t_nodes, "t_edges": t_edges}
-        if t_weights is not None:
-            if "weights" not in named:
-                raise ValueError("t_weights were given, but there are no weights")
-            tangents["t_weights"] = t_weights
+        tangents = given_tangents(named, {"t_nodes": t_nodes, "t_edges": t_edges}, t_weights=t_weights)
         settings = self._checked(named, tangents, edges, backend, num_threads)
-        for (name, tangent), argument in zip(tangents.items(), named.values(), strict=False):
-            self._check_whole(name, tangent, tuple(argument.shape))
+        require_shapes_of(named, tangents)
         shape = self._result_shape(self.form.output, edges)
         require_result(shape, settings[0])
         arrays, operands = self._arrays(named, settings[0]), self.argument_operands
-        total = None
-        for i, tangent in enumerate(tangents.values()):
-            methods = self.methods.linear_in(operands[i])
-            given = [*arrays[:i], tangent, *arrays[i + 1 :]]
-            part = self._evaluate(methods, operands, given, shape[:1], edges, settings)
-            total = part if total is None else total + part
-        return total
-
-    @staticmethod
-    def _check_whole(name: str, array: Array, shape: Shape) -> None:
-        if tuple(array.shape) != shape:
-            raise ValueError(f"{name} must have shape {shape}, got {tuple(array.shape)}")
+        parts = (
+            self._evaluate(methods, operands, given, shape[:1], edges, settings)
+            for methods, given in self._along(operands, arrays, tangents)
+        )
+        return reduce(plus, parts)
 
 
 class TensorProductConvolution(_Convolution):
@@ -279,16 +276,8 @@ class TensorProductConvolution(_Convolution):
         self._initialize({"product": product}, form, methods, product.operand_irreps, product.argument_operands)
 
 
-class ConvolutionAdjoint(_Convolution):
+class ConvolutionAdjoint(FormAdjoint, _Convolution):
     """A convolution whose result is the gradient of another one's argument; made by ``adjoint``."""
-
-    def __init__(self, base: _Convolution, argument_operands: tuple[int, ...], linear_in: tuple[int, ...]) -> None:
-        arguments = AdjointArguments(base, argument_operands, linear_in)
-        form, methods = arguments.restricted(base.form), arguments.restricted(base.methods)
-        self._initialize(arguments._asdict(), form, methods, base._irreps, argument_operands)
-
-    def __repr__(self) -> str:
-        return "adjoint " + super().__repr__()
 
 
 def _indexed(form: Contraction, arguments: Sequence[int]) -> Contraction:

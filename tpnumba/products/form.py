@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,6 +17,8 @@ from tpnumba.products.path_info import PathInfo
 
 _NAMES = ("x1", "x2", "weights")
 _SHOWN_PATHS = 6
+
+Array = Any
 
 
 class FormOperator:
@@ -153,6 +155,18 @@ class FormOperator:
         """
         return entries(self.form, (*self.argument_operands, self.form.output))
 
+    def _along(
+        self, operands: Sequence[int], arrays: Sequence[Array], tangents: Mapping[str, Array]
+    ) -> Iterator[tuple[Methods, list[Array]]]:
+        """What sums to the derivative along tangents: for each, the part linear in its operand, and the arrays of that.
+
+        Args:
+            operands, arrays: of the arguments.
+            tangents: of the first of them; those beyond the operands are of length zero, and left out.
+        """
+        for i, (operand, tangent) in enumerate(zip(operands, tangents.values(), strict=False)):
+            yield self.methods.linear_in(operand), [*arrays[:i], tangent, *arrays[i + 1 :]]
+
     def _named_arguments(self) -> dict[str, Any]:
         """What the constructor was called with."""
         return dict(self.__dict__["_arguments"])
@@ -209,6 +223,44 @@ class AdjointArguments(NamedTuple):
         for operand in self.linear_in:
             plan = plan.linear_in(operand)
         return plan.adjoint(self.output)
+
+
+class FormAdjoint(FormOperator):
+    """What adjoints add to the operators whose adjoints they are; made by ``adjoint``."""
+
+    def __init__(self, base: FormOperator, argument_operands: tuple[int, ...], linear_in: tuple[int, ...]) -> None:
+        arguments = AdjointArguments(base, argument_operands, linear_in)
+        form, methods = arguments.restricted(base.form), arguments.restricted(base.methods)
+        self._initialize(arguments._asdict(), form, methods, base._irreps, argument_operands)
+
+    def __repr__(self) -> str:
+        return "adjoint " + super().__repr__()
+
+
+def given_tangents(
+    named: Mapping[str, Array], tangents: Mapping[str, Array], **of_weights: Array | None
+) -> dict[str, Array]:
+    """The tangents by name, each for the argument of ``named`` in its place; that of the weights if it is not None.
+
+    Raises:
+        ValueError: the tangent of the weights without weights.
+    """
+    given = {**tangents, **{name: tangent for name, tangent in of_weights.items() if tangent is not None}}
+    if len(given) > len(named):
+        raise ValueError(f"{[*given][-1]} were given without weights")
+    return given
+
+
+def require_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` unless ``array`` has this shape."""
+    if tuple(array.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(array.shape)}")
+
+
+def require_shapes_of(named: Mapping[str, Array], tangents: Mapping[str, Array]) -> None:
+    """Raise ``ValueError`` unless every tangent has the shape of its argument."""
+    for (name, tangent), argument in zip(tangents.items(), named.values(), strict=False):
+        require_shape(name, tangent, tuple(argument.shape))
 
 
 def _operand_names(argument_operands: tuple[int, ...], output: int) -> tuple[str, ...]:
