@@ -51,20 +51,16 @@ def edge_lengths_vjp(vectors: Array, lengths: Array, cotangent: Array) -> Array:
         >>> edge_lengths_vjp(np.array([0.0, 3.0, 4.0]), np.asarray(5.0), np.asarray(10.0))
         array([0., 6., 8.])
     """
-    xp = context_of({"vectors": vectors, "lengths": lengths, "cotangent": cotangent}).xp
-    require_last_axis("vectors", vectors, 3)
-    require_shape("lengths", lengths, tuple(vectors.shape[:-1]))
+    xp = _checked(vectors, lengths, cotangent=cotangent)
     require_shape("cotangent", cotangent, tuple(lengths.shape))
-    factor = cotangent / xp.where(lengths == 0, xp.ones_like(lengths), lengths)
-    return factor[..., None] * vectors
+    return (cotangent / _nonzero(lengths, xp))[..., None] * vectors
 
 
 def edge_lengths_jvp(vectors: Array, lengths: Array, tangent: Array) -> Array:
     """The derivative of the lengths along a tangent: ``<vectors, tangent> / lengths``; zero at length zero.
 
     Args:
-        vectors: shape ``(..., 3)``.
-        lengths: theirs.
+        vectors, lengths: as for :func:`edge_lengths_vjp`.
         tangent: of the shape of ``vectors``.
 
     Returns:
@@ -78,9 +74,19 @@ def edge_lengths_jvp(vectors: Array, lengths: Array, tangent: Array) -> Array:
         >>> edge_lengths_jvp(np.array([[0.0, 3.0, 4.0]]), np.array([5.0]), np.array([[0.0, 0.0, 1.0]]))
         array([0.8])
     """
-    xp = context_of({"vectors": vectors, "lengths": lengths, "tangent": tangent}).xp
+    xp = _checked(vectors, lengths, tangent=tangent)
+    require_shape("tangent", tangent, tuple(vectors.shape))
+    return xp.sum(vectors * tangent, axis=-1) / _nonzero(lengths, xp)
+
+
+def _checked(vectors: Array, lengths: Array, **other: Array) -> Any:
+    """Check edge vectors and their lengths; gives the namespace of all arrays."""
+    xp = context_of({"vectors": vectors, "lengths": lengths, **other}).xp
     require_last_axis("vectors", vectors, 3)
     require_shape("lengths", lengths, tuple(vectors.shape[:-1]))
-    require_shape("tangent", tangent, tuple(vectors.shape))
-    along = xp.sum(vectors * tangent, axis=-1)
-    return along / xp.where(lengths == 0, xp.ones_like(lengths), lengths)
+    return xp
+
+
+def _nonzero(lengths: Array, xp: Any) -> Array:
+    """The lengths, with ones in place of zeros."""
+    return xp.where(lengths == 0, xp.ones_like(lengths), lengths)
