@@ -235,16 +235,22 @@ def _load_plain(tile, at, array, first, count, buffer):
         load_rows(tile, at, lanes, size, count, address, row, column, 0, buffer)
 
 
+@part
+def _segment(tile, arrays, segments, s, row, slot):
+    """Where a segment of a row is in memory and in its slot; its components, their channels, and its step there."""
+    which = segments[s, S_ARRAY]
+    address = arrays[which, ADDRESS] + (row * arrays[which, ROW_STRIDE] + segments[s, S_OFFSET]) * tile.itemsize
+    return address, slot + segments[s, S_PLACE], segments[s, S_SIZE], segments[s, S_CHANNELS], segments[s, S_STEP]
+
+
 @jit
 def _load_row(tile, arrays, segments, which, row, slot, buffer):
     """One row of an operand with channels, component by component; lanes beyond the last channel are zero."""
     item = tile.itemsize
-    base = arrays[which, ADDRESS] + row * arrays[which, ROW_STRIDE] * item
     for s in range(segments.shape[0]):
         if segments[s, S_ARRAY] != which:
             continue
-        size, channels, step = segments[s, S_SIZE], segments[s, S_CHANNELS], segments[s, S_STEP]
-        address, at = base + segments[s, S_OFFSET] * item, slot + segments[s, S_PLACE]
+        address, at, size, channels, step = _segment(tile, arrays, segments, s, row, slot)
         if segments[s, S_CONTIGUOUS] == 0:
             load_rows(tile, at, step, size, channels, address, size, 1, 0, buffer)
             continue
@@ -273,12 +279,10 @@ def _store_row(tile, arrays, segments, which, row, slot, buffer):
     """Write one row of a result with channels."""
     item = tile.itemsize
     lanes = LINE // item
-    base = arrays[which, ADDRESS] + row * arrays[which, ROW_STRIDE] * item
     for s in range(segments.shape[0]):
         if segments[s, S_ARRAY] != which:
             continue
-        size, channels, step = segments[s, S_SIZE], segments[s, S_CHANNELS], segments[s, S_STEP]
-        address, at = base + segments[s, S_OFFSET] * item, slot + segments[s, S_PLACE]
+        address, at, size, channels, step = _segment(tile, arrays, segments, s, row, slot)
         if segments[s, S_CONTIGUOUS] == 0:
             store_rows(tile, at, step, size, channels, address, size, 1, buffer, False)
             continue
