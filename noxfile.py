@@ -16,8 +16,9 @@ _IGNORED = ("--ignore=tests/peers", "--ignore=tests/cuda_host", "--ignore=tests/
 #: One process a core.
 _ON_ALL_CORES = ("-n", "auto", "--dist", "worksteal")
 
-#: Without their kernels, which are CUDA.
-CUE_FACES = ["cuequivariance-torch", "cuequivariance-jax"]
+#: Peers that benchmarks time: each is installed whole, or left out.
+E3NN, E3NN_JAX = ["e3nn==0.6.*"], ["jax", "e3nn-jax"]
+CUEQUIVARIANCE = ["cuequivariance", "cuequivariance-torch", "cuequivariance-jax"]  # without its kernels, which are CUDA
 
 
 @nox.session
@@ -98,29 +99,28 @@ def _driver_version() -> int | None:
     return int(found.group(1)) if found else None
 
 
-@nox.session
-def bench_peers(session: nox.Session) -> None:
-    """Time against every peer that can be installed, into ``benchmarks/results``; takes about 35 minutes."""
+def _install_benchmarks(session: nox.Session, *peers: list[str]) -> None:
+    """What benchmarks need, and those of the peers that can be installed."""
     session.install("torch==2.13.0")  # as above
     session.install(".[bench]")
-    for peer in (["e3nn==0.6.*"], ["sphericart==2.*"], ["jax", "e3nn-jax"], ["e3j"], ["cuequivariance", *CUE_FACES]):
+    for peer in peers:
         try:
             session.install(*peer)
         except CommandFailed:
             session.warn(f"{', '.join(peer)} cannot be installed; the report will say so")
+
+
+@nox.session
+def bench_peers(session: nox.Session) -> None:
+    """Time against every peer that can be installed, into ``benchmarks/results``; takes about 35 minutes."""
+    _install_benchmarks(session, E3NN, ["sphericart==2.*"], E3NN_JAX, ["e3j"], CUEQUIVARIANCE)
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session
 def bench_convolution(session: nox.Session) -> None:
     """Time and memory of a convolution against its peers, into ``benchmarks/results``; takes about 15 minutes."""
-    session.install("torch==2.13.0")  # as above
-    session.install(".[bench]")
-    for peer in (["e3nn==0.6.*"], ["jax", "e3nn-jax"], ["cuequivariance", *CUE_FACES]):
-        try:
-            session.install(*peer)
-        except CommandFailed:
-            session.warn(f"{', '.join(peer)} cannot be installed; the report will say so")
+    _install_benchmarks(session, E3NN, E3NN_JAX, CUEQUIVARIANCE)
     session.run("python", "-m", "benchmarks.convolution", *session.posargs)
 
 
