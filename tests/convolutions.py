@@ -85,6 +85,19 @@ def operands(p, edges, rng, dtype="float64", shared=()):
     return x, y, w, g
 
 
+def drawn(name, kind="random", seed=0, shared=()):
+    """A convolution, edges, its operands that are there, the cotangent as the last, and what they were drawn with."""
+    p, rng = PRODUCTS[name], np.random.default_rng(seed)
+    edges = graph(kind, rng)
+    arrays = [array for array in operands(p, edges, rng, shared=shared) if array is not None]
+    return tp.TensorProductConvolution(p), edges, arrays, rng
+
+
+def of_arrays(conv, edges):
+    """The convolution as a function of arrays alone."""
+    return lambda x, y, *w: conv(x, y, w[0] if w else None, edges)
+
+
 def added(rows, index, count):
     total = np.zeros((count, rows.shape[-1]))
     np.add.at(total, index, rows)

@@ -29,64 +29,54 @@ def rows_of(size, column_stride, dtype, rng):
     return memory, memory[:, : size * column_stride : column_stride]
 
 
-@pytest.mark.parametrize("column_stride", [1, 2])
-@pytest.mark.parametrize("size", [1, 7, 8, 15, 16, 17, 35])
-@pytest.mark.parametrize("dtype", DTYPES)
+def in_memory(memory, column_stride, index):
+    """Where rows are, and their numbers, as the vector code takes them."""
+    return memory.ctypes.data, memory.strides[0] // memory.itemsize, column_stride, index.ctypes.data
+
+
+def widths_and_counts(dtype):
+    """Widths of a tile, and numbers of samples in it."""
+    lanes = LINE // np.dtype(dtype).itemsize
+    return [(width, count) for width in (lanes, 4 * lanes) for count in (1, lanes - 1, lanes, width)]
+
+
+def for_every_kind_of_row(test):
+    """A test of the size, the stride and the dtype of rows."""
+    for name, values in (("dtype", DTYPES), ("size", (1, 7, 8, 15, 16, 17, 35)), ("column_stride", (1, 2))):
+        test = pytest.mark.parametrize(name, values)(test)
+    return test
+
+
+@for_every_kind_of_row
 def test_rows_are_loaded_by_number(dtype, size, column_stride):
     rng = np.random.default_rng(size)
     memory, rows = rows_of(size, column_stride, dtype, rng)
-    lanes = LINE // memory.itemsize
-    for width in (lanes, 4 * lanes):
-        for count in (1, lanes - 1, lanes, width):
-            index = rng.integers(0, ROWS, count).astype(np.int32)
-            tile = aligned((size + 2) * width, dtype)
-            load_indexed_rows(
-                tile,
-                width,
-                width,
-                size,
-                count,
-                memory.ctypes.data,
-                memory.strides[0] // memory.itemsize,
-                column_stride,
-                index.ctypes.data,
-            )
-            columns = tile.reshape(size + 2, width)
-            np.testing.assert_array_equal(columns[1:-1, :count], rows[index].T)
-            np.testing.assert_array_equal(columns[1:-1, count:], 0)
-            assert np.isnan(columns[[0, -1]]).all()
+    for width, count in widths_and_counts(dtype):
+        index = rng.integers(0, ROWS, count).astype(np.int32)
+        tile = aligned((size + 2) * width, dtype)
+        load_indexed_rows(tile, width, width, size, count, *in_memory(memory, column_stride, index))
+        columns = tile.reshape(size + 2, width)
+        np.testing.assert_array_equal(columns[1:-1, :count], rows[index].T)
+        np.testing.assert_array_equal(columns[1:-1, count:], 0)
+        assert np.isnan(columns[[0, -1]]).all()
 
 
-@pytest.mark.parametrize("column_stride", [1, 2])
-@pytest.mark.parametrize("size", [1, 7, 8, 15, 16, 17, 35])
-@pytest.mark.parametrize("dtype", DTYPES)
+@for_every_kind_of_row
 def test_columns_are_added_to_rows_by_number(dtype, size, column_stride):
     """One sample after the other, so that the sum of a row that comes again has the bits of ``np.add.at``."""
     rng = np.random.default_rng(size)
     memory, _ = rows_of(size, column_stride, dtype, rng)
     lanes = LINE // memory.itemsize
-    for width in (lanes, 4 * lanes):
-        for count in (1, lanes - 1, lanes, width):
-            index = rng.integers(0, ROWS // 2, count).astype(np.int32)
-            tile = aligned(size * width + lanes * lanes, dtype)
-            columns = tile[: size * width].reshape(size, width)
-            columns[:, :count] = rng.standard_normal((size, count))
-            wanted = memory.copy()
-            np.add.at(wanted[:, : size * column_stride : column_stride], index, columns[:, :count].T)
-            found = memory.copy()
-            add_indexed_rows(
-                tile,
-                0,
-                width,
-                size,
-                count,
-                found.ctypes.data,
-                found.strides[0] // found.itemsize,
-                column_stride,
-                index.ctypes.data,
-                size * width,
-            )
-            np.testing.assert_array_equal(found, wanted)
+    for width, count in widths_and_counts(dtype):
+        index = rng.integers(0, ROWS // 2, count).astype(np.int32)
+        tile = aligned(size * width + lanes * lanes, dtype)
+        columns = tile[: size * width].reshape(size, width)
+        columns[:, :count] = rng.standard_normal((size, count))
+        wanted = memory.copy()
+        np.add.at(wanted[:, : size * column_stride : column_stride], index, columns[:, :count].T)
+        found = memory.copy()
+        add_indexed_rows(tile, 0, width, size, count, *in_memory(found, column_stride, index), size * width)
+        np.testing.assert_array_equal(found, wanted)
 
 
 #: Samples of which those from FIRST to LAST are worked.

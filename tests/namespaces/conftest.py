@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tpnumba.backends.generic import contraction, harmonics, synthesis, transform
+
+
+@pytest.fixture
+def double_precision_of_jax() -> Iterator[None]:
+    import jax
+
+    with jax.enable_x64(True):
+        yield
 
 
 @pytest.fixture

@@ -15,12 +15,7 @@ import tpnumba as tp
 
 jax = pytest.importorskip("jax", reason="needs jax (session namespaces)")
 jnp = jax.numpy
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("double_precision_of_jax")
 
 
 def arrays(p, leading=(3,), dtype="float64", seed=0):

@@ -6,19 +6,14 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from convolutions import PRODUCTS, graph, operands
+from convolutions import PRODUCTS, drawn, graph, of_arrays
 from namespaces.kinds import close
 
 import tpnumba as tp
 
 jax = pytest.importorskip("jax", reason="needs jax (session namespaces)")
 jnp = jax.numpy
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("double_precision_of_jax")
 
 
 def reference(p, edges):
@@ -33,19 +28,6 @@ def reference(p, edges):
         return jnp.zeros((edges.num_nodes, p.irreps_out.dim)).at[edges.receivers].add(messages)
 
     return convolve
-
-
-def case(name, kind="random", shared=()):
-    p, rng = PRODUCTS[name], np.random.default_rng(0)
-    edges = graph(kind, rng)
-    x, y, w, g = operands(p, edges, rng, shared=shared)
-    arguments = [x, y, *(() if w is None else (w,))]
-    return tp.TensorProductConvolution(p), edges, arguments, g, rng
-
-
-def on_jax(conv, edges):
-    """The convolution as a function of arrays alone."""
-    return lambda x, y, *w: conv(x, y, w[0] if w else None, edges)
 
 
 def derivatives(function, directions):
@@ -75,11 +57,11 @@ def derivatives(function, directions):
 )
 def test_derivatives_to_third_order(name, kind, shared, orders):
     """Jitted first, before anything of this convolution was made outside a trace; then, its value, eagerly."""
-    conv, edges, arrays, _, rng = case(name, kind, shared)
+    conv, edges, (*arrays, _), rng = drawn(name, kind, shared=shared)
     given = [jnp.asarray(array) for array in arrays]
     directions = [[jnp.asarray(rng.standard_normal(array.shape)) for array in arrays] for _ in range(orders)]
     wanted = derivatives(reference(PRODUCTS[name], edges), directions)
-    found = derivatives(on_jax(conv, edges), directions)
+    found = derivatives(of_arrays(conv, edges), directions)
     assert len(found) == orders + 1
     for order, (one, other) in enumerate(zip(found, wanted, strict=True)):
         expected = jax.jit(other)(*given)
@@ -91,7 +73,7 @@ def test_derivatives_to_third_order(name, kind, shared, orders):
 @pytest.mark.parametrize("name", ["whole vectors, ir_mul"])
 def test_adjoints_are_mixed_derivatives(name):
     """``d^3 <g, conv(x, y, w)> / dx dy dw`` in any order, each time with another direction in the place of one."""
-    conv, edges, arrays, g, rng = case(name)
+    conv, edges, (*arrays, g), rng = drawn(name)
     directions = [rng.standard_normal(array.shape) for array in arrays]
     function = reference(PRODUCTS[name], edges)
     for order in permutations(range(3)):
@@ -111,7 +93,7 @@ def test_adjoints_are_mixed_derivatives(name):
 
 
 def test_edges_are_constants_of_a_trace():
-    conv, edges, arrays, g, _ = case("few channels")
+    conv, edges, (*arrays, g), _ = drawn("few channels")
     given = [jnp.asarray(array) for array in arrays]
     jitted = jax.jit(conv.__call__, static_argnums=3)
     for some in (edges, graph("sorted", np.random.default_rng(1))):  # another graph is another trace

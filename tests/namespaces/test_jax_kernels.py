@@ -10,12 +10,13 @@ import threading
 import numpy as np
 import pytest
 from namespaces.kinds import KINDS, close
-from namespaces.test_jax import arrays, double_precision  # noqa: F401
+from namespaces.test_jax import arrays
 
 import tpnumba as tp
 
 jax = pytest.importorskip("jax", reason="needs jax (session namespaces)")
 jnp = jax.numpy
+pytestmark = pytest.mark.usefixtures("double_precision_of_jax")
 
 GRID = tp.Grid.exact(4)
 

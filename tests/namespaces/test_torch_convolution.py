@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from convolutions import PRODUCTS, graph, operands
+from convolutions import PRODUCTS, drawn, of_arrays
 from namespaces.kinds import close
 
 import tpnumba as tp
@@ -35,19 +35,6 @@ def reference(p, edges):
     return convolve
 
 
-def case(name, kind="random", shared=()):
-    p, rng = PRODUCTS[name], np.random.default_rng(0)
-    edges = graph(kind, rng)
-    x, y, w, g = operands(p, edges, rng, shared=shared)
-    arguments = [x, y, *(() if w is None else (w,))]
-    return tp.TensorProductConvolution(p), edges, arguments, g, rng
-
-
-def on_torch(conv, edges):
-    """The convolution as a function of tensors alone."""
-    return lambda x, y, *w: conv(x, y, w[0] if w else None, edges)
-
-
 def leaves(arrays):
     return [torch.tensor(array, requires_grad=True) for array in arrays]
 
@@ -67,18 +54,18 @@ def derivatives(function, arguments, directions):
 @pytest.mark.parametrize("kind", ["random", "isolated", "bipartite", "no edges"])
 @pytest.mark.parametrize("name", NAMES)
 def test_derivatives_to_third_order(name, kind, shared):
-    conv, edges, arrays, _, rng = case(name, kind, shared)
+    conv, edges, (*arrays, _), rng = drawn(name, kind, shared=shared)
     directions = [[torch.tensor(rng.standard_normal(a.shape)) for a in arrays] for _ in range(3)]
     wanted = derivatives(reference(PRODUCTS[name], edges), leaves(arrays), directions)
-    found = derivatives(on_torch(conv, edges), leaves(arrays), directions)
+    found = derivatives(of_arrays(conv, edges), leaves(arrays), directions)
     for one, other in zip(found, wanted, strict=True):
         close(one, other)
 
 
 @pytest.mark.parametrize("name", ["few channels", "no weights, few channels"])
 def test_gradients_of_gradients_are_those_of_differences(name):
-    conv, edges, arrays, _, _ = case(name, "repeated")
-    function = on_torch(conv, edges)
+    conv, edges, (*arrays, _), _ = drawn(name, "repeated")
+    function = of_arrays(conv, edges)
     assert torch.autograd.gradcheck(function, leaves(arrays), fast_mode=True)
     assert torch.autograd.gradgradcheck(function, leaves(arrays), fast_mode=True)
 
@@ -87,7 +74,7 @@ def test_gradients_of_gradients_are_those_of_differences(name):
 @pytest.mark.parametrize("name", ["whole vectors, ir_mul", "few channels", "weights mix channels"])
 def test_adjoints_are_mixed_derivatives(name, backend):
     """``d^3 <g, conv(x, y, w)> / dx dy dw`` in any order, each time with another direction in the place of one."""
-    conv, edges, arrays, g, rng = case(name)
+    conv, edges, (*arrays, g), rng = drawn(name)
     directions = [rng.standard_normal(array.shape) for array in arrays]
     function = reference(PRODUCTS[name], edges)
     for order in permutations(range(3)):
@@ -104,7 +91,7 @@ def test_adjoints_are_mixed_derivatives(name, backend):
 
 
 def test_vjp_and_jvp_of_tensors_are_differentiated():
-    conv, edges, arrays, g, rng = case("few channels")
+    conv, edges, (*arrays, g), rng = drawn("few channels")
     plain = reference(PRODUCTS["few channels"], edges)
     directions = [torch.tensor(rng.standard_normal(array.shape)) for array in arrays]
 
@@ -124,7 +111,7 @@ def test_vjp_and_jvp_of_tensors_are_differentiated():
 
 
 def test_results_may_be_added_to_but_not_under_autograd():
-    conv, edges, arrays, _, _ = case("few channels")
+    conv, edges, (*arrays, _), _ = drawn("few channels")
     tensors = [torch.tensor(array) for array in arrays]
     out = torch.ones(9, PRODUCTS["few channels"].irreps_out.dim, dtype=torch.float64)
     assert conv(*tensors, edges, out=out, add=True) is out

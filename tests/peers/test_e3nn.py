@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from peers.references import MARKS, SEEDS, assert_agree, gradients, leaf, o3, torch
 from strategies import irreps, tensor_products, tolerance
 
 import tpnumba as tp
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what e3nn uses of torch is on its way out; its numbers are not
-    torch = pytest.importorskip("torch", reason="needs torch==2.13.0 and e3nn 0.6 (session peers)")
-    o3 = pytest.importorskip("e3nn.o3", reason="needs e3nn 0.6 (session peers)")
-    import e3nn
-
-pytestmark = pytest.mark.filterwarnings("ignore")
-SEEDS = st.integers(0, 2**32 - 1)
-e3nn.set_optimization_defaults(jit_script_fx=False)  # compiling each drawn product would take seconds
-
-
-@pytest.fixture(scope="module", autouse=True)
-def double_precision():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
-def theirs(array):
-    return torch.tensor(array, dtype=torch.float64, requires_grad=True)
+pytestmark = MARKS
 
 
 @given(st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(0, 11)))
@@ -61,24 +40,16 @@ def test_grammar_and_order_of_irreps(names, other):
 
 def compare(p, q, x1, x2, weights=None):
     """Values and all gradients of our product ``p`` and of e3nn's ``q``."""
-    a, b = theirs(x1), theirs(x2)
-    w = theirs(weights) if weights is not None else None
-    expected = q(a, b, w) if w is not None else q(a, b)
+    leaves = [leaf(array) for array in (x1, x2, weights) if array is not None]
+    expected = q(*leaves)
     rng = np.random.default_rng(0)
     cotangent = rng.standard_normal(tuple(expected.shape))
-    leaves = [a, b] + ([w] if w is not None else [])
-    gradients = (
-        torch.autograd.grad(expected, leaves, torch.tensor(cotangent), allow_unused=True, materialize_grads=True)
-        if expected.requires_grad
-        else [torch.zeros_like(leaf) for leaf in leaves]
-    )
+    pulled = gradients(expected, leaves, cotangent) if expected.requires_grad else map(torch.zeros_like, leaves)
     ours = p(x1, x2, *([weights] if weights is not None else []))
     named = {"weights": weights} if weights is not None else {}
     our_gradients = p.vjp(x1, x2, cotangent, **named)
-    for found, tensor in zip((ours, *our_gradients), (expected, *gradients), strict=True):
-        wanted = tensor.detach().numpy()
-        scale = 1 + float(np.max(np.abs(wanted), initial=0.0))
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=scale * tolerance("float64", 4, 100))
+    for found, wanted in zip((ours, *our_gradients), (expected, *pulled), strict=True):
+        assert_agree(found, wanted)
 
 
 @given(p=tensor_products(), seed=SEEDS, shared=st.booleans())
@@ -152,22 +123,23 @@ def test_spherical_harmonics(normalization, normalize):
     points = np.random.default_rng(1).standard_normal((20, 3))
     points[0] = [0.0, 1.0, 0.0]
     lmax = 10
-    leaf = theirs(points)
-    expected = o3.spherical_harmonics(list(range(lmax + 1)), leaf, normalize, normalization)
+    tensor = leaf(points)
+    expected = o3.spherical_harmonics(list(range(lmax + 1)), tensor, normalize, normalization)
     harmonics = tp.SphericalHarmonics(lmax, normalization=normalization, normalize=normalize)
     found = harmonics(points)
     scale = np.max(np.abs(expected.detach().numpy()))
     np.testing.assert_allclose(found, expected.detach(), rtol=0, atol=scale * tolerance("float64", lmax, 2 * lmax + 1))
     cotangent = np.random.default_rng(2).standard_normal(found.shape)
-    (gradient,) = torch.autograd.grad(expected, leaf, torch.tensor(cotangent))
-    scale = np.max(np.abs(gradient.numpy()))
+    (gradient,) = gradients(expected, tensor, cotangent)
+    gradient = gradient.detach().numpy()
+    scale = np.max(np.abs(gradient))
     limit = scale * tolerance("float64", lmax**2, (lmax + 1) ** 2)
     np.testing.assert_allclose(harmonics.vjp(points, cotangent), gradient, rtol=0, atol=limit)
 
 
 def test_spherical_harmonics_at_the_origin():
     origin = np.zeros((1, 3))
-    expected = o3.spherical_harmonics([0, 1, 2], theirs(origin), True, "component").detach()
+    expected = o3.spherical_harmonics([0, 1, 2], leaf(origin), True, "component").detach()
     np.testing.assert_array_equal(tp.SphericalHarmonics(2, normalization="component")(origin), expected)
 
 

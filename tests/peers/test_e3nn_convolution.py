@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from convolutions import GRAPHS, assert_close, graph, operands
+from peers.references import MARKS, gradients, leaf, o3, torch
 
 import tpnumba as tp
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what e3nn uses of torch is on its way out; its numbers are not
-    torch = pytest.importorskip("torch", reason="needs torch==2.13.0 and e3nn 0.6 (session peers)")
-    o3 = pytest.importorskip("e3nn.o3", reason="needs e3nn 0.6 (session peers)")
-
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = MARKS
 
 PRODUCTS = {
     "uvu": (
@@ -37,20 +31,14 @@ def test_is_gather_product_and_sum_of_e3nn(mode, kind, dtype):
     p, rng = tp.TensorProduct(*irreps, instructions), np.random.default_rng(0)
     edges = graph(kind, rng)
     x, y, w, g = operands(p, edges, rng, dtype)
-    before = torch.get_default_dtype()
-    try:
-        torch.set_default_dtype(torch.float64)
-        options = {"shared_weights": False, "internal_weights": False}
-        theirs = o3.TensorProduct(*irreps, instructions, **options)
-        leaves = [torch.tensor(array.astype("float64"), requires_grad=True) for array in (x, y, w)]
-        senders, receivers = (torch.tensor(end, dtype=torch.int64) for end in (edges.senders, edges.receivers))
-        weights = leaves[2] if edges.pairs is None else leaves[2][torch.tensor(edges.pairs, dtype=torch.int64)]
-        messages = theirs(leaves[0][senders], leaves[1], weights)
-        expected = torch.zeros(edges.num_nodes, p.irreps_out.dim).index_add(0, receivers, messages)
-        gradients = torch.autograd.grad(expected, leaves, torch.tensor(g.astype("float64")))
-    finally:
-        torch.set_default_dtype(before)
+    theirs = o3.TensorProduct(*irreps, instructions, shared_weights=False, internal_weights=False)
+    leaves = [leaf(array) for array in (x, y, w)]
+    senders, receivers = (torch.tensor(end, dtype=torch.int64) for end in (edges.senders, edges.receivers))
+    weights = leaves[2] if edges.pairs is None else leaves[2][torch.tensor(edges.pairs, dtype=torch.int64)]
+    messages = theirs(leaves[0][senders], leaves[1], weights)
+    expected = torch.zeros(edges.num_nodes, p.irreps_out.dim).index_add(0, receivers, messages)
+    pulled = gradients(expected, leaves, g.astype("float64"))
     conv = tp.TensorProductConvolution(p)
     found = conv(x, y, w, edges), *conv.vjp(x, y, g, edges, weights=w)
-    for one, other in zip(found, (expected, *gradients), strict=True):
+    for one, other in zip(found, (expected, *pulled), strict=True):
         assert_close(one, other.detach().numpy(), dtype)

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import irreps, tolerance
+from peers.references import MARKS, SEEDS, assert_agree, e3nn, gradients, leaf, o3, torch
+from strategies import irreps
 
 from tpnumba import nn
 from tpnumba.nn.activations import ACTIVATIONS, SAMPLED_SCALES
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what e3nn uses of torch is on its way out; its numbers are not
-    torch = pytest.importorskip("torch", reason="needs torch==2.13.0 and e3nn 0.6 (session peers)")
-    o3 = pytest.importorskip("e3nn.o3", reason="needs e3nn 0.6 (session peers)")
-    import e3nn
-    import e3nn.math
-    import e3nn.nn
-
-pytestmark = pytest.mark.filterwarnings("ignore")
-SEEDS = st.integers(0, 2**32 - 1)
-e3nn.set_optimization_defaults(jit_script_fx=False)
+pytestmark = MARKS
 
 FUNCTIONS = {
     "silu": torch.nn.functional.silu,
@@ -36,30 +26,6 @@ FUNCTIONS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def double_precision():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
-def leaf(array):
-    return torch.tensor(array, dtype=torch.float64, requires_grad=True)
-
-
-def agree(found, wanted, terms=100):
-    wanted = wanted.detach().numpy()
-    scale = 1 + float(np.max(np.abs(wanted), initial=0.0))
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=scale * tolerance("float64", 4, terms))
-
-
-def gradients(result, leaves, cotangent):
-    return torch.autograd.grad(
-        result, leaves, torch.tensor(cotangent), allow_unused=True, materialize_grads=True, create_graph=True
-    )
-
-
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(name):
     f = nn.Activation(name)
@@ -68,9 +34,9 @@ def test_activations(name):
     (first,) = gradients(values, [x], np.ones(301))
     (second,) = gradients(first, [x], np.ones(301)) if name != "abs" else (torch.zeros(301),)
     points = x.detach().numpy()
-    agree(f(points), values)
-    agree(f.derivative(points), first)
-    agree(f.second_derivative(points), second)
+    assert_agree(f(points), values)
+    assert_agree(f.derivative(points), first)
+    assert_agree(f.second_derivative(points), second)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -95,11 +61,11 @@ def test_linear(first, last, seed, biased, path):
     g = rng.standard_normal((4, last.dim))
     leaves = [leaf(x), leaf(w), leaf(b)]
     expected = theirs(*leaves)
-    agree(ours(x, w, b), expected)
+    assert_agree(ours(x, w, b), expected)
     if expected.requires_grad:
         found = ours.vjp(x, g, weights=w)
         for one, other in zip(found, gradients(expected, leaves, g), strict=False):
-            agree(one, other)
+            assert_agree(one, other)
 
 
 @given(first=irreps(), last=irreps(), seed=SEEDS, count=st.integers(1, 4))
@@ -114,11 +80,11 @@ def test_self_connection(first, last, seed, count):
     elements = rng.integers(0, count, 7)
     leaves = [leaf(x), leaf(w)]
     expected = theirs(leaves[0], torch.eye(count)[elements], leaves[1])
-    agree(ours(x, elements, w), expected)
+    assert_agree(ours(x, elements, w), expected)
     if expected.requires_grad:
         found = ours.vjp(x, elements, g, weights=w)
         for one, other in zip(found, gradients(expected, leaves, g), strict=True):
-            agree(one, other)
+            assert_agree(one, other)
 
 
 GATES = [
@@ -148,8 +114,8 @@ def test_gate(case):
     x, g = rng.standard_normal((6, ours.irreps_in.dim)), rng.standard_normal((6, ours.irreps_out.dim))
     a = leaf(x)
     expected = theirs(a)
-    agree(ours(x), expected)
-    agree(ours.vjp(x, g), *gradients(expected, [a], g))
+    assert_agree(ours(x), expected)
+    assert_agree(ours.vjp(x, g), *gradients(expected, [a], g))
 
 
 @pytest.mark.parametrize(("widths", "name"), [([8, 64, 64, 100], "silu"), ([3, 5], "silu"), ([4, 7, 2], "tanh")])
@@ -162,11 +128,11 @@ def test_fully_connected_net(widths, name):
     x, g = rng.standard_normal((300, widths[0])), rng.standard_normal((300, widths[-1]))
     a = leaf(x)
     expected = theirs(a)
-    agree(ours(x, w), expected)
+    assert_agree(ours(x, w), expected)
     gx, *of_weights = gradients(expected, [a, *theirs.parameters()], g)
     found = ours.vjp(x, g, weights=w)
-    agree(found[0], gx)
-    agree(found[1], torch.cat([part.ravel() for part in of_weights]), terms=10_000)
+    assert_agree(found[0], gx)
+    assert_agree(found[1], torch.cat([part.ravel() for part in of_weights]), terms=10_000)
 
 
 def test_network_with_biases_and_layer_norms():
@@ -193,11 +159,11 @@ def test_network_with_biases_and_layer_norms():
     x, g = rng.standard_normal((270, 5)), rng.standard_normal((270, 3))
     a = leaf(x)
     expected = theirs(a)
-    agree(ours(x, w), expected)
+    assert_agree(ours(x, w), expected)
     gx, *of_weights = gradients(expected, [a, *parameters], g)
     found = ours.vjp(x, g, weights=w)
-    agree(found[0], gx)
-    agree(found[1], flat(of_weights), terms=10_000)
+    assert_agree(found[0], gx)
+    assert_agree(found[1], flat(of_weights), terms=10_000)
 
 
 def test_layer_norm():
@@ -211,9 +177,9 @@ def test_layer_norm():
     )
     leaves = [leaf(x), leaf(w), leaf(b)]
     expected = torch.nn.functional.layer_norm(leaves[0], (9,), leaves[1], leaves[2], theirs.eps)
-    agree(ours(x, w, b), expected)
+    assert_agree(ours(x, w, b), expected)
     for one, other in zip(ours.vjp(x, g, weights=w), gradients(expected, leaves, g), strict=True):
-        agree(one, other)
+        assert_agree(one, other)
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -221,15 +187,15 @@ def test_gaussian_basis(ends):
     r = leaf(np.linspace(0, 6, 50))
     expected = e3nn.math.soft_one_hot_linspace(r, 0.5, 5.0, 7, basis="gaussian", cutoff=not ends)
     basis = nn.GaussianBasis(7, 0.5, 5.0, ends=ends)
-    agree(basis(r.detach().numpy()), expected)
+    assert_agree(basis(r.detach().numpy()), expected)
     g = np.random.default_rng(0).standard_normal((50, 7))
-    agree(basis.vjp(r.detach().numpy(), g), *gradients(expected, [r], g))
+    assert_agree(basis.vjp(r.detach().numpy(), g), *gradients(expected, [r], g))
 
 
 def test_bessel_basis():
     r = leaf(np.linspace(0.01, 4.9, 50))
     expected = e3nn.math.soft_one_hot_linspace(r, 0.0, 5.0, 8, basis="bessel", cutoff=False)
     basis = nn.BesselBasis(8, 5.0)
-    agree(basis(r.detach().numpy()), expected)
+    assert_agree(basis(r.detach().numpy()), expected)
     g = np.random.default_rng(0).standard_normal((50, 8))
-    agree(basis.vjp(r.detach().numpy(), g), *gradients(expected, [r], g), terms=10_000)
+    assert_agree(basis.vjp(r.detach().numpy(), g), *gradients(expected, [r], g), terms=10_000)

@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from convolutions import CHANNELWISE, GRAPHS, PRODUCTS, assert_close, expected, graph, operands
+from convolutions import CHANNELWISE, GRAPHS, PRODUCTS, assert_close, drawn, expected, graph, of_arrays, operands
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,11 +63,8 @@ def test_channels_are_lanes_where_there_are_enough(name):
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_adjoints_of_second_order(name, backend):
     """``<g, conv.adjoint(i).adjoint(j)(..)> `` is the same form again, with other arguments in other places."""
-    p, rng = PRODUCTS[name], np.random.default_rng(2)
-    conv, edges = tp.TensorProductConvolution(p), graph("random", rng)
-    x, y, w, g = operands(p, edges, rng)
-    arguments = [x, y, *(() if w is None else (w,))]
-    whole = float((conv(x, y, w, edges) * g).sum())
+    conv, edges, (*arguments, g), _ = drawn(name, seed=2)
+    whole = float((of_arrays(conv, edges)(*arguments) * g).sum())
     for i in range(len(arguments)):
         once = conv.adjoint(i)
         inner = [*arguments[:i], g, *arguments[i + 1 :]]
@@ -76,7 +73,7 @@ def test_adjoints_of_second_order(name, backend):
             outer = [*inner[:j], arguments[i], *inner[j + 1 :]]
             given = outer if len(outer) == 3 else [*outer, None]
             found = float((twice(*given, edges, backend=backend) * inner[j]).sum())
-            linear = all(path.segments[k] is not None for path in p.form.paths for k in range(len(p.form.operands)))
+            linear = all(segment is not None for path in conv.form.paths for segment in path.segments)
             if linear:
                 assert found == pytest.approx(whole, rel=1e-10, abs=1e-10)
     assert conv.adjoint(0).adjoint(0) == conv

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from strategies import tolerance
+from studies.refusals import assert_refused
 
 from tpnumba.cli import main
 from tpnumba.studies.compare import Row
@@ -295,15 +296,7 @@ def test_errors_are_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(arguments)
-    except SystemExit as exit_:
-        code = exit_.code
-    printed = capsys.readouterr()
-    assert code == 2
-    assert printed.out == ""
-    assert printed.err.count("\n") == 1
-    assert message in printed.err
+    assert_refused(arguments, message, capsys)
     assert not list(tmp_path.iterdir())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import toy_potential
 from ase import Atoms, units
+from studies.refusals import assert_refused
 
 import tpnumba.models
 from tpnumba.cli import main
@@ -156,13 +157,5 @@ def test_errors_are_one_line_and_nothing_is_written(
     ase.io.write("twice.xyz", Atoms("C2"))
     Path("nan.xyz").write_text("1\n\nC 0 0 nan\n")
     before = sorted(Path().iterdir())
-    try:
-        code = main(arguments)
-    except SystemExit as exit_:
-        code = exit_.code
-    printed = capsys.readouterr()
-    assert code == 2
-    assert printed.out == ""
-    assert printed.err.count("\n") == 1
-    assert message in printed.err
+    assert_refused(arguments, message, capsys)
     assert sorted(Path().iterdir()) == before
