@@ -7,9 +7,10 @@ irreps as a way to write lists, and the list of edges. Forces are differences of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import pi, sqrt
+from math import log, pi, sqrt
 
 import numpy as np
+from scipy.special import expit
 
 from tpnumba.irreps import Irreps
 from tpnumba.models import Graph, Interaction, Network, Radial
@@ -108,11 +109,11 @@ def linear_by_element(
 def activated(name: str, x: Array) -> Array:
     """A function of scalars with e3nn's constant in front."""
     functions = {
-        "silu": lambda x: x / (1 + np.exp(-x)),
+        "silu": lambda x: x * expit(x),
         "tanh": np.tanh,
-        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "sigmoid": expit,
         "abs": np.abs,
-        "ssp": lambda x: np.log((1 + np.exp(x)) / 2),
+        "ssp": lambda x: np.logaddexp(0, x) - log(2),
     }
     return functions[name](x) * SAMPLED_SCALES[name]
 

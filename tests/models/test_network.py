@@ -56,8 +56,8 @@ def test_forces_and_stress_are_slopes_of_the_energy_of_the_mathematics() -> None
     def energy(changed: Atoms) -> float:
         return float(expected_energies(potential, changed).sum())
 
-    np.testing.assert_allclose(found.forces, numerical_forces(energy, atoms, 1e-4), rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(found.stress, numerical_stress(energy, atoms, 1e-4), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found.forces, numerical_forces(energy, atoms, 1e-4), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found.stress, numerical_stress(energy, atoms, 1e-4), rtol=1e-6, atol=1e-6)
     assert np.abs(found.forces).max() > 1e-2
 
 
@@ -68,8 +68,8 @@ def test_forces_and_stress_are_slopes_of_the_energy(potential: Potential) -> Non
     def energy(changed: Atoms) -> float:
         return potential.evaluate(changed).energy
 
-    np.testing.assert_allclose(found.forces, numerical_forces(energy, atoms, 1e-4), rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(found.stress, numerical_stress(energy, atoms, 1e-4), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found.forces, numerical_forces(energy, atoms, 1e-4), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found.stress, numerical_stress(energy, atoms, 1e-4), rtol=1e-6, atol=1e-6)
 
 
 def assert_turned(potential: Potential, turn: np.ndarray) -> None:
@@ -102,7 +102,7 @@ def test_odd_messages_matter() -> None:
     before = Potential(network, weights, dtype="float64").evaluate(small.crystal())
     last[:, odd] = 0
     after = Potential(network, weights, dtype="float64").evaluate(small.crystal())
-    assert np.abs(before.energies - after.energies).max() > 1e-5
+    assert np.abs(before.energies - after.energies).max() > 1e-3
 
 
 def test_the_order_of_atoms_does_not_matter(potential: Potential) -> None:
