@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
@@ -68,6 +69,18 @@ def sevenn(session: nox.Session) -> None:
     session.install("torch==2.13.0")  # as above
     session.install(".[test,models]", "sevenn==0.13.*")
     session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/models/against_sevenn", *session.posargs)
+
+
+@nox.session
+def models(session: nox.Session) -> None:
+    """The potentials that the wheel of sevenn holds, without torch: converted, evaluated, and moved by ASE."""
+    session.install(".[test,models]")
+    folder = session.create_tmp()
+    session.run("python", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "sevenn==0.13.0")
+    (wheel,) = Path(folder).glob("sevenn-*.whl")
+    environment = {"TPNUMBA_SEVENN_WHEEL": str(wheel)}
+    chosen = ("tests/models", "--ignore=tests/models/against_sevenn")
+    session.run("python", "-m", "pytest", *_ON_ALL_CORES, *chosen, *session.posargs, env=environment)
 
 
 @nox.session
