@@ -58,9 +58,13 @@ def namespaces(session: nox.Session) -> None:
 
 @nox.session
 def models(session: nox.Session) -> None:
-    """Potentials, in the hands of ASE and of ``dask.distributed``, whose workers and scheduler are killed."""
+    """Potentials without torch: those in the wheel of sevenn, and in the hands of ASE and of ``dask.distributed``."""
     session.install(".[test,models,dask]")
-    session.run("python", "-m", "pytest", *_ON_ALL_CORES, *_IGNORED, "tests/models", "tests/interop", *session.posargs)
+    folder = session.create_tmp()
+    session.run("python", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "sevenn==0.13.0")
+    (wheel,) = Path(folder).absolute().glob("sevenn-*.whl")
+    chosen = (*_ON_ALL_CORES, *_IGNORED, "tests/models", "tests/interop")
+    session.run("python", "-m", "pytest", *chosen, *session.posargs, env={"TPNUMBA_SEVENN_WHEEL": str(wheel)})
 
 
 @nox.session
@@ -69,18 +73,6 @@ def sevenn(session: nox.Session) -> None:
     session.install("torch==2.13.0")  # as above
     session.install(".[test,models]", "sevenn==0.13.*")
     session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/models/against_sevenn", *session.posargs)
-
-
-@nox.session
-def models(session: nox.Session) -> None:
-    """The potentials that the wheel of sevenn holds, without torch: converted, evaluated, and moved by ASE."""
-    session.install(".[test,models]")
-    folder = session.create_tmp()
-    session.run("python", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "sevenn==0.13.0")
-    (wheel,) = Path(folder).glob("sevenn-*.whl")
-    environment = {"TPNUMBA_SEVENN_WHEEL": str(wheel)}
-    chosen = ("tests/models", "--ignore=tests/models/against_sevenn")
-    session.run("python", "-m", "pytest", *_ON_ALL_CORES, *chosen, *session.posargs, env=environment)
 
 
 @nox.session

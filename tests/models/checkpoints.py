@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def state(seed: int = 0) -> dict[str, np.ndarray]:
         found[f"{t}_self_interaction_2.linear.weight"] = numbers(outro)
         found[f"{t}_self_connection_intro.linear.weight"] = numbers(own)
         widths = [5, 6, 7, sum(copies for _, copies in PRODUCTS[t])]
-        for i, shape in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, shape in enumerate(pairwise(widths)):
             found[f"{t}_convolution.weight_nn.layer{i}.weight"] = numbers(*shape)
         found[f"{t}_convolution.denominator"] = np.array([3.0 + t], dtype=np.float32)
         for degrees, _ in PRODUCTS[t]:

@@ -7,6 +7,7 @@ irreps as a way to write lists, and the list of edges. Forces are differences of
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from math import log, pi, sqrt
 
 import numpy as np
@@ -121,7 +122,7 @@ def activated(name: str, x: Array) -> Array:
 def radial_network(widths: list[int], activation: str, x: Array, weights: Array) -> Array:
     """Matrices over the root of their rows, with an activation after each but the last."""
     start = 0
-    for i, (rows, columns) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (rows, columns) in enumerate(pairwise(widths)):
         matrix = weights[start : start + rows * columns].reshape(rows, columns)
         start += rows * columns
         x = x @ matrix / sqrt(rows)

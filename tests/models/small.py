@@ -169,7 +169,9 @@ def crystal(*, seed: int = 3) -> Atoms:
     """Seven atoms in a triclinic cell that is smaller than the cutoff along one of its vectors."""
     rng = np.random.default_rng(seed)
     cell = np.array([[2.9, 0.0, 0.0], [0.7, 4.4, 0.0], [-0.6, 0.9, 4.8]])
-    grid = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5], [0.1, 0.1, 0.3], [0.6, 0.6, 0.6], [0, 0.3, 0.8]])
+    grid = np.array(
+        [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5], [0.1, 0.1, 0.3], [0.6, 0.6, 0.6], [0, 0.3, 0.8]]
+    )
     atoms = Atoms("OHCHOCH", scaled_positions=grid, cell=cell, pbc=True)
     atoms.positions += rng.normal(scale=0.05, size=(7, 3))
     return atoms

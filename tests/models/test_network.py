@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import reference, small
 from ase import Atoms
+from models import reference, small
 from models.structures import full, numerical_forces, numerical_stress, rotated, rotation
 
 from tpnumba.irreps import Irreps

@@ -1,4 +1,4 @@
-"""The commands of the README and dynamics, in processes that cannot import a framework; they need the wheel of sevenn."""
+"""The commands of the README, and dynamics, where no framework can be imported; they need the wheel of sevenn."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ import json, sys
 import ase.build
 import numpy as np
 from ase import units
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
 from tpnumba.interop.ase import Calculator
 from tpnumba.models import load
@@ -44,7 +44,8 @@ from tpnumba.models import load
 atoms = ase.build.bulk("Si", a=5.43, cubic=True)
 atoms.rattle(0.02, seed=1)
 atoms.calc = Calculator(load(sys.argv[1], dtype="float64"))
-MaxwellBoltzmannDistribution(atoms, temperature_K=600, rng=np.random.default_rng(1))
+spread = np.sqrt(atoms.get_masses() * units.kB * 600)
+atoms.set_momenta(np.random.default_rng(1).standard_normal((8, 3)) * spread[:, None])
 Stationary(atoms)
 dynamics, energies = VelocityVerlet(atoms, 1.0 * units.fs), []
 dynamics.attach(lambda: energies.append(atoms.get_total_energy()))
@@ -124,3 +125,14 @@ def test_dynamics_keep_their_energy(folder: Path) -> None:
     print(f"slope {slope:.3e} +- {np.sqrt(covariance[0, 0]):.1e} eV/ps, deviation {energies.std():.1e} eV")
     assert abs(slope) < 2 * np.sqrt(covariance[0, 0])
     assert 0 < energies.std() < 1e-2
+
+
+def test_the_page_of_potentials_runs(folder: Path) -> None:
+    """And draws the figure that it shows."""
+    page = (ROOT / "docs" / "potentials.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(snippets) == 4
+    (folder / "page.py").write_text("import matplotlib\nmatplotlib.use('agg')\n" + "\n".join(snippets))
+    done = python(folder, "page.py")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "dynamics.png").stat().st_size > 10_000
