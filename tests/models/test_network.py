@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from models import reference, small
-from models.structures import full, numerical_forces, numerical_stress, rotated, rotation
+from models.structures import full, numerical_forces, numerical_stress, rotated, rotation, slope
 
 from tpnumba.irreps import Irreps
 from tpnumba.models import Network, Potential, Radial, graph_of, load
@@ -118,6 +118,24 @@ def test_a_supercell_has_the_energies_of_its_cell(potential: Potential) -> None:
     np.testing.assert_allclose(after.energies, np.tile(before.energies, 4), rtol=1e-11)
     np.testing.assert_allclose(after.forces, np.tile(before.forces, (4, 1)), rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(after.stress, before.stress, rtol=1e-9, atol=1e-11)
+
+
+def test_gradients_by_weights_are_slopes_of_the_energy(potential: Potential) -> None:
+    """Of every array, along a random direction."""
+    atoms, rng, step = small.crystal(), np.random.default_rng(7), 1e-5
+    gradients = potential.gradients(atoms)
+    assert set(gradients) == set(potential.weights)
+    for name, array in potential.weights.items():
+        direction = rng.standard_normal(array.size)
+
+        def energy(by: float, name: str = name, direction: np.ndarray = direction) -> float:
+            changed = {**potential.weights, name: potential.weights[name] + by * direction}
+            return Potential(potential.network, changed, dtype="float64").evaluate(atoms).energy
+
+        assert gradients[name].shape == array.shape
+        assert gradients[name] @ direction == pytest.approx(slope(energy, step), rel=1e-6, abs=1e-6), name
+    graph = graph_of(atoms, potential.cutoff)
+    assert all(array.tobytes() == gradients[name].tobytes() for name, array in potential.gradients(graph).items())
 
 
 def test_float32_agrees_with_float64(potential: Potential) -> None:

@@ -123,6 +123,24 @@ class Potential:
         gradients[first] += (by_length / lengths)[:, None] * graph.vectors[first]
         return GraphResult(energies, gradients)
 
+    def gradients(self, atoms: Any, *, num_threads: int | None = None) -> dict[str, Array]:
+        """The gradients of the energy of a structure by the weights, as training on energies needs them.
+
+        Args:
+            atoms: as of :meth:`evaluate`; or a :class:`tpnumba.models.Graph` of them.
+            num_threads: by default ``TPNUMBA_NUM_THREADS``, or all cores.
+
+        Returns:
+            Under the name of each of ``weights`` an array of its shape, float64, in eV by its unit.
+
+        Raises:
+            TypeError, ValueError: as :meth:`evaluate`.
+        """
+        from tpnumba.models.parameters import energy_gradients
+
+        graph = atoms if isinstance(atoms, Graph) else graph_of(atoms, self.cutoff, elements=self.elements)
+        return energy_gradients(self, graph, num_threads=num_threads)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network and its weights to a file in the format safetensors."""
         write_arrays(path, self.weights, {_NETWORK: self.network.to_json()})
