@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
@@ -58,9 +59,13 @@ def namespaces(session: nox.Session) -> None:
 
 @nox.session
 def models(session: nox.Session) -> None:
-    """Potentials, in the hands of ASE and of ``dask.distributed``, whose workers and scheduler are killed."""
+    """Potentials without torch: those in the wheel of sevenn, and in the hands of ASE and of ``dask.distributed``."""
     session.install(".[test,models,dask]")
-    session.run("python", "-m", "pytest", *_ON_ALL_CORES, *_IGNORED, "tests/models", "tests/interop", *session.posargs)
+    folder = session.create_tmp()
+    session.run("python", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "sevenn==0.13.0")
+    (wheel,) = Path(folder).absolute().glob("sevenn-*.whl")
+    chosen = (*_ON_ALL_CORES, *_IGNORED, "tests/models", "tests/interop")
+    session.run("python", "-m", "pytest", *chosen, *session.posargs, env={"TPNUMBA_SEVENN_WHEEL": str(wheel)})
 
 
 @nox.session

@@ -13,6 +13,8 @@ from typing import Any
 
 from tpnumba import nn
 from tpnumba.irreps import Irreps
+from tpnumba.nn.activations import ACTIVATIONS
+from tpnumba.products.instructions import check_choice
 
 #: Of the description; a file with a larger one is of a newer tpnumba.
 VERSION = 1
@@ -36,6 +38,9 @@ class Radial:
     prefactor: float
     envelope: str
     parameter: float
+
+    def __post_init__(self) -> None:
+        check_choice("envelope", self.envelope, ENVELOPES)
 
     def embedding(self, cutoff: float) -> nn.RadialEmbedding:
         """The functions."""
@@ -76,6 +81,13 @@ class Interaction:
     gates: str
     gate_activations: tuple[str, ...]
     gated: str
+
+    def __post_init__(self) -> None:
+        check_choice("self_connection", self.self_connection, SELF_CONNECTIONS)
+        check_choice("radial_activation", self.radial_activation, ACTIVATIONS)
+        for names in ("scalar_activations", "gate_activations"):
+            for number, name in enumerate(getattr(self, names)):
+                check_choice(f"{names}[{number}]", name, ACTIVATIONS)
 
     def gate(self, layout: str) -> nn.Gate:
         """The gate; activations have e3nn's normalisation."""

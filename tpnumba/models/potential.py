@@ -16,6 +16,7 @@ from tpnumba.models.graphs import Graph, GraphResult, Results, graph_of, results
 from tpnumba.models.interaction import WEIGHTS_AT_ONCE, EdgeData, InteractionLayers, Kept
 from tpnumba.models.network import Network
 from tpnumba.models.parts import cut
+from tpnumba.models.weights import check_weights
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.sphere.harmonics import SphericalHarmonics
 
@@ -34,7 +35,8 @@ class Potential:
         dtype: ``float32`` or ``float64``: of the arithmetic.
 
     Raises:
-        ValueError: weights that are missing or left over, or another dtype.
+        TypeError: weights that are no arrays of float32 or float64.
+        ValueError: weights that are missing, left over or of another shape, or another dtype.
 
     Attributes:
         network, dtype: the arguments.
@@ -45,6 +47,7 @@ class Potential:
     def __init__(self, network: Network, weights: Mapping[str, Array], *, dtype: str = "float32") -> None:
         if dtype not in ITEMSIZE:
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+        check_weights(network, weights)
         self.network, self.dtype = network, dtype
         self.cutoff, self.elements = network.cutoff, network.elements
         self.weights = dict(weights)
@@ -120,6 +123,24 @@ class Potential:
         gradients[first] += (by_length / lengths)[:, None] * graph.vectors[first]
         return GraphResult(energies, gradients)
 
+    def gradients(self, atoms: Any, *, num_threads: int | None = None) -> dict[str, Array]:
+        """The gradients of the energy of a structure by the weights, as training on energies needs them.
+
+        Args:
+            atoms: as of :meth:`evaluate`; or a :class:`tpnumba.models.Graph` of them.
+            num_threads: by default ``TPNUMBA_NUM_THREADS``, or all cores.
+
+        Returns:
+            Under the name of each of ``weights`` an array of its shape, float64, in eV by its unit.
+
+        Raises:
+            TypeError, ValueError: as :meth:`evaluate`.
+        """
+        from tpnumba.models.parameters import energy_gradients
+
+        graph = atoms if isinstance(atoms, Graph) else graph_of(atoms, self.cutoff, elements=self.elements)
+        return energy_gradients(self, graph, num_threads=num_threads)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network and its weights to a file in the format safetensors."""
         write_arrays(path, self.weights, {_NETWORK: self.network.to_json()})
@@ -139,11 +160,10 @@ def load(path: str | PathLike[str], *, dtype: str = "float32") -> Potential:
     arrays, metadata = read_arrays(path)
     if _NETWORK not in metadata:
         raise ValueError(f"{path} holds arrays, but no network of tpnumba: its metadata lack {_NETWORK!r}")
-    network = Network.from_json(metadata[_NETWORK])
     try:
-        return Potential(network, arrays, dtype=dtype)
-    except KeyError as error:
-        raise ValueError(f"{path} lacks the weights {error}") from error
+        return Potential(Network.from_json(metadata[_NETWORK]), arrays, dtype=dtype)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _readout(network: Network, irreps: Irreps, weights: Mapping[str, Array]) -> tuple[Array, Any]:
