@@ -6,7 +6,6 @@ The four need the wheel of sevenn, which the session ``models`` downloads.
 from __future__ import annotations
 
 import pickle
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -357,8 +356,3 @@ def test_checkpoints_are_read_outside_of_their_wheel_too(wheel: Path, tmp_path: 
     cut.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(ValueError, match=r"cut\.pth"):
         read_sevennet(cut)
-
-
-def test_no_framework_was_imported() -> None:
-    """In this process, by what all tests of this file have used."""
-    assert "torch" not in sys.modules or "sevenn" in sys.modules
