@@ -59,13 +59,15 @@ class Worker:
         return answer
 
 
-def rows(wheel: str, original: str, repeats: int, threads: int, chosen: list[str]) -> Iterator[dict[str, Any]]:
-    """Measure every checkpoint on every structure."""
+def rows(
+    wheel: str, original: str, repeats: int, threads: int, models: list[str], chosen: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Measure checkpoints on structures."""
     from tpnumba.models.potential import Potential
     from tpnumba.models.sevennet import read_sevennet
 
     with tempfile.TemporaryDirectory() as folder:
-        for checkpoint in CHECKPOINTS:
+        for checkpoint in models:
             path = str(Path(folder) / f"{checkpoint}.safetensors")
             Potential(*read_sevennet(wheel, name=checkpoint)).save(path)
             for name in chosen:
@@ -128,10 +130,13 @@ def main() -> None:
     parser.add_argument("--name", default="cpu", help="of the results")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--models", nargs="+", choices=CHECKPOINTS, default=list(CHECKPOINTS))
     parser.add_argument("--structures", nargs="+", choices=tuple(STRUCTURES), default=list(STRUCTURES))
     options = parser.parse_args()
     found = []
-    for row in rows(options.wheel, options.original, options.repeats, options.threads, options.structures):
+    for row in rows(
+        options.wheel, options.original, options.repeats, options.threads, options.models, options.structures
+    ):
         found.append(row)
         print(json.dumps(row), flush=True)
     machine = {**describe_machine(), "threads": options.threads}
