@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from tpnumba.backends.namespaces import Context, check_out, is_numpy
-from tpnumba.nn.checks import check_number, context_of, require_shape
+from tpnumba.nn.checks import check_number, context_of
+from tpnumba.products.form import require_shape
 from tpnumba.products.instructions import check_choice
 
 Array = Any

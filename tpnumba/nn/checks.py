@@ -19,12 +19,6 @@ def require_last_axis(name: str, array: Array, size: int, of: str = "") -> None:
         raise ValueError(f"{name} must have shape (..., {size}){of and f' for {of}'}, got {shape}")
 
 
-def require_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
-    """Raise ``ValueError`` unless ``array`` has this shape."""
-    if tuple(array.shape) != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {tuple(array.shape)}")
-
-
 def require_numpy(what: str, context: Context) -> None:
     """Raise ``TypeError`` unless the arrays are NumPy's."""
     if not is_numpy(context.xp):

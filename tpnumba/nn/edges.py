@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tpnumba.nn.checks import context_of, require_last_axis, require_shape
+from tpnumba.nn.checks import context_of, require_last_axis
+from tpnumba.products.form import require_shape
 
 Array = Any
 

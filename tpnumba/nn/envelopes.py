@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from math import pi
 from typing import Any
 
-from tpnumba.nn.checks import check_count, check_number, context_of, require_shape
+from tpnumba.nn.checks import check_count, check_number, context_of
+from tpnumba.products.form import require_shape
 
 Array = Any
 

@@ -11,9 +11,10 @@ from tpnumba.backends.namespaces import Context
 from tpnumba.irreps import Irrep, Irreps
 from tpnumba.nn import blocks
 from tpnumba.nn.activations import Activation
-from tpnumba.nn.checks import context_of, require_last_axis, require_shape
+from tpnumba.nn.checks import context_of, require_last_axis
 from tpnumba.plans.base import LAYOUTS
 from tpnumba.products.clebsch_gordan import ElementwiseTensorProduct
+from tpnumba.products.form import require_shape
 from tpnumba.products.instructions import check_choice
 
 Array = Any

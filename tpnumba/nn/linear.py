@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from tpnumba.backends.namespaces import Context, check_out, require_result
 from tpnumba.irreps import Irreps, check_degree
 from tpnumba.nn import blocks
-from tpnumba.nn.checks import context_of, given, require_last_axis, require_parameters, require_shape
+from tpnumba.nn.checks import context_of, given, require_last_axis, require_parameters
 from tpnumba.nn.matmul import matmul
 from tpnumba.plans.base import LAYOUTS
+from tpnumba.products.form import require_shape
 from tpnumba.products.instructions import check_choice
 
 Array = Any

@@ -18,11 +18,12 @@ from tpnumba.backends.cpu.runtime.threads import default_threads, share
 from tpnumba.backends.namespaces import Context, check_out, is_numpy, require_result
 from tpnumba.backends.registry import resolve_threads
 from tpnumba.nn.activations import Activation
-from tpnumba.nn.checks import check_count, context_of, require_last_axis, require_parameters, require_shape
+from tpnumba.nn.checks import check_count, context_of, require_last_axis, require_parameters
 from tpnumba.nn.folded import FoldedLayer, FoldedWeights, Totals, add, affine, no_totals, typed
 from tpnumba.nn.matmul import matmul
 from tpnumba.nn.norm import LayerNorm
 from tpnumba.nn.rows import BLOCK_ROWS, num_blocks, row_block
+from tpnumba.products.form import require_shape
 from tpnumba.products.instructions import check_choice
 
 Array = Any

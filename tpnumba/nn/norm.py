@@ -8,8 +8,9 @@ from typing import Any
 from tpnumba.backends.namespaces import Context
 from tpnumba.irreps import Irreps
 from tpnumba.nn import blocks
-from tpnumba.nn.checks import check_number, context_of, given, require_last_axis, require_parameters, require_shape
+from tpnumba.nn.checks import check_number, context_of, given, require_last_axis, require_parameters
 from tpnumba.plans.base import LAYOUTS
+from tpnumba.products.form import require_shape
 from tpnumba.products.instructions import check_choice
 
 Array = Any

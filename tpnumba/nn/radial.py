@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tpnumba.backends.namespaces import Context, constant
-from tpnumba.nn.checks import check_count, check_number, context_of, given, require_shape
+from tpnumba.nn.checks import check_count, check_number, context_of, given
 from tpnumba.nn.envelopes import Envelope
+from tpnumba.products.form import require_shape
 
 Array = Any
 

@@ -17,9 +17,9 @@ from tpnumba.nn.checks import (
     require_last_axis,
     require_numpy,
     require_parameters,
-    require_shape,
 )
 from tpnumba.nn.linear import Linear
+from tpnumba.products.form import require_shape
 
 Array = Any
 

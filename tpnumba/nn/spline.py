@@ -11,8 +11,9 @@ from tpnumba.backends import cpu
 from tpnumba.backends.cpu.runtime.threads import default_threads, share
 from tpnumba.backends.namespaces import Context, check_out
 from tpnumba.backends.registry import resolve_threads, warn_of_missing
-from tpnumba.nn.checks import check_number, context_of, require_numpy, require_shape
+from tpnumba.nn.checks import check_number, context_of, require_numpy
 from tpnumba.nn.rows import BLOCK_ROWS
+from tpnumba.products.form import require_shape
 
 Array = Any
 
