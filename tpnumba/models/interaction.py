@@ -52,7 +52,7 @@ class InteractionLayers:
         self.gate = described.gate(LAYOUT)
         self.denominator = described.denominator
         self.linear_1 = _Linear(irreps, irreps, weights, f"{name}.linear_1")
-        self.linear_2 = _Linear(messages, self.gate.irreps_in, weights, f"{name}.linear_2")
+        self.linear_2 = _Linear(messages, self.gate.irreps_in, weights, f"{name}.linear_2", 1 / self.denominator)
         self.self_connection = _self_connection(described, irreps, self.gate.irreps_in, weights, name)
         product = TensorProduct(
             irreps,
@@ -83,7 +83,6 @@ class InteractionLayers:
                 add=True,
                 num_threads=threads,
             )
-        messages /= x.dtype.type(self.denominator)
         mixed = self.linear_2(messages)
         mixed += self.self_connection(x, species)
         return self.gate(mixed), Kept(sent, mixed)
@@ -103,7 +102,6 @@ class InteractionLayers:
         """The gradient by the features, if ``of_features``; the gradients by the edges are added to ``totals``."""
         mixed = self.gate.vjp(kept.before_gate, cotangent)
         messages = self.linear_2.vjp(mixed)
-        messages /= messages.dtype.type(self.denominator)
         sent = np.zeros_like(kept.sent) if of_features else None
         for part in parts:
             radial, harmonics = data.radial[part.pairs], data.harmonics[part.edges]
@@ -124,18 +122,21 @@ class InteractionLayers:
 
 
 class _Linear:
-    """A linear map with its weights, and biases if there are any."""
+    """A linear map with its weights, times ``factor``, and biases if there are any."""
 
-    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, weights: Mapping[str, Array], name: str) -> None:
+    def __init__(
+        self, irreps_in: Irreps, irreps_out: Irreps, weights: Mapping[str, Array], name: str, factor: float = 1.0
+    ) -> None:
         self.weights, self.biases = weights[name], weights.get(f"{name}.bias")
         self.layer = nn.Linear(irreps_in, irreps_out, biases=self.biases is not None, layout=LAYOUT)
+        self._folded = self.layer.fold(self.weights, self.biases, factor=factor)
 
     def __call__(self, x: Array, species: object = None) -> Array:  # noqa: ARG002
-        return self.layer(x, self.weights, self.biases)  # type: ignore[no-any-return]
+        return self.layer(x, self._folded)  # type: ignore[no-any-return]
 
     def vjp(self, cotangent: Array, species: object = None) -> Array:  # noqa: ARG002
         """The gradient by ``x``."""
-        return self.layer.vjp_input(cotangent, weights=self.weights)  # type: ignore[no-any-return]
+        return self.layer.vjp_input(cotangent, weights=self._folded)  # type: ignore[no-any-return]
 
 
 class _ElementwiseLinear:

@@ -8,10 +8,11 @@ from functools import lru_cache
 from math import prod, sqrt
 from typing import Any, NamedTuple
 
-from tpnumba.backends.namespaces import Context, check_out, require_result
+from tpnumba.backends.namespaces import Context, check_out, is_numpy, require_result
 from tpnumba.irreps import Irreps, check_degree
-from tpnumba.nn import blocks
-from tpnumba.nn.checks import context_of, given, require_last_axis, require_parameters
+from tpnumba.nn import blocks, folded_linear
+from tpnumba.nn.checks import context_of, given, require_last_axis, require_numpy, require_parameters
+from tpnumba.nn.folded_linear import FoldedLinear
 from tpnumba.nn.matmul import matmul
 from tpnumba.plans.base import LAYOUTS
 from tpnumba.products.form import require_shape
@@ -38,7 +39,7 @@ class Linear:
 
     ``out[w] = factor * sum over u of weight[u, w] x[u] (+ bias[w])`` for each component and path. As e3nn's
     ``o3.Linear``, but weights and biases are arguments, the same for all samples; evaluated as one product of matrices
-    for each path.
+    for each path, or of NumPy arrays for all blocks that are joined with each other.
 
     Args:
         irreps_in, irreps_out: irreps, as strings or :class:`tpnumba.Irreps`.
@@ -107,14 +108,41 @@ class Linear:
         """The number of biases."""
         return sum(mul for (mul, _), biased in zip(self.irreps_out, self.biases, strict=True) if biased)
 
-    def __call__(self, x: Array, weights: Array, biases: Array | None = None, *, out: Array | None = None) -> Array:
+    def fold(self, weights: Array, biases: Array | None = None, *, factor: float = 1.0) -> FoldedLinear:
+        """Put weights and factors into the matrices that are multiplied, once for many calls.
+
+        Args:
+            weights: shape ``(weight_numel,)``, float32 or float64, of NumPy.
+            biases: shape ``(bias_numel,)``, if there are any.
+            factor: multiplies the weights.
+
+        Raises:
+            TypeError, ValueError: not such arrays.
+        """
+        named = given(weights=weights, biases=biases)
+        context = context_of(named)
+        require_numpy("Linear.fold", context)
+        require_parameters("weights", weights, self.weight_numel)
+        require_parameters("biases", biases, self.bias_numel)
+        return folded_linear.fold(self, context, weights, biases, factor)
+
+    def __call__(
+        self,
+        x: Array,
+        weights: Array | FoldedLinear,
+        biases: Array | None = None,
+        *,
+        out: Array | None = None,
+        num_threads: int | None = None,
+    ) -> Array:
         """Evaluate the map.
 
         Args:
             x: shape ``(..., irreps_in.dim)``, float32 or float64.
-            weights: shape ``(weight_numel,)``.
+            weights: shape ``(weight_numel,)``; or what :meth:`fold` made of them and of the biases.
             biases: shape ``(bias_numel,)``, if there are any.
             out: an array of the result's shape and dtype to write into; must not overlap an input.
+            num_threads: that share the rows of NumPy arrays; by default ``TPNUMBA_NUM_THREADS``, or all cores.
 
         Returns:
             Shape ``(..., irreps_out.dim)``.
@@ -123,16 +151,15 @@ class Linear:
             TypeError, ValueError: not such arrays.
             MemoryError: the result would not fit.
         """
-        named = given(x=x, weights=weights, biases=biases)
-        context = context_of(named)
+        folded, context = self._read({"x": x}, weights, biases)
         require_last_axis("x", x, self.irreps_in.dim, f"the irreps {self.irreps_in}")
-        require_parameters("weights", weights, self.weight_numel)
-        require_parameters("biases", biases, self.bias_numel)
         shape = (*x.shape[:-1], self.irreps_out.dim)
         if out is None:
             require_result(shape, context)
         else:
-            check_out(out, shape, context, named)
+            check_out(out, shape, context, given(x=x, weights=None if folded else weights, biases=biases))
+        if folded is not None:
+            return folded_linear.multiply(context, folded, x, out, num_threads)
         result = self._apply(context, x, weights, biases)
         if out is None:
             return result
@@ -177,12 +204,20 @@ class Linear:
         ]
         return gradient, of_weights, xp.concat(of_biases)
 
-    def vjp_input(self, cotangent: Array, *, weights: Array) -> Array:
+    def vjp_input(
+        self,
+        cotangent: Array,
+        *,
+        weights: Array | FoldedLinear,
+        out: Array | None = None,
+        num_threads: int | None = None,
+    ) -> Array:
         """The gradient of ``<cotangent, linear(x, weights, biases)>`` by ``x`` alone, of which it is independent.
 
         Args:
             cotangent: shape ``(..., irreps_out.dim)``.
-            weights: shape ``(weight_numel,)``.
+            weights, num_threads: as for the call.
+            out: an array of the gradient's shape and dtype to write into; must not overlap an input.
 
         Returns:
             Shape ``(..., irreps_in.dim)``.
@@ -190,15 +225,23 @@ class Linear:
         Raises:
             TypeError, ValueError: not such arrays.
         """
-        context = context_of({"cotangent": cotangent, "weights": weights})
+        folded, context = self._read({"cotangent": cotangent}, weights, None, biased=False)
         require_last_axis("cotangent", cotangent, self.irreps_out.dim, f"the irreps {self.irreps_out}")
-        require_parameters("weights", weights, self.weight_numel)
+        shape = (*cotangent.shape[:-1], self.irreps_in.dim)
+        if out is not None:
+            check_out(out, shape, context, given(cotangent=cotangent, weights=None if folded else weights))
+        if folded is not None:
+            return folded_linear.multiply(context, folded, cotangent, out, num_threads, gradient=True)
         xp, w = context.xp, _of(context, weights)
         steps = [
             (path.i_out, path.i_in, xp.matrix_transpose(xp.reshape(w[path.weights], path.shape) * path.factor))
             for path in self.paths
         ]
-        return self._map(context, _of(context, cotangent), (self.irreps_out, self.irreps_in), steps, None)
+        result = self._map(context, _of(context, cotangent), (self.irreps_out, self.irreps_in), steps, None)
+        if out is None:
+            return result
+        out[...] = result
+        return out
 
     def jvp(
         self,
@@ -231,6 +274,24 @@ class Linear:
                 require_shape(name, array, (size,))
         result = self._apply(context, tangent, weights, tbiases)
         return result if tweights is None else result + self._apply(context, x, tweights, None)
+
+    def _read(
+        self, named: dict[str, Array], weights: Array | FoldedLinear, biases: Array | None, *, biased: bool = True
+    ) -> tuple[FoldedLinear | None, Context]:
+        """The folded weights of NumPy arrays, None of others; and the context of all arrays."""
+        if isinstance(weights, FoldedLinear):
+            if weights.linear != self:
+                raise ValueError(f"weights were folded for {weights.linear!r}, not for {self!r}")
+            if biases is not None:
+                raise ValueError("biases must be left out with folded weights, which hold them")
+            context = context_of({**named, "weights": weights.groups[0].matrix} if weights.groups else named)
+            require_numpy("Linear with folded weights", context)
+            return weights, context
+        context = context_of(given(**named, weights=weights, biases=biases))
+        require_parameters("weights", weights, self.weight_numel)
+        if biased:
+            require_parameters("biases", biases, self.bias_numel)
+        return (folded_linear.fold(self, context, weights, biases, 1.0) if is_numpy(context.xp) else None), context
 
     def _apply(self, context: Context, x: Array, weights: Array, biases: Array | None) -> Array:
         w = _of(context, weights)
