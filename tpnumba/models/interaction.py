@@ -8,6 +8,7 @@ edges. Features are in the layout ``ir_mul``, in which channels follow each othe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +43,26 @@ class Kept(NamedTuple):
     before_gate: Array
 
 
+class Memory:
+    """Arrays that interactions use one after the other: the system clears new memory, page by page, before it is used.
+
+    Args:
+        dtype: of all.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._dtype = dtype
+        self._held: dict[str, Array] = {}
+
+    def array(self, name: str, *shape: int) -> Array:
+        """An array with any numbers in it; the one that was given before under the same name is gone."""
+        size = prod(shape)
+        held = self._held.get(name)
+        if held is None or held.size < size:
+            held = self._held[name] = np.empty(size, self._dtype)
+        return held[:size].reshape(shape)
+
+
 class InteractionLayers:
     """The layers of one interaction, with their weights."""
 
@@ -66,14 +87,28 @@ class InteractionLayers:
         self.radial_network = described.radial_network(network.radial.number)
         self.radial_weights = self.radial_network.fold(weights[f"{name}.radial"])
 
+    def product_weights(self, part: Part, data: EdgeData, memory: Memory, threads: int | None) -> Array:
+        """The weights of the products of a part of the edges, a row a pair, in ``memory``."""
+        radial = data.radial[part.pairs]
+        weights = memory.array("weights", radial.shape[0], self.convolution.weight_numel)
+        found: Array = self.radial_network(radial, self.radial_weights, out=weights, num_threads=threads)
+        return found
+
     def forward(
-        self, x: Array, species: npt.NDArray[np.intp], data: EdgeData, parts: Sequence[Part], threads: int | None
+        self,
+        x: Array,
+        species: npt.NDArray[np.intp],
+        data: EdgeData,
+        parts: Sequence[Part],
+        memory: Memory,
+        threads: int | None,
     ) -> tuple[Array, Kept]:
         """The features after the interaction, and what backward needs."""
-        sent = self.linear_1(x)
-        messages = np.zeros((x.shape[0], self.convolution.irreps_out.dim), x.dtype)
+        sent = self.linear_1(x, threads)
+        messages = memory.array("messages", x.shape[0], self.convolution.irreps_out.dim)
+        messages[...] = 0
         for part in parts:
-            weights = self.radial_network(data.radial[part.pairs], self.radial_weights, num_threads=threads)
+            weights = self.product_weights(part, data, memory, threads)
             self.convolution(
                 sent,
                 data.harmonics[part.edges],
@@ -83,8 +118,8 @@ class InteractionLayers:
                 add=True,
                 num_threads=threads,
             )
-        mixed = self.linear_2(messages)
-        mixed += self.self_connection(x, species)
+        mixed = self.linear_2(messages, threads)
+        mixed += self.self_connection(x, threads, species)
         return self.gate(mixed), Kept(sent, mixed)
 
     def backward(
@@ -95,17 +130,19 @@ class InteractionLayers:
         data: EdgeData,
         totals: EdgeData,
         parts: Sequence[Part],
+        memory: Memory,
         threads: int | None,
         *,
         of_features: bool,
     ) -> Array | None:
         """The gradient by the features, if ``of_features``; the gradients by the edges are added to ``totals``."""
         mixed = self.gate.vjp(kept.before_gate, cotangent)
-        messages = self.linear_2.vjp(mixed)
+        messages = memory.array("messages", mixed.shape[0], self.convolution.irreps_out.dim)
+        self.linear_2.vjp(mixed, threads, out=messages)
         sent = np.zeros_like(kept.sent) if of_features else None
         for part in parts:
             radial, harmonics = data.radial[part.pairs], data.harmonics[part.edges]
-            weights = self.radial_network(radial, self.radial_weights, num_threads=threads)
+            weights = self.product_weights(part, data, memory, threads)
             totals.harmonics[part.edges] += self.by_harmonics(
                 kept.sent, messages, weights, part.graph, num_threads=threads
             )
@@ -117,7 +154,8 @@ class InteractionLayers:
             )
         if sent is None:
             return None
-        found: Array = self.linear_1.vjp(sent) + self.self_connection.vjp(mixed, species)
+        found = self.linear_1.vjp(sent, threads)
+        found += self.self_connection.vjp(mixed, threads, species)
         return found
 
 
@@ -131,12 +169,20 @@ class _Linear:
         self.layer = nn.Linear(irreps_in, irreps_out, biases=self.biases is not None, layout=LAYOUT)
         self._folded = self.layer.fold(self.weights, self.biases, factor=factor)
 
-    def __call__(self, x: Array, species: object = None) -> Array:  # noqa: ARG002
-        return self.layer(x, self._folded)  # type: ignore[no-any-return]
+    def __call__(self, x: Array, threads: int | None, species: object = None) -> Array:  # noqa: ARG002
+        return self.layer(x, self._folded, num_threads=threads)  # type: ignore[no-any-return]
 
-    def vjp(self, cotangent: Array, species: object = None) -> Array:  # noqa: ARG002
+    def vjp(
+        self,
+        cotangent: Array,
+        threads: int | None,
+        species: object = None,  # noqa: ARG002
+        out: Array | None = None,
+    ) -> Array:
         """The gradient by ``x``."""
-        return self.layer.vjp_input(cotangent, weights=self._folded)  # type: ignore[no-any-return]
+        return self.layer.vjp_input(  # type: ignore[no-any-return]
+            cotangent, weights=self._folded, out=out, num_threads=threads
+        )
 
 
 class _ElementwiseLinear:
@@ -147,10 +193,10 @@ class _ElementwiseLinear:
         self.layer = nn.SelfConnection(irreps_in, irreps_out, weights.size // max(1, per_element), layout=LAYOUT)
         self.weights = weights
 
-    def __call__(self, x: Array, species: npt.NDArray[np.intp]) -> Array:
+    def __call__(self, x: Array, threads: int | None, species: npt.NDArray[np.intp]) -> Array:  # noqa: ARG002
         return self.layer(x, species, self.weights)  # type: ignore[no-any-return]
 
-    def vjp(self, cotangent: Array, species: npt.NDArray[np.intp]) -> Array:
+    def vjp(self, cotangent: Array, threads: int | None, species: npt.NDArray[np.intp]) -> Array:  # noqa: ARG002
         """The gradient by ``x``."""
         return self.layer.vjp_input(species, cotangent, weights=self.weights)  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tpnumba import nn
 from tpnumba.irreps import Irreps
 from tpnumba.models.graphs import Graph
-from tpnumba.models.interaction import EdgeData, InteractionLayers, Kept
+from tpnumba.models.interaction import EdgeData, InteractionLayers, Kept, Memory
 from tpnumba.models.parts import Part, cut
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def energy_gradients(potential: Potential, graph: Graph, *, num_threads: int | N
     radial = potential._radial(lengths, potential._frequencies)
     vectors = graph.vectors[order].astype(potential.dtype)
     data = EdgeData(radial.astype(potential.dtype), potential._harmonics(vectors, num_threads=num_threads))
+    memory = Memory(potential.dtype)
     features, kept = [potential._embedding[species]], []
     for layers in potential.layers:
-        after, needed = layers.forward(features[-1], species, data, parts, num_threads)
+        after, needed = layers.forward(features[-1], species, data, parts, memory, num_threads)
         features.append(after)
         kept.append(needed)
     found: Found = {}
@@ -40,7 +41,9 @@ def energy_gradients(potential: Potential, graph: Graph, *, num_threads: int | N
     for t in reversed(range(len(potential.layers))):
         layers, x = potential.layers[t], features.pop()
         own: Found = {}
-        cotangent = _interaction(layers, kept.pop(), x, cotangent, species, data, parts, of_radial, own, num_threads)
+        cotangent = _interaction(
+            layers, kept.pop(), x, cotangent, species, data, parts, of_radial, own, memory, num_threads
+        )
         found |= {f"interactions.{t}.{name}": gradient for name, gradient in own.items()}
     count = len(potential.elements)
     rows = np.zeros((count, cotangent.shape[1]), cotangent.dtype)
@@ -91,13 +94,14 @@ def _interaction(
     parts: tuple[Part, ...],
     of_radial: Array,
     found: Found,
+    memory: Memory,
     threads: int | None,
 ) -> Array:
     """The gradient by the features before; those by weights are put in ``found``, by radial functions added."""
     mixed = layers.gate.vjp(kept.before_gate, cotangent)
     messages = np.zeros((x.shape[0], layers.convolution.irreps_out.dim), x.dtype)
     for part in parts:
-        weights = layers.radial_network(data.radial[part.pairs], layers.radial_weights, num_threads=threads)
+        weights = layers.product_weights(part, data, memory, threads)
         harmonics = data.harmonics[part.edges]
         layers.convolution(kept.sent, harmonics, weights, part.graph, out=messages, add=True, num_threads=threads)
     scale = x.dtype.type(layers.denominator)
@@ -108,7 +112,7 @@ def _interaction(
     found["radial"] = np.zeros(layers.radial_network.weight_numel, x.dtype)
     for part in parts:
         radial, harmonics = data.radial[part.pairs], data.harmonics[part.edges]
-        weights = layers.radial_network(radial, layers.radial_weights, num_threads=threads)
+        weights = layers.product_weights(part, data, memory, threads)
         layers.by_features(of_messages, harmonics, weights, part.graph, out=sent, add=True, num_threads=threads)
         layers.by_weights(kept.sent, harmonics, of_messages, part.graph, out=weights, num_threads=threads)
         of_part, of_network = layers.radial_network.vjp(

@@ -13,7 +13,7 @@ from tpnumba import nn
 from tpnumba.irreps import Irreps
 from tpnumba.models.file import read_arrays, write_arrays
 from tpnumba.models.graphs import Graph, GraphResult, Results, graph_of, results_of
-from tpnumba.models.interaction import WEIGHTS_AT_ONCE, EdgeData, InteractionLayers, Kept
+from tpnumba.models.interaction import WEIGHTS_AT_ONCE, EdgeData, InteractionLayers, Kept, Memory
 from tpnumba.models.network import Network
 from tpnumba.models.parts import cut
 from tpnumba.models.weights import check_weights
@@ -104,8 +104,9 @@ class Potential:
         data = EdgeData(radial.astype(self.dtype), self._harmonics(vectors, num_threads=num_threads))
         x = self._embedding[species]
         kept: list[Kept] = []
+        memory = Memory(self.dtype)
         for layers in self.layers:
-            x, needed = layers.forward(x, species, data, parts, num_threads)
+            x, needed = layers.forward(x, species, data, parts, memory, num_threads)
             kept.append(needed)
         energies = (x @ self._readout[0] + self._readout[1]).astype(np.float64) * self._scale[species]
         energies += self._shift[species]
@@ -113,7 +114,7 @@ class Potential:
         totals = EdgeData(np.zeros_like(data.radial), np.zeros_like(data.harmonics))
         for number in reversed(range(len(self.layers))):
             found = self.layers[number].backward(
-                kept.pop(), cotangent, species, data, totals, parts, num_threads, of_features=number > 0
+                kept.pop(), cotangent, species, data, totals, parts, memory, num_threads, of_features=number > 0
             )
             if found is not None:
                 cotangent = found
