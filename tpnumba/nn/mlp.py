@@ -20,6 +20,7 @@ from tpnumba.backends.registry import resolve_threads
 from tpnumba.nn.activations import Activation
 from tpnumba.nn.checks import check_count, context_of, require_last_axis, require_parameters
 from tpnumba.nn.folded import FoldedLayer, FoldedWeights, Totals, add, affine, no_totals, typed
+from tpnumba.nn.kernels import kernels_of
 from tpnumba.nn.matmul import matmul
 from tpnumba.nn.norm import LayerNorm
 from tpnumba.nn.rows import BLOCK_ROWS, num_blocks, row_block
@@ -182,6 +183,13 @@ class MLP:
             return result if out is None else out
         into = out if out is not None and out.flags.c_contiguous else np.empty(shape, context.dtype)
         flat, rows = into.reshape(-1, shape[-1]), x.reshape(-1, self.widths[0])
+        kernels = self._kernels()
+        if kernels is not None:
+            found = np.ascontiguousarray(rows, context.dtype)
+            kernels.evaluate(_compiled(layers), found, flat, threads, activated=self.activation is not None)
+            if out is not None and into is not out:
+                out[...] = into
+            return into if out is None else out
 
         def evaluate(number: int) -> None:
             place, part = row_block(context, rows, number)
@@ -310,6 +318,11 @@ class MLP:
             x = z if self.activation is None else self.activation.raw(context.xp, z, scaled=False)[0]
         return x
 
+    def _kernels(self) -> Any:
+        """The compiled loops over rows; None for networks that have none."""
+        known = self.activation is None or self.activation.name == "silu"
+        return kernels_of("network.evaluation") if known and not self.layer_norm else None
+
     def _norm(self, layer: FoldedLayer) -> LayerNorm:
         return LayerNorm(f"{layer.matrix.shape[1]}x0e", eps=self.eps)
 
@@ -333,6 +346,16 @@ class MLP:
             return xp.reshape(result, tuple(x.shape)), total
         result = np.empty(x.shape, context.dtype)
         into, count = result.reshape(-1, self.widths[0]), num_blocks(flat)
+        kernels = self._kernels()
+        if kernels is not None:
+            rows = (np.ascontiguousarray(array, context.dtype) for array in (flat, g))
+            sums = kernels.pull(
+                _compiled(layers), *rows, into, threads, activated=self.activation is not None, of_layers=of_weights
+            )
+            pairs = zip(layers, sums, strict=True) if of_weights else ()
+            return result, [
+                [matrix, None if layer.bias is None else bias, None, None] for layer, (matrix, bias) in pairs
+            ]
         # Sums are those of groups that depend on the number of blocks alone, added in order.
         groups = min(count, _GROUPS) if of_weights else count
         totals = [no_totals(layers) for _ in range(groups if of_weights else 0)]
@@ -395,3 +418,13 @@ class MLP:
                     add(totals[i - 1], 2, of_weights)
                     add(totals[i - 1], 3, of_biases)
         return g
+
+
+def _compiled(layers: Sequence[FoldedLayer]) -> list[Any]:
+    """The layers as compiled loops read them."""
+    from tpnumba.backends.cpu.network.evaluation import Layer
+
+    return [
+        Layer(np.ascontiguousarray(layer.matrix), np.ascontiguousarray(layer.transposed), layer.bias)
+        for layer in layers
+    ]

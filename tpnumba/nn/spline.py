@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tpnumba.backends import cpu
 from tpnumba.backends.cpu.runtime.threads import default_threads, share
 from tpnumba.backends.namespaces import Context, check_out
-from tpnumba.backends.registry import resolve_threads, warn_of_missing
+from tpnumba.backends.registry import resolve_threads
 from tpnumba.nn.checks import check_number, context_of, require_numpy
+from tpnumba.nn.kernels import kernels_of
 from tpnumba.nn.rows import BLOCK_ROWS
 from tpnumba.products.form import require_shape
 
@@ -150,7 +150,7 @@ class SplineTable:
                 raise ValueError(f"out must be contiguous, got strides {out.strides} for shape {shape}")
         result = np.empty(shape, context.dtype) if out is None else out
         rows, flat, table = result.reshape(-1, self.size), r.reshape(-1), self._table(context.dtype_name)
-        if kernels := _kernels():
+        if kernels := kernels_of("spline.kernel"):
             intervals, places = self._find(context, flat)
             _share(flat.size, num_threads, lambda a, b: kernels.values(table, intervals, places, a, b, rows))
             return result
@@ -186,7 +186,7 @@ class SplineTable:
         result = np.empty(r.shape, context.dtype)
         flat, found = r.reshape(-1), result.reshape(-1)
         g = np.ascontiguousarray(cotangent.reshape(-1, self.size), context.dtype)
-        if kernels := _kernels():
+        if kernels := kernels_of("spline.kernel"):
             intervals, places = self._find(context, flat)
             table = self._table(context.dtype_name)
             _share(flat.size, num_threads, lambda a, b: kernels.pulled_back(table, intervals, places, a, b, g, found))
@@ -222,16 +222,6 @@ class SplineTable:
         intervals, places = self._find(context, r)
         table = self._table(context.dtype_name)
         return table[intervals], places[:, None], (intervals >= 0).astype(context.dtype)[:, None]
-
-
-def _kernels() -> Any:
-    """The compiled loops; None, with a warning, where Numba's compiler is switched off."""
-    if cpu.missing() is not None:
-        warn_of_missing("cpu")
-        return None
-    from tpnumba.backends.cpu.spline import kernel
-
-    return kernel
 
 
 def _blocks(count: int) -> list[slice]:

@@ -52,6 +52,19 @@ COMPACT = 2
 #: Value of OUTPUT: a result of which the rows are added to.
 ADD_TO_ROWS = 2
 
+# Products of matrices by BLAS
+
+#: Multiplications of a piece, at most: beyond, OpenBLAS wakes threads of its own.
+MOST_MULTIPLICATIONS = 2**18
+#: Terms of a sum in a piece, at most, so that it has columns enough.
+LONGEST_SUM = 64
+#: Rows of a network that are worked at a time: pieces are nearly cubes.
+NETWORK_ROWS = 64
+#: Fields of the table of layers: the addresses of the matrix, of its transpose, of the bias (0: none), and of the sums
+#: of the gradients of matrix and bias (0: not asked for); rows and columns of the matrix.
+N_MATRIX, N_TRANSPOSED, N_BIAS, N_MATRIX_SUM, N_BIAS_SUM, N_ROWS, N_COLUMNS = range(7)
+LAYER_FIELDS = 7
+
 # Contraction
 
 #: Fields of ``groups``. A factor starts at a place, moves by a stride a channel and by one a component. A group
