@@ -159,7 +159,10 @@ class Linear:
         else:
             check_out(out, shape, context, given(x=x, weights=None if folded else weights, biases=biases))
         if folded is not None:
-            return folded_linear.multiply(context, folded, x, out, num_threads)
+            result = folded_linear.multiply(context, folded, x, out, num_threads)
+            if result is not None:
+                return result
+            weights, biases = folded.weights, folded.biases
         result = self._apply(context, x, weights, biases)
         if out is None:
             return result
@@ -231,7 +234,10 @@ class Linear:
         if out is not None:
             check_out(out, shape, context, given(cotangent=cotangent, weights=None if folded else weights))
         if folded is not None:
-            return folded_linear.multiply(context, folded, cotangent, out, num_threads, gradient=True)
+            result = folded_linear.multiply(context, folded, cotangent, out, num_threads, gradient=True)
+            if result is not None:
+                return result
+            weights = folded.weights
         xp, w = context.xp, _of(context, weights)
         steps = [
             (path.i_out, path.i_in, xp.matrix_transpose(xp.reshape(w[path.weights], path.shape) * path.factor))
@@ -284,7 +290,7 @@ class Linear:
                 raise ValueError(f"weights were folded for {weights.linear!r}, not for {self!r}")
             if biases is not None:
                 raise ValueError("biases must be left out with folded weights, which hold them")
-            context = context_of({**named, "weights": weights.groups[0].matrix} if weights.groups else named)
+            context = context_of({**named, "weights": weights.weights})
             require_numpy("Linear with folded weights", context)
             return weights, context
         context = context_of(given(**named, weights=weights, biases=biases))

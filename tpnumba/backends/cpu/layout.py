@@ -64,6 +64,16 @@ NETWORK_ROWS = 64
 #: of the gradients of matrix and bias (0: not asked for); rows and columns of the matrix.
 N_MATRIX, N_TRANSPOSED, N_BIAS, N_MATRIX_SUM, N_BIAS_SUM, N_ROWS, N_COLUMNS = range(7)
 LAYER_FIELDS = 7
+#: Fields of the table of groups of a linear map: the address of the matrix; components; rows and columns of the matrix;
+#: the places of the inputs and of the outputs in the table of blocks; where in a row those inputs and outputs are that
+#: stand there as rows of a matrix, -1 of others.
+G_MATRIX, G_DIM, G_TERMS, G_COLUMNS = range(4)
+G_INPUTS_BEGIN, G_INPUTS_END, G_OUTPUTS_BEGIN, G_OUTPUTS_END, G_FROM_MEMORY, G_TO_MEMORY = range(4, 10)
+GROUP_OF_MAP_FIELDS = 10
+#: Fields of the table of blocks: where one begins in a row, its copies, and the first of its rows or columns of the
+#: matrix.
+B_START, B_MUL, B_PLACE = range(3)
+BLOCK_FIELDS = 3
 
 # Contraction
 

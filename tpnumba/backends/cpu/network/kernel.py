@@ -21,7 +21,7 @@ from tpnumba.backends.cpu.layout import (
 from tpnumba.backends.cpu.runtime.compiler import jit, part
 from tpnumba.backends.cpu.simd.functions import silu, silu_with_slope
 from tpnumba.backends.cpu.simd.matrices import add_outer_product, multiply
-from tpnumba.backends.cpu.simd.memory import address_of, copy_memory_line, read, write
+from tpnumba.backends.cpu.simd.memory import address_of, copy_numbers, read, write
 from tpnumba.backends.cpu.simd.vectors import multiply as multiply_columns
 
 _ONE = (0,)
@@ -116,7 +116,7 @@ def _apply(tile, gemm, layer, source, to, stride):
     item, rows, columns = tile.itemsize, layer[N_ROWS], layer[N_COLUMNS]
     if layer[N_BIAS] != 0:
         for i in range(NETWORK_ROWS):
-            _copy(tile, to + i * stride * item, layer[N_BIAS], columns)
+            copy_numbers(tile, to + i * stride * item, layer[N_BIAS], columns)
     biased = layer[N_BIAS] != 0
     matrix = layer[N_MATRIX]
     multiply(tile, gemm, source, rows, matrix, columns, to, stride, NETWORK_ROWS, columns, rows, biased)
@@ -135,19 +135,7 @@ def _load(tile, to, address, stride, size, count):
 def _copy_rows(tile, to, to_stride, address, stride, size, count):
     """Copy rows of ``size`` numbers from address to address."""
     for i in range(count):
-        _copy(tile, to + i * to_stride * tile.itemsize, address + i * stride * tile.itemsize, size)
-
-
-@jit
-def _copy(tile, to, address, count):
-    """Copy numbers that follow each other."""
-    item = tile.itemsize
-    lanes, done = LINE // item, 0
-    while done + lanes <= count:
-        copy_memory_line(tile, to + done * item, address + done * item)
-        done += lanes
-    for i in range(done, count):
-        write(tile, to + i * item, read(tile, address + i * item))
+        copy_numbers(tile, to + i * to_stride * tile.itemsize, address + i * stride * tile.itemsize, size)
 
 
 @jit

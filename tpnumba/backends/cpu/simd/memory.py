@@ -8,6 +8,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from tpnumba.backends.cpu.layout import LINE
+from tpnumba.backends.cpu.runtime.compiler import jit
 from tpnumba.backends.cpu.simd.intrinsics import Length, Number, Position, on_columns, on_vectors
 
 
@@ -154,3 +155,15 @@ def copy_memory_line(emit, address: Position, source: Position):
     """Copy 64 bytes from address to address, at any alignment."""
     value = emit.load_from(emit.memory(source), align=emit.item_bytes)
     emit.store_to(value, emit.memory(address), align=emit.item_bytes)
+
+
+@jit
+def copy_numbers(tile, address, source, count):
+    """Copy numbers that follow each other from address to address."""
+    item = tile.itemsize
+    lanes, done = LINE // item, 0
+    while done + lanes <= count:
+        copy_memory_line(tile, address + done * item, source + done * item)
+        done += lanes
+    for i in range(done, count):
+        write(tile, address + i * item, read(tile, source + i * item))
