@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -197,6 +198,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 def _warmup(_: argparse.Namespace) -> None:
     from tpnumba.backends.cpu.runtime.compiler import cache_folder
     from tpnumba.backends.cpu.warmup import compile_all
+    from tpnumba.nn.warmup import compile_layers
     from tpnumba.plans.base import Plan
     from tpnumba.plans.harmonics import Harmonics
 
@@ -205,7 +207,7 @@ def _warmup(_: argparse.Namespace) -> None:
         "transform": tpnumba.GauntTensorProduct(1, 1, method="grid").plan,
         "harmonics": Harmonics(0),
     }
-    for done in compile_all(plans):
+    for done in chain(compile_all(plans), compile_layers()):
         print(done)
     print(f"kept in {cache_folder()}")
 

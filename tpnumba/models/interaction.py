@@ -25,8 +25,10 @@ Array = npt.NDArray[np.floating]
 
 LAYOUT = "ir_mul"
 
-#: Numbers of weights of products that are worked at a time: 4 MB in float32.
-WEIGHTS_AT_ONCE = 2**20
+#: Numbers of weights of products that are worked at a time: 16 MB in float32, which a third cache holds. With 4 MB the
+#: sums over the edges of an atom are cut in four, and threads begin and end four times as often: 7net-0, 216 atoms, two
+#: cores of an EPYC, 81 ms instead of 72.
+WEIGHTS_AT_ONCE = 2**22
 
 
 class EdgeData(NamedTuple):
