@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import tpnumba
-from tpnumba.commands import tetris
+from tpnumba.commands import expressivity, tetris
 from tpnumba.commands.options import whole_number
 from tpnumba.plans.base import ITEMSIZE
 
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(run=_compare)
     _add_convert(commands)
     _add_evaluate(commands)
+    expressivity.add(commands)
     tetris.add(commands)
     warmup = commands.add_parser(
         "warmup",
