@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import tpnumba
 from tpnumba.commands import expressivity, tetris
-from tpnumba.commands.options import whole_number
+from tpnumba.commands.arguments import whole_number
 from tpnumba.plans.base import ITEMSIZE
 
 _USAGE_ERROR = 2
@@ -73,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(run=_compare)
     _add_convert(commands)
     _add_evaluate(commands)
-    expressivity.add(commands)
-    tetris.add(commands)
+    expressivity.add_to(commands)
+    tetris.add_to(commands)
     warmup = commands.add_parser(
         "warmup",
         help="compile all kernels ahead, for containers",

@@ -1,4 +1,4 @@
-"""Reading what a process shows on a terminal."""
+"""What a command writes to a terminal."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from studies.refusals import assert_refused
 import tpnumba as tp
 from tpnumba.cli import main
 from tpnumba.measures.selection import PRODUCTS, candidates, select
-from tpnumba.studies.growth import LARGEST, LAWS, fit_exponent, grow
+from tpnumba.studies.expressivity_growth import LARGEST, LAWS, fit_exponent, grow
 from tpnumba.studies.registry import CONFIGURATIONS
 
 NATURAL = "0e + 1o + 2e"
@@ -22,9 +22,9 @@ NATURAL = "0e + 1o + 2e"
 @pytest.fixture(autouse=True)
 def few_degrees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting to L = 4 is enough to see the command at work."""
-    from tpnumba.studies import growth
+    from tpnumba.studies import expressivity_growth
 
-    monkeypatch.setattr(growth.grow, "__defaults__", ((1, 2, 3, 4),))
+    monkeypatch.setattr(expressivity_growth.grow, "__defaults__", ((1, 2, 3, 4),))
 
 
 def test_tables_of_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,1 +1,1 @@
-"""The parser and the run function of commands, a file each; what they compute is elsewhere."""
+"""Commands of their own: what each is told, and what it prints and writes."""

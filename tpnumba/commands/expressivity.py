@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tpnumba.commands.options import add_outputs, check_outputs, whole_number, write_outputs
+from tpnumba.commands.arguments import whole_number
+from tpnumba.commands.outputs import add_outputs, check_outputs, write_outputs
 
 
-def add(commands: Any) -> None:
-    """Add the command to the parser."""
+def add_to(commands: Any) -> None:
+    """Add the command to the parsers of commands."""
     expressivity = commands.add_parser(
         "expressivity",
         help="which irreps every product couples, which not and why",
@@ -33,15 +34,14 @@ def add(commands: Any) -> None:
         json_help="also write all triples with their reasons, and the growth, to FILE",
         plot_help="also draw the pattern of the couplings",
     )
-    expressivity.set_defaults(run=run)
+    expressivity.set_defaults(run=_run)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the command."""
+def _run(options: argparse.Namespace) -> None:
     from tpnumba.irreps import Irreps
     from tpnumba.measures.selection import candidates, select
     from tpnumba.studies.coupling_report import document, figure, print_growth, print_summary, print_triples
-    from tpnumba.studies.growth import grow
+    from tpnumba.studies.expressivity_growth import grow
     from tpnumba.studies.report import progress_bar
 
     check_outputs(options)

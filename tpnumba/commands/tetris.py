@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tpnumba.commands.options import add_outputs, check_outputs, whole_number, write_outputs
+from tpnumba.commands.arguments import whole_number
+from tpnumba.commands.outputs import add_outputs, check_outputs, write_outputs
 
 #: As ``tpnumba.studies.tetris.training.PRODUCTS`` has them; not imported, as every command would load them.
 _PRODUCTS = ("clebsch-gordan", "gaunt", "matrix", "vector-cross", "gaunt-bracket")
 
 
-def add(commands: Any) -> None:
-    """Add the command to the parser."""
+def add_to(commands: Any) -> None:
+    """Add the command to the parsers of commands."""
     tetris = commands.add_parser(
         "tetris",
         help="train a network with each product to tell eight Tetris pieces apart",
@@ -52,11 +53,10 @@ def add(commands: Any) -> None:
         json_help="also write the machine, the settings and every run with its losses to FILE",
         plot_help="also draw the learning curves, and pieces against time",
     )
-    tetris.set_defaults(run=run)
+    tetris.set_defaults(run=_run)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the command."""
+def _run(options: argparse.Namespace) -> None:
     from tpnumba.studies.report import progress_bar
     from tpnumba.studies.tetris.report import document, figure, print_runs
     from tpnumba.studies.tetris.training import PRODUCTS, run_all

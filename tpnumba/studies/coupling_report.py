@@ -8,7 +8,7 @@ from typing import Any
 
 from tpnumba.extras import need
 from tpnumba.measures.selection import REASONS, Selection, Triple
-from tpnumba.studies.growth import Growth
+from tpnumba.studies.expressivity_growth import Growth
 from tpnumba.studies.machine import describe_machine
 from tpnumba.studies.registry import CONFIGURATIONS
 

@@ -89,7 +89,7 @@ def grow(
         largest: values of L.
         on_progress: called with a description, the number of products and configurations done, and their total.
     """
-    found = []
+    found: list[Growth] = []
     total = len(CONFIGURATIONS) * len(PRODUCTS)
     for configuration in CONFIGURATIONS:
         for product in PRODUCTS:

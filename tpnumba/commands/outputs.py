@@ -1,4 +1,4 @@
-"""What commands share: kinds of arguments, and the files that they write."""
+"""The files that a command writes besides what it prints: ``--json`` and ``--plot``."""
 
 from __future__ import annotations
 
@@ -10,21 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tpnumba.outputs import check_writable, write_whole
-
-
-def whole_number(least: int) -> Callable[[str], int]:
-    """A reader of integers of at least ``least``, for ``argparse``."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got {text!r}")
-        return value
-
-    return read
 
 
 def add_outputs(parser: argparse.ArgumentParser, *, json_help: str, plot_help: str) -> None:
