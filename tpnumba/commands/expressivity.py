@@ -40,7 +40,8 @@ def add_to(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> None:
     from tpnumba.irreps import Irreps
     from tpnumba.measures.selection import candidates, select
-    from tpnumba.studies.coupling_report import document, figure, print_growth, print_summary, print_triples
+    from tpnumba.studies.coupling_figure import figure
+    from tpnumba.studies.coupling_report import document, print_growth, print_summary, print_triples
     from tpnumba.studies.expressivity_growth import grow
     from tpnumba.studies.report import progress_bar
 

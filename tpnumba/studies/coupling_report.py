@@ -1,4 +1,4 @@
-"""What products couple, as tables of 80 columns, as a document, and as a figure."""
+"""What products couple, as tables of 80 columns and as a document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
 
-from tpnumba.extras import need
 from tpnumba.measures.selection import REASONS, Selection, Triple
 from tpnumba.studies.expressivity_growth import Growth
 from tpnumba.studies.machine import describe_machine
@@ -126,68 +125,3 @@ def document(selections: Sequence[Selection], triples: Sequence[Triple], growths
 
 def _plain(triple: Triple) -> list[str]:
     return [str(ir) for ir in triple]
-
-
-#: Marker, fill and colour of a triple: by shape alone they differ, and the colours (Okabe and Ito) for every sight.
-_MARKS = {
-    "coupled": ("o", "#000000", "#000000"),
-    "sum": ("o", "none", "#0072B2"),
-    "6j": ("s", "none", "#D55E00"),
-    "9j": ("^", "none", "#009E73"),
-    "parity": ("x", "#777777", "#777777"),
-    "degree": ("+", "#CC79A7", "#CC79A7"),
-}
-
-
-def figure(selections: Sequence[Selection], triples: Sequence[Triple]) -> Any:
-    """A panel a product: a box for each pair of irreps, in it a mark for each irrep of the result, by rising degree."""
-    firsts, seconds = (sorted({triple[i] for triple in triples}) for i in (0, 1))
-    rows = -(-len(selections) // 4)
-    side = min(0.6 * max(len(firsts), len(seconds), 4), 7.0)
-    drawing = need("matplotlib.figure").Figure(figsize=(4 * side + 1, rows * side + 1.6), layout="constrained")
-    panels = drawing.subplots(rows, 4, squeeze=False)
-    inside = {(a, b): [t for t in triples if t[:2] == (a, b)] for a in firsts for b in seconds}
-    most = max(len(some) for some in inside.values())
-    size = (min(9.0, 40.0 / most)) ** 2 / 1.6
-    shown: dict[str, Any] = {}
-    for axis, selection in zip(panels.flat, selections, strict=False):
-        for kind, (marker, face, edge) in _MARKS.items():
-            points = [
-                (seconds.index(b) + (k - (len(some) - 1) / 2) / (most + 1), firsts.index(a))
-                for (a, b), some in inside.items()
-                for k, triple in enumerate(some)
-                if _kind(selection, triple) == kind
-            ]
-            if points:
-                colours = {"color": edge} if marker in "x+" else {"facecolors": face, "edgecolors": edge}
-                mark = axis.scatter(*zip(*points, strict=True), s=size, marker=marker, linewidths=0.9, **colours)
-                shown.setdefault(kind, mark)
-        axis.set_title(f"{selection.product}\n{len(selection.coupled)} of {len(triples)} triples", fontsize=9)
-        axis.set_xticks(range(len(seconds)), [str(ir) for ir in seconds], fontsize=8)
-        axis.set_yticks(range(len(firsts)), [str(ir) for ir in firsts], fontsize=8)
-        axis.set(xlim=(-0.5, len(seconds) - 0.5), ylim=(len(firsts) - 0.5, -0.5), aspect="equal")
-        axis.set_xticks([i - 0.5 for i in range(1, len(seconds))], minor=True)
-        axis.set_yticks([i - 0.5 for i in range(1, len(firsts))], minor=True)
-        axis.grid(which="minor", color="0.85", linewidth=0.6)
-        axis.tick_params(which="both", length=0)
-    for rest in panels.flat[len(selections) :]:
-        rest.axis("off")
-    names = {"coupled": "coupled", **{kind: f"left out: {text}" for kind, text in REASONS.items()}}
-    ordered = [kind for kind in _MARKS if kind in shown]
-    drawing.legend(
-        [shown[kind] for kind in ordered],
-        [names[kind] for kind in ordered],
-        loc="outside lower center",
-        ncols=2 if side * 4 > 10 else 1,
-        fontsize=8,
-        frameon=False,
-    )
-    drawing.suptitle(
-        "down: irreps of the first input; across: of the second; in a box: of the result, by rising degree", fontsize=9
-    )
-    return drawing
-
-
-def _kind(selection: Selection, triple: Triple) -> str:
-    reason = selection.left_out.get(triple)
-    return "coupled" if reason is None else reason.kind

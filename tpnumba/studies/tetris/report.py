@@ -118,7 +118,7 @@ def document(runs: Sequence[Run], settings: Mapping[str, int], *, complete: bool
         "machine": describe_machine(),
         "settings": {**settings, **fixed},
         "complete": complete,
-        "runs": [asdict(run) for run in runs],
+        "runs": [{**asdict(run), "losses": [float(f"{loss:.5g}") for loss in run.losses]} for run in runs],
     }
 
 
@@ -135,7 +135,7 @@ _STYLES = (
 def figure(runs: Sequence[Run], settings: Mapping[str, int]) -> Any:
     """Left the loss against the step, the median of the runs; right the time a step, and what it bought.
 
-    A run that has ended keeps its last loss; the marker is where the last one of a product ended.
+    The marker is where half of the runs of a product have ended; a run that has ended keeps its last loss.
     """
     drawing = need("matplotlib.figure").Figure(figsize=(11, 4.6), layout="constrained")
     losses, times = drawing.subplots(1, 2, width_ratios=(3, 2))
@@ -143,10 +143,10 @@ def figure(runs: Sequence[Run], settings: Mapping[str, int]) -> Any:
     for number, summary in enumerate(summaries):
         colour, marker, line = _STYLES[number % len(_STYLES)]
         curves = [run.losses for run in runs if run.product == summary.product]
-        longest = max(len(curve) for curve in curves)
-        middle = np.median([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves], axis=0)
+        length = int(summary.steps)
+        ended = [np.pad(curve, (0, max(0, length - len(curve))), mode="edge")[:length] for curve in curves]
         look = {"color": colour, "linestyle": line, "marker": marker, "label": summary.product}
-        losses.plot(np.arange(longest) + 1, middle, **look, markevery=[longest - 1], linewidth=1.5)
+        losses.plot(np.arange(length) + 1, np.median(ended, axis=0), **look, markevery=[length - 1], linewidth=1.5)
     losses.axhline(BLIND, color="0.5", linewidth=1)
     losses.text(1, BLIND, "least loss without handedness", va="bottom", fontsize=8, color="0.3")
     losses.set(xscale="log", yscale="log", xlabel="step", ylabel="loss (mean cross entropy)")
@@ -158,8 +158,8 @@ def figure(runs: Sequence[Run], settings: Mapping[str, int]) -> Any:
     times.set_yticks(places, names, fontsize=8)
     times.invert_yaxis()
     times.margins(x=0.4)
-    times.set(xlabel="ms a step", title=f"pieces right, of {len(PIECES)}: the median, and the least and the most")
-    times.title.set_fontsize(9)
+    times.set(xlabel="ms a step")
+    times.set_title(f"pieces right, of {len(PIECES)}: median (least-most)", fontsize=9)
     losses.grid(alpha=0.3)
     times.grid(axis="x", alpha=0.3)
     seeds = max(len(summary.correct) for summary in summaries)
