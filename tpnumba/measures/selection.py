@@ -44,7 +44,7 @@ class Reason(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectionRules:
     """What a product does with one copy of each irrep.
 
     Attributes:
@@ -78,7 +78,7 @@ def candidates(irreps_in1: Irreps, irreps_in2: Irreps, irreps_out: Irreps | None
     ]
 
 
-def select(triples: Iterable[Triple], *, degree: int | None = None) -> list[Selection]:
+def select(triples: Iterable[Triple], *, degree: int | None = None) -> list[SelectionRules]:
     """For every product, which of the triples it couples and why not the others.
 
     Args:
@@ -120,15 +120,17 @@ class _Rule(NamedTuple):
         return first or second or self.zero(triple) or out
 
 
-def _select(rule: _Rule, triples: list[Triple]) -> Selection:
+def _select(rule: _Rule, triples: list[Triple]) -> SelectionRules:
     reasons = {triple: rule.reason(triple) for triple in triples}
     left_out = {triple: reason for triple, reason in reasons.items() if reason is not None}
     coupled = tuple(triple for triple in triples if triple not in left_out)
     if not coupled:
-        return Selection(rule.product, None, (), left_out, 0)
+        return SelectionRules(rule.product, None, (), left_out, 0)
     first, second, out = (Irreps([(1, ir) for ir in sorted({triple[i] for triple in coupled})]) for i in range(3))
     operator = _Part(rule.build(first, second, out), (first, second, out))
-    return Selection(rule.product, operator, coupled, left_out, expressivity(operator, single_copies=True, parity=True))
+    return SelectionRules(
+        rule.product, operator, coupled, left_out, expressivity(operator, single_copies=True, parity=True)
+    )
 
 
 class _Part(Operator):

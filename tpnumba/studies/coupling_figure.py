@@ -7,7 +7,7 @@ from math import ceil, sqrt
 from typing import Any
 
 from tpnumba.extras import need
-from tpnumba.measures.selection import REASONS, Selection, Triple
+from tpnumba.measures.selection import REASONS, SelectionRules, Triple
 
 #: Marker, fill and colour of a triple: by shape alone they differ, and the colours (Okabe and Ito) for every sight.
 _MARKS = {
@@ -23,7 +23,7 @@ _ACROSS = 4
 _WIDE, _HIGH, _MOST = 0.62, 0.5, 6.0
 
 
-def figure(selections: Sequence[Selection], triples: Sequence[Triple]) -> Any:
+def figure(selections: Sequence[SelectionRules], triples: Sequence[Triple]) -> Any:
     """A panel a product: a box for each pair of irreps, in it a mark for each irrep of the result.
 
     In a box the degree rises from left to right, then line by line.
@@ -81,6 +81,6 @@ def figure(selections: Sequence[Selection], triples: Sequence[Triple]) -> Any:
     return drawing
 
 
-def _kind(selection: Selection, triple: Triple) -> str:
+def _kind(selection: SelectionRules, triple: Triple) -> str:
     reason = selection.left_out.get(triple)
     return "coupled" if reason is None else reason.kind

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
 
-from tpnumba.measures.selection import REASONS, Selection, Triple
+from tpnumba.measures.selection import REASONS, SelectionRules, Triple
 from tpnumba.studies.expressivity_growth import Growth
 from tpnumba.studies.machine import describe_machine
 from tpnumba.studies.registry import CONFIGURATIONS
@@ -22,7 +22,7 @@ _SHORT = {
 }
 
 
-def print_summary(selections: Sequence[Selection], triples: Sequence[Triple]) -> None:
+def print_summary(selections: Sequence[SelectionRules], triples: Sequence[Triple]) -> None:
     """A line a product: how many triples it couples, what it reaches, and how many are left out for what reason."""
     rows = [("product", "column", "couples", "expressivity", "left out")]
     for selection in selections:
@@ -39,7 +39,7 @@ def print_summary(selections: Sequence[Selection], triples: Sequence[Triple]) ->
     _print_columns(rows, left=(0, 1, 4))
 
 
-def print_triples(selections: Sequence[Selection], triples: Sequence[Triple]) -> None:
+def print_triples(selections: Sequence[SelectionRules], triples: Sequence[Triple]) -> None:
     """A line a triple, a column a product: whether it is coupled, or the kind of the reason why not."""
     rows = [("triple", *(_SHORT.get(selection.product, selection.product) for selection in selections))]
     for triple in triples:
@@ -97,7 +97,9 @@ def _shown(triple: Triple) -> str:
     return ", ".join(str(ir) for ir in triple)
 
 
-def document(selections: Sequence[Selection], triples: Sequence[Triple], growths: Sequence[Growth]) -> dict[str, Any]:
+def document(
+    selections: Sequence[SelectionRules], triples: Sequence[Triple], growths: Sequence[Growth]
+) -> dict[str, Any]:
     """What ``--json`` writes: the machine, the triples, every product with its reasons, and the growth."""
     products = []
     for selection in selections:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product as pairs
 from statistics import median
 from typing import Any
 
@@ -118,7 +117,9 @@ def run_all(
         product = build(lmax)
         networks[name] = Network(product, lmax), expressivity(product, single_copies=True)
     total = seeds * len(networks) * steps
-    for number, (seed, (name, (network, reached))) in enumerate(pairs(range(seeds), networks.items())):
+    every = ((seed, name) for seed in range(seeds) for name in networks)
+    for number, (seed, name) in enumerate(every):
+        network, reached = networks[name]
 
         def report(done: int, *, first: int = number * steps, what: str = f"{name}, seed {seed}") -> None:
             if on_progress is not None:
