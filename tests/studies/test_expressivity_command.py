@@ -15,6 +15,7 @@ from tpnumba.cli import main
 from tpnumba.measures.selection import PRODUCTS, candidates, select
 from tpnumba.studies.expressivity_growth import LARGEST, LAWS, fit_exponent, grow
 from tpnumba.studies.registry import CONFIGURATIONS
+from tpnumba.studies.registry import PRODUCTS as REGISTERED
 
 NATURAL = "0e + 1o + 2e"
 
@@ -79,9 +80,17 @@ def test_copies_and_order_of_the_irreps_do_not_matter(capsys: pytest.CaptureFixt
     assert printed[0] == printed[1]
 
 
+def test_no_product_of_the_registry_is_left_out() -> None:
+    assert {product.name for product in REGISTERED} <= set(PRODUCTS)
+    assert set(LAWS) == {
+        (configuration.name, product.name) for configuration in CONFIGURATIONS for product in REGISTERED
+    }
+
+
 def test_counts_grow_by_the_laws() -> None:
     for growth in grow(LARGEST):
         law = LAWS[growth.setting, growth.product]
+        assert (growth.law, growth.theory) == (law.text, law.exponent)
         for L, count in zip(growth.lmax, growth.expressivity, strict=True):
             if law.least <= L:
                 assert count == law.value(L)

@@ -75,8 +75,8 @@ def print_growth(growths: Sequence[Growth]) -> None:
                     growth.product.replace("vector spherical", "vector"),
                     *counts,
                     f"{growth.fitted:.1f}",
-                    f"{growth.theory:g}",
-                    growth.law,
+                    "-" if growth.theory is None else f"{growth.theory:g}",
+                    growth.law or "-",
                 )
             )
         _print_columns(rows, left=(0, len(rows[0]) - 1))

@@ -30,14 +30,15 @@ class Law(NamedTuple):
         return round(log2(high / low), 3)
 
 
-_TWO_L_AND_ONE, _ONE = Law("2L+1", lambda L: 2 * L + 1), Law("1", lambda L: 1)
+#: Those that couple every triple of degrees; of vector fields by the cross product, all but (0, 0, 0).
+_ALL_TRIPLES = ("Clebsch-Gordan", "Gaunt + bracket", "matrix", "vector spherical (cross)", "vector spherical (dot)")
 
 #: *The Price of Freedom*, table 2, and beyond; by configuration and product.
 LAWS: dict[tuple[str, str], Law] = {
-    **{("SISO", product.name): _ONE for product in PRODUCTS},
+    **{("SISO", product): Law("1", lambda L: 1) for product in _ALL_TRIPLES},
     ("SISO", "Gaunt"): Law("1 for even L", lambda L: 1 - L % 2),
     ("SISO", "bracket"): Law("1 for odd L", lambda L: L % 2),
-    **{("SIMO", product.name): _TWO_L_AND_ONE for product in PRODUCTS},
+    **{("SIMO", product): Law("2L+1", lambda L: 2 * L + 1) for product in _ALL_TRIPLES},
     ("SIMO", "Gaunt"): Law("L+1", lambda L: L + 1),
     ("SIMO", "bracket"): Law("L", lambda L: L),
     ("MIMO", "Clebsch-Gordan"): Law("(L+1)(2L^2+4L+3)/3", lambda L: (L + 1) * (2 * L**2 + 4 * L + 3) // 3),
@@ -62,8 +63,8 @@ class Growth:
         expressivity: likewise.
         fitted: the power of L by which expressivity grows over the upper half of the values of L that are not zero:
             the slope of a line through its logarithm.
-        theory: the power in the law, which the fit tends to as L grows.
-        law: the expressivity as a function of L.
+        theory: the power in the law, which the fit tends to as L grows; None if no law is known.
+        law: the expressivity as a function of L, likewise.
     """
 
     setting: str
@@ -72,8 +73,8 @@ class Growth:
     interactable: tuple[int, ...]
     expressivity: tuple[int, ...]
     fitted: float
-    theory: float
-    law: str
+    theory: float | None
+    law: str | None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, by name."""
@@ -98,7 +99,7 @@ def grow(
             cases = [Case(configuration, product.contender("direct"), L) for L in largest]
             operators = [case.build() for case in cases]
             counts = [expressivity(operator, single_copies=True) for operator in operators]
-            law = LAWS[configuration.name, product.name]
+            law = LAWS.get((configuration.name, product.name))
             found.append(
                 Growth(
                     setting=configuration.name,
@@ -107,8 +108,8 @@ def grow(
                     interactable=tuple(case.interactable(p) for case, p in zip(cases, operators, strict=True)),
                     expressivity=tuple(counts),
                     fitted=fit_exponent(largest, counts),
-                    theory=law.exponent,
-                    law=law.text,
+                    theory=None if law is None else law.exponent,
+                    law=None if law is None else law.text,
                 )
             )
     return found
