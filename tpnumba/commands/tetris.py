@@ -51,7 +51,7 @@ def add_to(commands: Any) -> None:
     add_outputs(
         tetris,
         json_help="also write the machine, the settings and every run with its losses to FILE",
-        plot_help="also draw the learning curves, and pieces against time",
+        plot_help="also draw the learning curves, and the time of a step with the pieces that are right",
     )
     tetris.set_defaults(run=_run)
 
