@@ -130,6 +130,13 @@ def bench_convolution(session: nox.Session) -> None:
 
 
 @nox.session
+def tetris(session: nox.Session) -> None:
+    """The Tetris experiment of the paper, all products and ten seeds, into ``benchmarks/results``; some minutes."""
+    session.install(".[study]")
+    session.run("python", "-m", "benchmarks.tetris", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The pages, into ``docs/_build/html``: every example and every docstring is run, and warnings are errors."""
     session.install("torch==2.13.0")  # as above

@@ -16,6 +16,8 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 import tpnumba as tp
+from tpnumba.measures.selection import candidates, select
+from tpnumba.studies.coupling_figure import figure as pattern
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results" / "cpu-amd-epyc.json"
@@ -115,11 +117,18 @@ def _draw_couplings(axis: plt.Axes, product: tp.FullTensorProduct, lmax: int) ->
     axis.set(xlim=(-0.5, lmax + 0.5), ylim=(lmax + 0.5, -0.5))
 
 
+def selection(path: Path) -> None:
+    """Which irreps each product couples, and for what reason not the others, into a PNG."""
+    triples = candidates(tp.Irreps("0e + 1o + 1e + 2e"), tp.Irreps("0e + 1o + 1e + 2e"))
+    pattern(select(triples), triples).savefig(path, dpi=100)
+
+
 def draw_all(folder: Path) -> None:
     """What the pages show, into a folder of its own."""
     folder.mkdir(exist_ok=True)
     trade_off(folder / "trade-off.png")
     couplings(folder / "couplings.png")
+    selection(folder / "selection.png")
 
 
 if __name__ == "__main__":

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from fractions import Fraction
-from math import factorial, sqrt
+from math import sqrt
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import tolerance
+from tables.symbols import exact_6j, is_triad
 
 import tpnumba as tp
 from tpnumba.tables.recoupling import wigner_6j, wigner_9j
 
 EPS = float(np.finfo(float).eps)
-
-
-def is_triad(a, b, c):
-    return abs(a - b) <= c <= a + b
-
-
-def triangle(a, b, c):
-    return Fraction(factorial(a + b - c) * factorial(a - b + c) * factorial(b + c - a), factorial(a + b + c + 1))
-
-
-def exact_6j(a, b, c, d, e, f):
-    """Racah's sum as it is printed, in rationals; sharing nothing with the package."""
-    triads = [(a, b, c), (a, e, f), (d, b, f), (d, e, c)]
-    if not all(is_triad(*triad) for triad in triads):
-        return 0.0
-    lows, highs = [sum(triad) for triad in triads], [a + b + d + e, b + c + e + f, a + c + d + f]
-    total = Fraction(0)
-    for t in range(max(lows), min(highs) + 1):
-        below = 1
-        for n in [*(t - low for low in lows), *(high - t for high in highs)]:
-            below *= factorial(n)
-        total += Fraction((-1) ** t * factorial(t + 1), below)
-    square = total**2
-    for triad in triads:
-        square *= triangle(*triad)
-    return sqrt(square) * (-1 if total < 0 else 1)
 
 
 @st.composite

@@ -46,7 +46,7 @@ def equivariance_error(
     if check_degree("rotations", rotations) == 0:
         raise ValueError("rotations must be a positive integer, got 0")
     generator = np.random.default_rng(0 if rng is None else rng)
-    matrices = _random_rotations(rotations, generator)
+    matrices = random_rotations(rotations, generator)
     if improper:
         matrices = np.concatenate([matrices, -matrices])
     layouts = [operand.layout for operand in p.form.operands]
@@ -65,8 +65,8 @@ def equivariance_error(
     return deviation / largest if largest > 0 else deviation
 
 
-def _random_rotations(n: int, generator: np.random.Generator) -> Any:
-    """Uniform random rotation matrices, from normalised random quaternions."""
+def random_rotations(n: int, generator: np.random.Generator) -> Any:
+    """Uniform random rotation matrices, shape ``(n, 3, 3)``, from normalised random quaternions."""
     q = generator.standard_normal((n, 4))
     w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
     return np.stack(

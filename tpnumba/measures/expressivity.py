@@ -36,7 +36,7 @@ def interactability(p: Operator) -> frozenset[tuple[int, int, int]]:
     return frozenset(triples)
 
 
-def expressivity(p: Operator, *, single_copies: bool = False) -> int:
+def expressivity(p: Operator, *, single_copies: bool = False, parity: bool = False) -> int:
     """The number of dimensions of the set of equivariant bilinear maps that the product reaches.
 
     In front of each input stands any equivariant endomorphism (a matrix between the copies of each irrep), behind the
@@ -48,9 +48,10 @@ def expressivity(p: Operator, *, single_copies: bool = False) -> int:
         single_copies: count as the paper's tables do, whatever copies the product's inputs hold: a map from one copy of
             each degree to one copy of each degree, parity ignored. Each block of an input is fed from its degree with a
             weight of its own, each degree of the result is a weighted sum of its blocks.
+        parity: with ``single_copies``, do not ignore it: one copy of each irrep in place of each degree.
 
     Raises:
-        TypeError, ValueError: as :func:`interactability`.
+        TypeError, ValueError: as :func:`interactability`; ``parity`` without ``single_copies``.
         MemoryError: the derivative would not fit; its size is named.
 
     Example:
@@ -60,7 +61,9 @@ def expressivity(p: Operator, *, single_copies: bool = False) -> int:
         (19, 9)
     """
     _require_product(p)
-    table = _ReducedTable(p, single_copies=single_copies)
+    if parity and not single_copies:
+        raise ValueError("parity=True needs single_copies=True: otherwise irreps are told apart anyway")
+    table = _ReducedTable(p, single_copies=single_copies, by_degree=single_copies and not parity)
     size = 3 * 8 * table.n_maps * table.n_parameters
     require_memory(size, "the derivative of the bilinear map with respect to its parameters")
     rng = np.random.default_rng(0)
@@ -96,10 +99,10 @@ def _rank(jacobian: Array) -> int:
 class _ReducedTable:
     """A product without its components: numbers ``kappa[s1, s2, s3]`` between copies of irreps."""
 
-    def __init__(self, p: Operator, *, single_copies: bool) -> None:
-        self.places1, copies1 = _copies(p.irreps_in1, by_degree=single_copies)
-        self.places2, copies2 = _copies(p.irreps_in2, by_degree=single_copies)
-        self.places_out, self.copies_out = _copies(p.irreps_out, by_degree=single_copies)
+    def __init__(self, p: Operator, *, single_copies: bool, by_degree: bool) -> None:
+        self.places1, copies1 = _copies(p.irreps_in1, by_degree=by_degree)
+        self.places2, copies2 = _copies(p.irreps_in2, by_degree=by_degree)
+        self.places_out, self.copies_out = _copies(p.irreps_out, by_degree=by_degree)
         self.mixers1 = [(n, 1 if single_copies else n) for n in copies1]
         self.mixers2 = [(n, 1 if single_copies else n) for n in copies2]
         self.weight_numel = p.weight_numel
