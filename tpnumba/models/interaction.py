@@ -51,6 +51,8 @@ class InteractionLayers:
         irreps, messages = Irreps(described.irreps_in), Irreps(described.irreps_messages)
         self.gate = described.gate(LAYOUT)
         self.denominator = described.denominator
+        factors = np.array(described.sender_factors, weights[f"{name}.linear_1"].dtype)
+        self.sender_factors = factors[:, None] if factors.size else None
         self.linear_1 = _Linear(irreps, irreps, weights, f"{name}.linear_1")
         self.linear_2 = _Linear(messages, self.gate.irreps_in, weights, f"{name}.linear_2")
         self.self_connection = _self_connection(described, irreps, self.gate.irreps_in, weights, name)
@@ -70,7 +72,7 @@ class InteractionLayers:
         self, x: Array, species: npt.NDArray[np.intp], data: EdgeData, parts: Sequence[Part], threads: int | None
     ) -> tuple[Array, Kept]:
         """The features after the interaction, and what backward needs."""
-        sent = self.linear_1(x)
+        sent = self.sent(self.linear_1(x), species)
         messages = np.zeros((x.shape[0], self.convolution.irreps_out.dim), x.dtype)
         for part in parts:
             weights = self.radial_network(data.radial[part.pairs], self.radial_weights, num_threads=threads)
@@ -85,8 +87,13 @@ class InteractionLayers:
             )
         messages /= x.dtype.type(self.denominator)
         mixed = self.linear_2(messages)
-        mixed += self.self_connection(x, species)
+        if self.self_connection is not None:
+            mixed += self.self_connection(x, species)
         return self.gate(mixed), Kept(sent, mixed)
+
+    def sent(self, mixed: Array, species: npt.NDArray[np.intp]) -> Array:
+        """What atoms send, times the factors of their elements; a linear map that is its own adjoint."""
+        return mixed if self.sender_factors is None else mixed * self.sender_factors[species]
 
     def backward(
         self,
@@ -119,7 +126,9 @@ class InteractionLayers:
             )
         if sent is None:
             return None
-        found: Array = self.linear_1.vjp(sent) + self.self_connection.vjp(mixed, species)
+        found: Array = self.linear_1.vjp(self.sent(sent, species))
+        if self.self_connection is not None:
+            found += self.self_connection.vjp(mixed, species)
         return found
 
 
@@ -157,6 +166,8 @@ class _ElementwiseLinear:
 def _self_connection(
     described: Interaction, irreps_in: Irreps, irreps_out: Irreps, weights: Mapping[str, Array], name: str
 ) -> Any:
+    if described.self_connection == "none":
+        return None
     if described.self_connection == "elements":
         return _ElementwiseLinear(irreps_in, irreps_out, weights[f"{name}.self_connection"])
     return _Linear(irreps_in, irreps_out, weights, f"{name}.self_connection")
