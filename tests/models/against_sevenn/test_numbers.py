@@ -21,7 +21,16 @@ from tpnumba.models.sevennet import read_sevennet
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what sevenn and e3nn use of torch is on its way out; their numbers are not
     pytest.importorskip("sevenn", reason="needs sevenn 0.13 and torch==2.13.0 (session sevenn)")
-    from models.against_sevenn.original import CHECKPOINTS, OTHER, Numbers, Original, write_checkpoint
+    from models.against_sevenn.original import (
+        BIASED,
+        CHECKPOINTS,
+        INFERRED,
+        OTHER,
+        RELU,
+        Numbers,
+        Original,
+        write_checkpoint,
+    )
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -98,7 +107,11 @@ def test_every_element(name: str, modal: str | None) -> None:
     check(CHECKPOINTS[name], modal, all_elements(ours.elements), "float64")
 
 
-@pytest.fixture(scope="module", params=[{}, OTHER], ids=["published", "other settings"])
+@pytest.fixture(
+    scope="module",
+    params=[{}, OTHER, BIASED, INFERRED, RELU],
+    ids=["published", "other settings", "biases", "inferred", "relu"],
+)
 def of_today(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint as the newest release writes it: the products in another order, today's coefficients."""
     path = tmp_path_factory.mktemp("today") / "checkpoint.pth"
