@@ -133,7 +133,8 @@ def _add_convert(commands: Any) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from tpnumba.models.nequip import SUFFIXES, read_nequip
+    from tpnumba.models.nequip import read_nequip
+    from tpnumba.models.nequip_files import SUFFIXES
     from tpnumba.models.potential import Potential
     from tpnumba.models.sevennet import read_sevennet
     from tpnumba.outputs import check_writable

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from math import log, pi, sqrt
+from math import exp, log, pi, sqrt
 
 import numpy as np
 from scipy.special import expit
@@ -42,7 +42,24 @@ def energies(network: Network, weights: Mapping[str, Array], graph: Graph) -> Ar
             x = [activated(network.readout_activation, x[0])]
         name, after = f"readout.{number + 1}", Irreps(f"{width}x0e")
         x, irreps = linear(x, irreps, after, weights[name], weights.get(f"{name}.bias")), after
-    return weights["shift"][species] + weights["scale"][species] * x[0][:, 0, 0]
+    repelled = np.zeros(len(species)) if network.repulsion is None else repulsion(network, graph, lengths)
+    return weights["shift"][species] + weights["scale"][species] * x[0][:, 0, 0] + repelled
+
+
+def repulsion(network: Network, graph: Graph, lengths: Array) -> Array:
+    """Half the repulsion of each pair, for each of its atoms, as LAMMPS's pair_style zbl has it but for its ends."""
+    found = np.zeros(len(graph.numbers))
+    p = network.repulsion.power
+    for e, (sender, receiver) in enumerate(zip(graph.edges.senders, graph.edges.receivers, strict=True)):
+        z1, z2, r = float(graph.numbers[receiver]), float(graph.numbers[sender]), lengths[e]
+        a = 0.46850 / (z1**0.23 + z2**0.23)
+        x = r / a
+        screening = 0.18175 * exp(-3.19980 * x) + 0.50986 * exp(-0.94229 * x)
+        screening += 0.28022 * exp(-0.40290 * x) + 0.02817 * exp(-0.20162 * x)
+        u = r / network.cutoff
+        fall = 1 - (p + 1) * (p + 2) / 2 * u**p + p * (p + 2) * u ** (p + 1) - p * (p + 1) / 2 * u ** (p + 2)
+        found[receiver] += network.repulsion.prefactor * z1 * z2 / r * screening * fall / 2
+    return found
 
 
 def radial_functions(radial: Radial, cutoff: float, r: Array, frequencies: Array) -> Array:

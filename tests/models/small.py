@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from tpnumba.irreps import Irreps
-from tpnumba.models import Interaction, Network, Radial
+from tpnumba.models import Interaction, Network, Radial, Repulsion
 from tpnumba.models.weights import weight_sizes
 
 CUTOFF = 3.2
@@ -159,6 +159,7 @@ NETWORKS = {
         radial=Radial(5, 1.0, "polynomial", 5),
         hidden=(4, 3),
         readout_activation="tanh",
+        repulsion=Repulsion(0.3, 5),
     ),
 }
 

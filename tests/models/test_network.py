@@ -13,7 +13,7 @@ from models import reference, small
 from models.structures import full, numerical_forces, numerical_stress, rotated, rotation, slope
 
 from tpnumba.irreps import Irreps
-from tpnumba.models import Network, Potential, Radial, graph_of, load
+from tpnumba.models import Network, Potential, Radial, Repulsion, graph_of, load
 from tpnumba.models.file import read_arrays, write_arrays
 from tpnumba.models.network import VERSION
 
@@ -266,6 +266,10 @@ def test_other_arguments_are_refused() -> None:
         replace(network, interactions=())
     with pytest.raises(ValueError, match="elements must hold at least one atomic number, got none"):
         replace(network, elements=())
+    with pytest.raises(ValueError, match="prefactor must be"):
+        Repulsion(-1.0, 6)
+    with pytest.raises((TypeError, ValueError), match="power must be"):
+        Repulsion(14.4, 0)
     with pytest.raises(ValueError, match=r"readout_activation must be one of silu, .*, got 'step'"):
         replace(network, readout_activation="step")
     with pytest.raises(ValueError, match="sender_factors of interaction 0 must be empty or have one for each of the 3"):

@@ -15,8 +15,6 @@ Modules are known by the names of their classes, as a package of ``nequip`` brin
 
 from __future__ import annotations
 
-import os
-import sys
 from itertools import pairwise
 from math import pi, sqrt
 from os import PathLike
@@ -28,16 +26,14 @@ import numpy.typing as npt
 from tpnumba.irreps import Irreps
 from tpnumba.models.conversion import products, signs_of_products
 from tpnumba.models.interaction import LAYOUT
+from tpnumba.models.nequip_files import RELEASE, check_release, installed, load_file
 from tpnumba.models.network import Interaction, Network, Radial
+from tpnumba.models.repulsion import Repulsion
 from tpnumba.nn.activations import SAMPLED_SCALES
 
 Array = npt.NDArray[Any]
 Weights = dict[str, Array]
 
-#: Of the files that ``nequip`` writes.
-SUFFIXES = (".ckpt", ".nequip.zip")
-#: The release of ``nequip`` whose modules are known.
-_RELEASE = "0.19"
 #: Around the sequence of modules that gives the energies of the atoms: the attribute that leads inwards.
 _WRAPPERS = {"GraphModel": "model", "CompileGraphModel": "model", "ForceStressOutput": "func"}
 #: That sequence, but for the interactions, which stand in the middle.
@@ -49,9 +45,10 @@ _BEFORE = (
     "ApplyFactor",
 )
 _INTERACTION = "ConvNetLayer"
-_AFTER = ("ScalarMLP", "PerTypeScaleShift", "AtomwiseReduce")
-#: Activations by the names of functions and of modules.
+_AFTER = ("ScalarMLP", "PerTypeScaleShift", "ZBL", "AtomwiseReduce")
+#: Activations by the names of functions and of modules; between linear layers stand modules.
 _FUNCTIONS = {"silu": "silu", "tanh": "tanh", "abs": "abs", "shifted_softplus": "ssp"}
+_LINEAR = "ScalarLinearLayer"
 _MODULES = {"SiLU": "silu", "Tanh": "tanh", "Sigmoid": "sigmoid", "ShiftedSoftplus": "ssp"}
 #: Relative difference of constants that are the same, in float32 too.
 _SAME = 1e-6
@@ -73,27 +70,18 @@ def read_nequip(source: Any) -> tuple[Network, Weights]:
         ImportError: a path was given, and ``nequip`` is not there.
         OSError: there is no such file.
         TypeError: the source is neither a path nor a model of ``nequip``.
-        ValueError: the model has parts that are not supported, such as pair potentials or cutoffs by edge type; the
-            message names which.
+        ValueError: the file is no model, the package or the file is of another release, or the model has parts that are
+            not supported, such as cutoffs by edge type; the message names which.
     """
     if isinstance(source, str | PathLike):
-        source = _load(source)
-    layers = _sequence(source)
-    reader = _Reader(layers)
-    return reader.network(), reader.weights
-
-
-def _load(path: str | PathLike[str]) -> Any:
+        source = load_file(source)
+    else:
+        check_release(installed(), "the package nequip")
+    reader = _Reader(_sequence(source))
     try:
-        from nequip.model.saved_models.load_utils import load_saved_model
-    except ImportError as error:
-        raise ImportError(
-            f"models of NequIP are loaded by the package nequip {_RELEASE}, which cannot be imported here: install it "
-            "beside tpnumba (python -m pip install torch nequip), convert there, and evaluate anywhere"
-        ) from error
-    with open(path, "rb"):  # for the error that says why not
-        pass
-    return load_saved_model(os.fspath(path))
+        return reader.network(), reader.weights
+    except AttributeError as error:
+        raise ValueError(f"the model is not as nequip {RELEASE} builds it: {error}") from error
 
 
 def _kind(module: Any) -> str:
@@ -114,7 +102,8 @@ def _sequence(model: Any) -> list[Any]:
             raise ValueError(f"the part {name} of the model, of type {_kind(module)}, is not supported")
     kinds = [_kind(module) for module in children.values()]
     count = kinds.count(_INTERACTION)
-    if kinds != [*_BEFORE, *[_INTERACTION] * count, *_AFTER]:
+    after = [kind for kind in _AFTER if kind != "ZBL" or kind in kinds]
+    if kinds != [*_BEFORE, *[_INTERACTION] * count, *after]:
         raise ValueError(f"models whose parts stand in the order {', '.join(kinds)} are not supported")
     return list(children.values())
 
@@ -142,7 +131,9 @@ class _Reader:
 
     def __init__(self, layers: list[Any]) -> None:
         (self.embed, self.harmonics, self.lengths, self.bessel, self.factor), rest = layers[:5], layers[5:]
-        self.convolutions, (self.mlp, self.scale_shift, self.total) = rest[:-3], rest[-3:]
+        self.convolutions = [layer for layer in rest if _kind(layer) == _INTERACTION]
+        self.mlp, self.scale_shift, *pairs, self.total = rest[len(self.convolutions) :]
+        self.zbl: Any = pairs[0] if pairs else None
         self.weights: Weights = {}
         self.table = _wide(self.embed.embed_module.weight)
 
@@ -172,7 +163,7 @@ class _Reader:
             array = _wide(getattr(self.scale_shift, part)).ravel() if has else np.full(1, default)
             self.weights[name] = np.ascontiguousarray(np.broadcast_to(array, (count,)))
         return Network(
-            name=_name(),
+            name=f"NequIP {installed()}".strip(),
             elements=elements,
             cutoff=cutoff,
             radial=self._radial(cutoff),
@@ -183,15 +174,18 @@ class _Reader:
             interactions=interactions,
             hidden=hidden,
             readout_activation=activation,
+            repulsion=None if self.zbl is None else self._repulsion(elements),
         )
 
     def _radial(self, cutoff: float) -> Radial:
-        envelope = self.bessel.cutoff
-        _require(_kind(envelope) == "PolynomialCutoff", f"the cutoff function {_kind(envelope)} is")
-        power = float(envelope.p)
-        _require(power == int(power), f"the power {power:g} of the cutoff function, which is no integer, is")
         prefactor = float(self.factor.factor) * cutoff / pi
-        return Radial(int(self.bessel.num_bessels), prefactor, "polynomial", power)
+        return Radial(int(self.bessel.num_bessels), prefactor, "polynomial", float(_power(self.bessel.cutoff)))
+
+    def _repulsion(self, elements: tuple[int, ...]) -> Repulsion:
+        numbers = tuple(int(number) for number in _numbers(self.zbl.atomic_numbers).tolist())
+        _require(numbers == elements, f"a repulsion of other elements, {numbers} for {elements}, is")
+        # half of it, for each of two atoms
+        return Repulsion(2 * float(self.zbl._qqr2exesquare), _power(self.zbl.cutoff))
 
     def _interaction(self, t: int, harmonics: Irreps) -> Interaction:
         into, layer = f"interactions.{t}", self.convolutions[t]
@@ -255,10 +249,12 @@ class _Reader:
         return hidden, activation
 
 
-def _name() -> str:
-    """Of the networks: with the release, if it is there."""
-    package = sys.modules.get("nequip")
-    return f"NequIP {getattr(package, '__version__', '')}".strip()
+def _power(envelope: Any) -> int:
+    """Of a polynomial envelope."""
+    _require(_kind(envelope) == "PolynomialCutoff", f"the cutoff function {_kind(envelope)} is")
+    power = float(envelope.p)
+    _require(power == int(power), f"the power {power:g} of the cutoff function, which is no integer, is")
+    return int(power)
 
 
 def _elements(names: Any) -> tuple[int, ...]:
@@ -290,15 +286,17 @@ def _layers(network: Any, what: str) -> tuple[list[npt.NDArray[np.float64]], tup
     activation that is normalised.
     """
     if _kind(network.mlp) == "DeepLinearMLP":  # matrices without anything between: one matrix
-        matrix = _wide(network.mlp.alpha).reshape(())
-        whole = np.linalg.multi_dot([_wide(weight) for weight in network.mlp.weights]) * matrix
-        return [whole * sqrt(whole.shape[0])], (), None
-    linear = [module for module in network.mlp if _kind(module) == "ScalarLinearLayer"]
-    between = [_kind(module) for module in network.mlp if _kind(module) != "ScalarLinearLayer"]
+        product = _wide(network.mlp.weights[0])
+        for weight in network.mlp.weights[1:]:
+            product = product @ _wide(weight)
+        return [product * (float(network.mlp.alpha) * sqrt(product.shape[0]))], (), None
+    kinds = [_kind(module) for module in network.mlp]
+    linear = [module for module, kind in zip(network.mlp, kinds, strict=True) if kind == _LINEAR]
+    between = sorted(set(kinds) - {_LINEAR})
     for kind in between:
         _require(kind in _MODULES, f"the activation {kind} of {what} is")
-    expected = [kind for pair in pairwise(linear) for kind in between[:1]] if between else []
-    _require(len(set(between)) <= 1 and between == expected, f"the layers of {what} are")
+    expected = [_LINEAR, *[*between, _LINEAR] * (len(linear) - 1)]
+    _require(kinds == expected, f"layers in the order {', '.join(kinds)}, as of {what}, are")
     _require(all(module.bias is None for module in linear), f"biases of {what} are")
     activation = _MODULES[between[0]] if between else None
     matrices = []
@@ -306,4 +304,4 @@ def _layers(network: Any, what: str) -> tuple[list[npt.NDArray[np.float64]], tup
         scale = SAMPLED_SCALES[activation] if number and activation is not None else 1.0
         matrix = _wide(module.weight) * float(module.alpha)
         matrices.append(matrix * (sqrt(matrix.shape[0]) / scale))
-    return matrices, tuple(matrix.shape[1] for matrix in matrices[:-1]), activation
+    return matrices, tuple(int(matrix.shape[1]) for matrix in matrices[:-1]), activation

@@ -13,6 +13,7 @@ from typing import Any
 
 from tpnumba import nn
 from tpnumba.irreps import Irreps
+from tpnumba.models.repulsion import Repulsion
 from tpnumba.nn.activations import ACTIVATIONS
 from tpnumba.products.instructions import check_choice
 
@@ -124,6 +125,7 @@ class Network:
         interactions: one after the other, at least one.
         hidden: the widths of the hidden layers of the readout.
         readout_activation: after each of these; None for none.
+        repulsion: of nuclei, added to what the network gives; None for none.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Network:
     interactions: tuple[Interaction, ...]
     hidden: tuple[int, ...]
     readout_activation: str | None = None
+    repulsion: Repulsion | None = None
 
     def __post_init__(self) -> None:
         if not self.interactions:
@@ -181,6 +184,8 @@ class Network:
         try:
             fields["radial"] = Radial(**fields["radial"])
             fields["interactions"] = tuple(_interaction(entry) for entry in fields["interactions"])
+            if fields["repulsion"] is not None:
+                fields["repulsion"] = Repulsion(**fields["repulsion"])
             fields["elements"], fields["hidden"] = tuple(fields["elements"]), tuple(fields["hidden"])
             return cls(**fields)
         except (KeyError, TypeError) as error:

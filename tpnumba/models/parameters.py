@@ -31,7 +31,8 @@ def energy_gradients(potential: Potential, graph: Graph, *, num_threads: int | N
     count = len(potential.elements)
     numbers, between = potential.readout.forward(features[-1])
     scale = potential.scale[species].astype(numbers.dtype)
-    cotangent, found = potential.readout.gradients(features.pop(), between, scale)
+    cotangent, of_readout = potential.readout.gradients(features.pop(), between, scale)
+    found: Found = dict(of_readout)
     found["shift"] = np.bincount(species, minlength=count)
     found["scale"] = np.bincount(species, weights=numbers, minlength=count)
     of_radial = np.zeros_like(data.radial)
@@ -89,12 +90,13 @@ def _interaction(
     gradient, *own = layers.linear_1.layer.vjp(x, layers.sent(sent, species), weights=layers.linear_1.weights)
     found |= dict(zip(("linear_1", "linear_1.bias"), own, strict=False))
     connection = layers.self_connection
+    by_features: Array = gradient
     if connection is None:
-        return gradient
+        return by_features
     if isinstance(connection.layer, nn.SelfConnection):
         more, *own = connection.layer.vjp(x, species, mixed, weights=connection.weights)
     else:
         more, *own = connection.layer.vjp(x, mixed, weights=connection.weights)
     found |= dict(zip(("self_connection", "self_connection.bias"), own, strict=False))
-    total: Array = gradient + more
-    return total
+    by_features += more
+    return by_features

@@ -110,7 +110,12 @@ class Potential:
             )
             if found is not None:
                 cotangent = found
-        return GraphResult(energies, self.inputs.by_vectors(graph, inputs, totals, num_threads))
+        gradients = self.inputs.by_vectors(graph, inputs, totals, num_threads)
+        if self.network.repulsion is not None:
+            more = self.network.repulsion(graph)
+            energies += more.energies
+            gradients += more.gradients
+        return GraphResult(energies, gradients)
 
     def gradients(self, atoms: Any, *, num_threads: int | None = None) -> dict[str, Array]:
         """The gradients of the energy of a structure by the weights, as training on energies needs them.

@@ -62,7 +62,8 @@ class Readout:
 
     def gradients(self, x: Array, kept: list[Array], cotangent: Array) -> tuple[Array, dict[str, Array]]:
         """The gradient by the features ``x``, and those by weights and biases under their names."""
-        found, by_name = cotangent[:, None], {}
+        found = cotangent[:, None]
+        by_name: dict[str, Array] = {}
         for number in reversed(range(len(self.maps))):
             before = kept[number - 1] if number else x
             read = self.activation(before) if number and self.activation is not None else before

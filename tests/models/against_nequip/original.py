@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import lightning
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from nequip.data import AtomicDataDict, compute_neighborlist_, from_ase
 from nequip.model import FullNequIPGNNModel, NequIPGNNModel
+from nequip.model.saved_models.load_utils import load_saved_model
 from nequip.train import NequIPLightningModule
 from nequip.utils.global_state import set_global_state
 from nequip.utils.versions import get_current_code_versions
@@ -69,6 +73,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "self-connections everywhere": {"learnable_shift": True},
     "no self-connections": {"convnet_sc": False},
     "one element": {"type_names": ["C"]},
+    "repulsion": {
+        "pair_potential": {
+            "_target_": "nequip.nn.pair_potential.ZBL",
+            "units": "metal",
+            "chemical_species": ["O", "H", "C"],
+            "polynomial_cutoff_p": 5,
+        }
+    },
 }
 
 
@@ -112,6 +124,66 @@ def evaluate(model: Any, atoms: Atoms) -> Results:
         stress = matrix[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
     energies = out[AtomicDataDict.PER_ATOM_ENERGY_KEY].ravel()
     return Results(float(np.sum(energies)), energies, out[AtomicDataDict.FORCE_KEY], stress)
+
+
+def load_original(path: Path) -> Any:
+    """The model of a file."""
+    set_global_state()
+    return load_saved_model(str(path))
+
+
+def write_training(folder: Path) -> Path:
+    """What ``nequip-train`` reads for two epochs, on energies and forces of nothing; gives the name of the folder."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(4):
+        atoms = Atoms("COH2", positions=rng.uniform(0, 3, (4, 3)), cell=[6.0] * 3, pbc=True)
+        atoms.calc = SinglePointCalculator(atoms, energy=float(rng.normal()), forces=rng.normal(size=(4, 3)))
+        frames.append(atoms)
+    ase.io.write(folder / "frames.xyz", frames)
+    names = SHARED["type_names"]
+    loader = {"_target_": "torch.utils.data.DataLoader", "batch_size": 2}
+    transforms = "nequip.data.transforms"
+    saved = {
+        "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+        "dirpath": str(folder),
+        "filename": "best",
+    }
+    config = {
+        "run": ["train"],
+        "data": {
+            "_target_": "nequip.data.datamodule.ASEDataModule",
+            "seed": 1,
+            "split_dataset": {"file_path": str(folder / "frames.xyz"), "train": 2, "val": 2},
+            "transforms": [
+                {"_target_": f"{transforms}.ChemicalSpeciesToAtomTypeMapper", "model_type_names": names},
+                {"_target_": f"{transforms}.NeighborListTransform", "r_max": CUTOFF},
+            ],
+            "train_dataloader": loader,
+            "val_dataloader": loader,
+        },
+        "trainer": {
+            "_target_": "lightning.Trainer",
+            "accelerator": "cpu",
+            "max_epochs": 2,
+            "enable_progress_bar": False,
+            "logger": False,
+            "callbacks": [saved],
+        },
+        "training_module": {
+            "_target_": "nequip.train.EMALightningModule",
+            "loss": {
+                "_target_": "nequip.train.EnergyForceLoss",
+                "per_atom_energy": True,
+                "coeffs": {"total_energy": 1.0, "forces": 1.0},
+            },
+            "val_metrics": {"_target_": "nequip.train.EnergyForceMetrics"},
+            "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.01},
+            "model": {"_target_": "nequip.model.NequIPGNNModel", **SHARED, **SIZES["parities"]},
+        },
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))  # which is YAML too
+    return folder
 
 
 def write_checkpoint(path: Path, **options: Any) -> Any:

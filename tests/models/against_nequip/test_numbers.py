@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ with warnings.catch_warnings():
         build,
         build_full,
         evaluate,
+        load_original,
         write_checkpoint,
+        write_training,
     )
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -134,6 +137,28 @@ def test_files_of_nequip_become_files_of_their_own(tmp_path: Path, capsys: pytes
     assert float(done.stdout) == pytest.approx(expected.energy, rel=1e-11)
 
 
+def test_models_that_were_trained_and_packaged(tmp_path: Path) -> None:
+    """By the commands of nequip, from its training to a file of our own."""
+    folder = write_training(tmp_path)
+    checkpoint, package = folder / "best.ckpt", folder / "model.nequip.zip"
+    train = ["-cp", str(folder), "-cn", "config", f"hydra.run.dir={folder / 'run'}"]
+    for command in (["train", *train], ["package", "build", str(checkpoint), str(package)]):
+        program = f"from nequip.scripts.{command[0]} import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", program, *command[1:]], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    potentials = []
+    for source in (checkpoint, package):
+        target = folder / "model.safetensors"
+        assert main(["convert", str(source), str(target)]) == 0
+        potentials.append(load(target, dtype="float64"))
+        expected = evaluate(load_original(source), STRUCTURES["crystal"])
+        compare(potentials[-1].evaluate(STRUCTURES["crystal"]), expected, 1e-11)
+    for name, array in potentials[0].weights.items():
+        np.testing.assert_array_equal(potentials[1].weights[name], array)
+
+
 REFUSED = {
     "cutoffs": (
         {"per_edge_type_cutoff": {"H": 2.0}},
@@ -149,6 +174,16 @@ REFUSED = {
             }
         },
         "the part pair_potential of the model, of type LennardJones, is not supported",
+    ),
+    "repulsion": (
+        {
+            "pair_potential": {
+                "_target_": "nequip.nn.pair_potential.ZBL",
+                "units": "metal",
+                "chemical_species": ["O", "H", "Cu"],
+            }
+        },
+        r"a repulsion of other elements, \(8, 1, 29\) for \(8, 1, 6\), is not supported",
     ),
     "residual": ({"convnet_resnet": True}, r"residual connections \(convnet_resnet\), as of interaction 1, are not"),
     "norm": (
@@ -179,13 +214,24 @@ def test_what_is_not_supported_is_refused(case: str) -> None:
         read_nequip(build(**{**SIZES["plain"], "num_layers": 3, **options}))
 
 
-def test_other_objects_are_refused() -> None:
+def test_other_objects_and_files_are_refused(tmp_path: Path) -> None:
     import torch
 
     with pytest.raises(TypeError, match="source must be a path or a model that nequip has built, got Linear"):
         read_nequip(torch.nn.Linear(2, 3))
     with pytest.raises(OSError, match=r"absent\.ckpt"):
         read_nequip("absent.ckpt")
+    for name, message in (
+        ("some.ckpt", "is no model that nequip loads"),
+        ("some.nequip.zip", "is no package of nequip"),
+    ):
+        (tmp_path / name).write_text("hello")
+        with pytest.raises(ValueError, match=message):
+            read_nequip(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "old.nequip.zip", "w") as archive:
+        archive.writestr("old/model/package_metadata.txt", "versions:\n  nequip: 0.14.0\n")
+    with pytest.raises(ValueError, match=r"old\.nequip\.zip is of release 0\.14\.0, and models of 0\.19 are known"):
+        read_nequip(tmp_path / "old.nequip.zip")
     model = build(**SIZES["parities"])
     buffers = model.model.func.layer1_convnet.conv.tp_scatter.tp._compiled_main_left_right
     buffers._w3j_1_1_1 *= 1.01
