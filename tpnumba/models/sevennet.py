@@ -252,17 +252,17 @@ class _Reader:
         """
         weights = self.state[f"{source}.linear.weight"]
         bias = self.state[f"{source}.linear.bias"] if self.biases else None
+        expected = Linear(irreps_in, irreps_out, biases=True)
         if self.modal is not None and modal_option is not None and self.config.get(modal_option):
             count, size = len(self.modals), _scalars(irreps_out)
             scalars = _scalars(irreps_in)
-            if any(ir != _SCALAR for _, ir in irreps_in[: sum(ir == _SCALAR for _, ir in irreps_in)]):
-                raise ValueError(f"the scalars of {irreps_in} do not come first, which is not supported")
             wide = weights.astype(np.float64)
             weights, rest = wide[: -count * size], wide[-count * size :].reshape(count, size)
-            weights[: scalars * size] *= np.sqrt(scalars / (scalars + count))
+            for path in expected.paths:
+                if irreps_in[path.i_in].ir == _SCALAR:
+                    weights[path.weights] *= np.sqrt(scalars / (scalars + count))
             of_modal = rest[self.modal] / np.sqrt(scalars + count)
             bias = of_modal if bias is None else of_modal + bias
-        expected = Linear(irreps_in, irreps_out, biases=True)
         for what, array, size in (("weights", weights, expected.weight_numel), ("biases", bias, expected.bias_numel)):
             if array is not None and array.size != size:
                 raise ValueError(f"{source} has {array.size} {what} where {size} are expected")

@@ -124,6 +124,16 @@ def test_checkpoints_of_the_newest_release(of_today: Path) -> None:
         check(of_today, None, STRUCTURES[structure], "float64")
 
 
+def test_biases_beside_fidelities(tmp_path: Path) -> None:
+    """Those of a fidelity are added to those of a linear map."""
+    write_checkpoint(tmp_path / "both.pth", CHECKPOINTS["SevenNet_MF_0"], BIASED)
+    energies = []
+    for modal in ("PBE", "R2SCAN"):
+        check(tmp_path / "both.pth", modal, STRUCTURES["triclinic"], "float64")
+        energies.append(both(tmp_path / "both.pth", modal, "float64")[1].evaluate(STRUCTURES["triclinic"]).energy)
+    assert abs(energies[0] - energies[1]) > 1e-3
+
+
 def test_a_file_has_the_numbers_of_its_checkpoint(tmp_path: Path) -> None:
     path, modal = CHECKPOINTS["SevenNet_MF_0"], "PBE"
     original, ours = both(path, modal, "float64")
