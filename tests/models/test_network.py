@@ -283,3 +283,15 @@ def test_other_arguments_are_refused() -> None:
         potential.evaluate(Atoms("C", positions=[[np.nan, 0, 0]]))
     with pytest.raises(ValueError, match=r"atoms overlap: atom 0 \(C\) and atom 1 \(O\)"):
         potential.evaluate(Atoms("CO"))
+
+
+def test_edges_beyond_the_cutoff_change_nothing() -> None:
+    """Neither of a network nor of its repulsion."""
+    network = small.NETWORKS["lengths"]
+    assert network.repulsion is not None
+    potential = Potential(network, small.random_weights(network, biases=True), dtype="float64")
+    near, far = (graph_of(small.crystal(), cutoff) for cutoff in (network.cutoff, 1.3 * network.cutoff))
+    assert len(far.edges) > len(near.edges)
+    before, after = potential.evaluate_graph(near), potential.evaluate_graph(far)
+    np.testing.assert_allclose(after.energies, before.energies, rtol=1e-12)
+    np.testing.assert_allclose(np.abs(after.gradients).sum(), np.abs(before.gradients).sum(), rtol=1e-11)

@@ -114,8 +114,8 @@ def _require(condition: bool, what: str) -> None:
 
 
 def _numbers(tensor: Any) -> Array:
-    found: Array = tensor.detach().cpu().numpy()
-    return found
+    """A copy, which does not change when training goes on."""
+    return np.array(tensor.detach().cpu().numpy())
 
 
 def _wide(tensor: Any) -> npt.NDArray[np.float64]:
@@ -261,7 +261,7 @@ def _elements(names: Any) -> tuple[int, ...]:
     from ase.data import atomic_numbers
 
     for name in names:
-        if name not in atomic_numbers:
+        if atomic_numbers.get(name, 0) < 1:
             raise ValueError(f"type_names must be chemical symbols, got {name!r}")
     return tuple(atomic_numbers[name] for name in names)
 

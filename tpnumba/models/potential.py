@@ -112,7 +112,7 @@ class Potential:
                 cotangent = found
         gradients = self.inputs.by_vectors(graph, inputs, totals, num_threads)
         if self.network.repulsion is not None:
-            more = self.network.repulsion(graph)
+            more = self.network.repulsion(graph, self.cutoff)
             energies += more.energies
             gradients += more.gradients
         return GraphResult(energies, gradients)

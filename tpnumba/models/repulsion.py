@@ -35,7 +35,7 @@ class Repulsion:
         >>> from ase import Atoms
         >>> from tpnumba.models.graphs import graph_of
         >>> pair = graph_of(Atoms("HO", positions=[[0, 0, 0], [0, 0, 0.5]]), 5.0)
-        >>> Repulsion(14.399645, 6)(pair).energies.round(4)
+        >>> Repulsion(14.399645, 6)(pair, 5.0).energies.round(4)
         array([16.5873, 16.5873])
     """
 
@@ -46,15 +46,20 @@ class Repulsion:
         object.__setattr__(self, "prefactor", check_number("prefactor", self.prefactor, positive=True))
         object.__setattr__(self, "power", check_count("power", self.power))
 
-    def __call__(self, graph: Graph) -> GraphResult:
-        """Energies of the atoms of a graph, and gradients of their sum by the vectors, in float64."""
+    def __call__(self, graph: Graph, cutoff: float) -> GraphResult:
+        """Energies of the atoms of a graph, and gradients of their sum by the vectors, in float64.
+
+        Args:
+            graph: with all edges within the cutoff.
+            cutoff: at which the envelope ends, in angstrom.
+        """
         lengths = nn.edge_lengths(graph.vectors)
         charges = graph.numbers.astype(np.float64)
         first, second = charges[graph.edges.receivers], charges[graph.edges.senders]
         rates = np.multiply.outer((first**_POWER + second**_POWER) / _LENGTH, _RATES)
         terms = np.exp(-rates * lengths[:, None]) * _FACTORS
         screening, slope = terms.sum(axis=1), -np.sum(terms * rates, axis=1)
-        envelope, fall = nn.PolynomialEnvelope(graph.cutoff, self.power).value_and_derivative(lengths)
+        envelope, fall = nn.PolynomialEnvelope(cutoff, self.power).value_and_derivative(lengths)
         bare = self.prefactor / 2 * first * second / lengths
         energies = bare * screening * envelope
         by_length = bare * (slope * envelope + screening * fall) - energies / lengths

@@ -200,6 +200,7 @@ REFUSED = {
     ),
     "power": ({"polynomial_cutoff_p": 4.5}, "the power 4.5 of the cutoff function, which is no integer, is not"),
     "names": ({"type_names": ["O", "Hw"]}, "type_names must be chemical symbols, got 'Hw'"),
+    "no element": ({"type_names": ["O", "X"]}, "type_names must be chemical symbols, got 'X'"),
     "charges": (
         {"categorical_graph_field_embed": [{"field": "charge", "num_features": 2, "min": -1, "max": 1}]},
         "embeddings of fields of the graph are not supported",
