@@ -12,7 +12,12 @@ from nox.command import CommandFailed
 nox.options.sessions = ["tests", "lint"]
 
 #: What has a session of its own.
-_IGNORED = ("--ignore=tests/peers", "--ignore=tests/cuda_host", "--ignore=tests/models/against_sevenn")
+_IGNORED = (
+    "--ignore=tests/peers",
+    "--ignore=tests/cuda_host",
+    "--ignore=tests/models/against_sevenn",
+    "--ignore=tests/models/against_nequip",
+)
 
 #: One process a core.
 _ON_ALL_CORES = ("-n", "auto", "--dist", "worksteal")
@@ -74,6 +79,14 @@ def sevenn(session: nox.Session) -> None:
     session.install("torch==2.13.0")  # as above
     session.install(".[test,models]", "sevenn==0.13.*")
     session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/models/against_sevenn", *session.posargs)
+
+
+@nox.session
+def nequip(session: nox.Session) -> None:
+    """Models of NequIP against the package that builds them: energies, forces, stress; takes some minutes."""
+    session.install("torch==2.13.0")  # as above
+    session.install(".[test,models]", "nequip==0.19.*")
+    session.run("python", "-m", "pytest", *_ON_ALL_CORES, "tests/models/against_nequip", *session.posargs)
 
 
 @nox.session

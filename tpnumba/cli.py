@@ -102,31 +102,43 @@ def _parser() -> argparse.ArgumentParser:
 def _add_convert(commands: Any) -> None:
     convert = commands.add_parser(
         "convert",
-        help="a checkpoint of SevenNet to a file of a potential",
-        description="Read a checkpoint of SevenNet, which needs nothing but this package and executes nothing in the "
-        "file, and write its network and weights in the format safetensors, for 'tpnumba evaluate' and "
-        "tpnumba.models.load.",
+        help="a model of SevenNet or NequIP to a file of a potential",
+        description="Read a model, and write its network and weights in the format safetensors, for 'tpnumba evaluate' "
+        "and tpnumba.models.load. A checkpoint of SevenNet needs nothing but this package, and nothing in it is "
+        "executed. A model of NequIP is loaded by the package nequip 0.19, which must be installed beside this one and "
+        "executes what is in the file.",
     )
     convert.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="a .pth file, or the wheel of the package sevenn, which has some",
+        help="of SevenNet: a .pth file, or the wheel of the package sevenn, which has some; of NequIP: a .ckpt or "
+        ".nequip.zip file",
     )
     convert.add_argument("output", metavar="OUT.safetensors", help="the file to write")
     convert.add_argument(
         "--name", metavar="NAME", help="which checkpoint of a wheel, by its folder, such as SevenNet_0__11Jul2024"
     )
-    convert.add_argument("--modal", metavar="NAME", help="the fidelity, of a network that was trained for several")
+    convert.add_argument(
+        "--modal", metavar="NAME", help="the fidelity, of a network of SevenNet that was trained for several"
+    )
     convert.set_defaults(run=_convert)
 
 
 def _convert(options: argparse.Namespace) -> None:
+    from tpnumba.models.nequip import read_nequip
+    from tpnumba.models.nequip_files import SUFFIXES
     from tpnumba.models.potential import Potential
     from tpnumba.models.sevennet import read_sevennet
     from tpnumba.outputs import check_writable
 
     check_writable("OUT", options.output)
-    network, weights = read_sevennet(options.checkpoint, name=options.name, modal=options.modal)
+    if options.checkpoint.endswith(SUFFIXES):
+        for name in ("name", "modal"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name} is of SevenNet, and {options.checkpoint} is a model of NequIP by its name")
+        network, weights = read_nequip(options.checkpoint)
+    else:
+        network, weights = read_sevennet(options.checkpoint, name=options.name, modal=options.modal)
     potential = Potential(network, weights)
     potential.save(options.output)
     print(f"{options.output}: {potential!r}")

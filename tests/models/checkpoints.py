@@ -43,8 +43,17 @@ def config(**changes: Any) -> dict[str, Any]:
     return {**fields, **changes}
 
 
-def state(seed: int = 0) -> dict[str, np.ndarray]:
-    """Random weights, and the coefficients with their signs of today."""
+def state(
+    seed: int = 0, *, vectors: int = 3, biases: bool = False, nequip: bool = False, readout: tuple[int, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Random weights, and the coefficients with their signs of today.
+
+    Args:
+        seed: of the weights.
+        vectors: how many the features have.
+        biases, nequip: whether there are biases, and self-connections of that type.
+        readout: the widths of the hidden layers of one with activations.
+    """
     rng = np.random.default_rng(seed)
 
     def numbers(*shape: int) -> np.ndarray:
@@ -52,19 +61,38 @@ def state(seed: int = 0) -> dict[str, np.ndarray]:
 
     found = {"edge_embedding.basis_function.coeffs": np.arange(1, 6, dtype=np.float32) * np.float32(np.pi / 4)}
     found["onehot_to_feature_x.linear.weight"] = numbers(3 * 4)
-    sizes = ((16, 4 * 7 + 4 * 3, 4 * 7), (16 + 9, 7 * 4, 4 * 4))
+    gates = 4 + vectors
+    sizes = ((16, 4 * gates + 4 * vectors, 4 * gates), (16 + vectors**2, gates * 4, 4 * 4))
+    if biases:
+        for name, size in (
+            ("onehot_to_feature_x", 4),
+            ("0_self_interaction_1", 4),
+            ("0_self_interaction_2", gates),
+            ("1_self_interaction_1", 4),
+            ("1_self_interaction_2", 4),
+            ("reduce_input_to_hidden", 2),
+            ("reduce_hidden_to_energy", 1),
+        ):
+            found[f"{name}.linear.bias"] = numbers(size)
     for t, (intro, outro, own) in enumerate(sizes):
         found[f"{t}_self_interaction_1.linear.weight"] = numbers(intro)
         found[f"{t}_self_interaction_2.linear.weight"] = numbers(outro)
-        found[f"{t}_self_connection_intro.linear.weight"] = numbers(own)
-        widths = [5, 6, 7, sum(copies for _, copies in PRODUCTS[t])]
+        if nequip:
+            found[f"{t}_self_connection_intro.fc_tensor_product.weight"] = numbers(3 * own)
+        else:
+            found[f"{t}_self_connection_intro.linear.weight"] = numbers(own)
+        widths = [5, 6, 7, 8 if t == 0 else gates]
         for i, shape in enumerate(pairwise(widths)):
             found[f"{t}_convolution.weight_nn.layer{i}.weight"] = numbers(*shape)
         found[f"{t}_convolution.denominator"] = np.array([3.0 + t], dtype=np.float32)
         for degrees, _ in PRODUCTS[t]:
             found[coefficients(t, *degrees)] = clebsch_gordan(*degrees).astype(np.float32)
-    found["reduce_input_to_hidden.linear.weight"] = numbers(4 * 2)
-    found["reduce_hidden_to_energy.linear.weight"] = numbers(2)
+    if readout:
+        for i, shape in enumerate(pairwise([4, *readout, 1])):
+            found[f"readout_FCN.fcn.layer{i}.weight"] = numbers(*shape)
+    else:
+        found["reduce_input_to_hidden.linear.weight"] = numbers(4 * 2)
+        found["reduce_hidden_to_energy.linear.weight"] = numbers(2)
     found["rescale_atomic_energy.shift"] = numbers(3)
     found["rescale_atomic_energy.scale"] = np.float32([1.5])
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from math import log, pi, sqrt
+from math import exp, log, pi, sqrt
 
 import numpy as np
 from scipy.special import expit
@@ -37,10 +37,29 @@ def energies(network: Network, weights: Mapping[str, Array], graph: Graph) -> Ar
     for t, interaction in enumerate(network.interactions):
         part = {name.removeprefix(f"interactions.{t}."): array for name, array in weights.items()}
         x, irreps = interact(interaction, part, x, radial, harmonics, graph, species, len(network.elements))
-    hidden = Irreps(network.hidden)
-    y = linear(x, irreps, hidden, weights["readout.1"], weights.get("readout.1.bias"))
-    y = linear(y, hidden, Irreps("0e"), weights["readout.2"])
-    return weights["shift"][species] + weights["scale"][species] * y[0][:, 0, 0]
+    for number, width in enumerate((*network.hidden, 1)):
+        if number and network.readout_activation is not None:
+            x = [activated(network.readout_activation, x[0])]
+        name, after = f"readout.{number + 1}", Irreps(f"{width}x0e")
+        x, irreps = linear(x, irreps, after, weights[name], weights.get(f"{name}.bias")), after
+    repelled = np.zeros(len(species)) if network.repulsion is None else repulsion(network, graph, lengths)
+    return weights["shift"][species] + weights["scale"][species] * x[0][:, 0, 0] + repelled
+
+
+def repulsion(network: Network, graph: Graph, lengths: Array) -> Array:
+    """Half the repulsion of each pair, for each of its atoms, as LAMMPS's pair_style zbl has it but for its ends."""
+    found = np.zeros(len(graph.numbers))
+    p = network.repulsion.power
+    for e, (sender, receiver) in enumerate(zip(graph.edges.senders, graph.edges.receivers, strict=True)):
+        z1, z2, r = float(graph.numbers[receiver]), float(graph.numbers[sender]), lengths[e]
+        a = 0.46850 / (z1**0.23 + z2**0.23)
+        x = r / a
+        screening = 0.18175 * exp(-3.19980 * x) + 0.50986 * exp(-0.94229 * x)
+        screening += 0.28022 * exp(-0.40290 * x) + 0.02817 * exp(-0.20162 * x)
+        u = r / network.cutoff
+        fall = 1 - (p + 1) * (p + 2) / 2 * u**p + p * (p + 2) * u ** (p + 1) - p * (p + 1) / 2 * u ** (p + 2)
+        found[receiver] += network.repulsion.prefactor * z1 * z2 / r * screening * fall / 2
+    return found
 
 
 def radial_functions(radial: Radial, cutoff: float, r: Array, frequencies: Array) -> Array:
@@ -115,6 +134,7 @@ def activated(name: str, x: Array) -> Array:
         "sigmoid": expit,
         "abs": np.abs,
         "ssp": lambda x: np.logaddexp(0, x) - log(2),
+        "relu": lambda x: np.maximum(x, 0),
     }
     return functions[name](x) * SAMPLED_SCALES[name]
 
@@ -147,6 +167,8 @@ def interact(
     scalars, gates, gated = Irreps(described.scalars), Irreps(described.gates), Irreps(described.gated)
     mixed = (scalars + gates + gated).sort().irreps.simplify()
     sent = linear(x, irreps, irreps, weights["linear_1"], weights.get("linear_1.bias"))
+    if described.sender_factors:
+        sent = [block * np.array(described.sender_factors)[species, None, None] for block in sent]
     count = sum(irreps[i].mul for i, _, _ in described.instructions)
     widths = [radial.shape[1], *described.hidden, count]
     of_edges = radial_network(widths, described.radial_activation, radial, weights["radial"])
@@ -162,7 +184,9 @@ def interact(
             total[k][receiver] += np.einsum("u,ua,b,abc->uc", w[e], sent[i][sender], harmonics[j][e], coupling)
     total = [block / described.denominator for block in total]
     y = linear(total, messages, mixed, weights["linear_2"], weights.get("linear_2.bias"))
-    if described.self_connection == "elements":
+    if described.self_connection == "none":
+        own = [np.zeros_like(block) for block in y]
+    elif described.self_connection == "elements":
         own = linear_by_element(x, irreps, mixed, weights["self_connection"], species, elements)
     else:
         own = linear(x, irreps, mixed, weights["self_connection"], weights.get("self_connection.bias"))

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from tpnumba.irreps import Irreps
-from tpnumba.models import Interaction, Network, Radial
+from tpnumba.models import Interaction, Network, Radial, Repulsion
 from tpnumba.models.weights import weight_sizes
 
 CUTOFF = 3.2
@@ -75,25 +75,26 @@ def even_network(**changes) -> Network:
         "unit_vectors": True,
         "irreps_embedding": "4x0e",
         "interactions": (first, last),
-        "hidden": "2x0e",
+        "hidden": (2,),
     }
     return Network(**{**fields, **changes})
 
 
 def odd_network(**changes) -> Network:
-    """As NequIP's: parities, scalars and gates of both, self-connections by element, degree 3."""
+    """As NequIP's: parities, scalars and gates of both, factors and self-connections by element, degree 3."""
     harmonics = Irreps.spherical_harmonics(3, -1)
     first = interaction(
         "3x0e",
         harmonics,
         lmax=2,
         denominator=0.7,
-        self_connection="elements",
+        self_connection="none",
         scalars="3x0e",
         scalar_activations=("silu",),
         gates="2x0e",
         gate_activations=("silu",),
         gated="2x1o",
+        sender_factors=(0.8, 1.3, 0.6),
     )
     second = interaction(
         "3x0e + 2x1o",
@@ -101,6 +102,7 @@ def odd_network(**changes) -> Network:
         lmax=2,
         denominator=0.6,
         self_connection="elements",
+        sender_factors=(1.1, 0.7, 1.6),
         scalars="3x0e",
         scalar_activations=("silu",),
         gates="4x0e + 1x0e",
@@ -141,7 +143,7 @@ def odd_network(**changes) -> Network:
         "unit_vectors": True,
         "irreps_embedding": "3x0e",
         "interactions": (first, second, third, fourth),
-        "hidden": "4x0e",
+        "hidden": (4,),
     }
     return Network(**{**fields, **changes})
 
@@ -150,8 +152,15 @@ def odd_network(**changes) -> Network:
 NETWORKS = {
     "even": even_network(),
     "odd": odd_network(),
-    "cosine": even_network(name="cosine", radial=Radial(3, 8.0, "cosine", 0.0)),
-    "lengths": odd_network(name="lengths", unit_vectors=False, radial=Radial(5, 1.0, "polynomial", 5)),
+    "cosine": even_network(name="cosine", radial=Radial(3, 8.0, "cosine", 0.0), hidden=()),
+    "lengths": odd_network(
+        name="lengths",
+        unit_vectors=False,
+        radial=Radial(5, 1.0, "polynomial", 5),
+        hidden=(4, 3),
+        readout_activation="tanh",
+        repulsion=Repulsion(0.3, 5),
+    ),
 }
 
 

@@ -13,8 +13,9 @@ from models import reference, small
 from models.structures import full, numerical_forces, numerical_stress, rotated, rotation, slope
 
 from tpnumba.irreps import Irreps
-from tpnumba.models import Network, Potential, Radial, graph_of, load
+from tpnumba.models import Network, Potential, Radial, Repulsion, graph_of, load
 from tpnumba.models.file import read_arrays, write_arrays
+from tpnumba.models.network import VERSION
 
 CASES = [(name, biases) for name in small.NETWORKS for biases in (False, True)]
 IDS = [f"{name}-{'biases' if biases else 'plain'}" for name, biases in CASES]
@@ -232,7 +233,7 @@ def described(**changes):
             r"weights\['scale'\] must have shape \(3,\), got \(2,\)",
         ),
         (lambda arrays, metadata: metadata.clear(), "holds arrays, but no network of tpnumba"),
-        (described(version=99), "has version 99, and this tpnumba reads 1"),
+        (described(version=99), f"has version 99, and this tpnumba reads {VERSION}"),
         (described(interactions=[{"hidden": [3]}]), "description of the network is malformed"),
         (lambda arrays, metadata: metadata.update({"tpnumba.network": "[1"}), "is malformed"),
         (lambda arrays, metadata: metadata.update({"tpnumba.network": "[1]"}), "is malformed"),
@@ -259,8 +260,20 @@ def test_other_arguments_are_refused() -> None:
         Potential(network, {**weights, "shift": np.zeros(3, np.int64)})
     with pytest.raises(TypeError, match=r"weights\['shift'\] must be a NumPy array of float32 or float64, got list"):
         Potential(network, {**weights, "shift": [0, 0, 0]})
-    with pytest.raises(ValueError, match="self_connection must be one of linear, elements, got 'none'"):
-        replace(network.interactions[0], self_connection="none")
+    with pytest.raises(ValueError, match="self_connection must be one of linear, elements, none, got 'some'"):
+        replace(network.interactions[0], self_connection="some")
+    with pytest.raises(ValueError, match="interactions must hold at least one Interaction, got none"):
+        replace(network, interactions=())
+    with pytest.raises(ValueError, match="elements must hold at least one atomic number, got none"):
+        replace(network, elements=())
+    with pytest.raises(ValueError, match="prefactor must be"):
+        Repulsion(-1.0, 6)
+    with pytest.raises((TypeError, ValueError), match="power must be"):
+        Repulsion(14.4, 0)
+    with pytest.raises(ValueError, match=r"readout_activation must be one of silu, .*, got 'step'"):
+        replace(network, readout_activation="step")
+    with pytest.raises(ValueError, match="sender_factors of interaction 0 must be empty or have one for each of the 3"):
+        replace(network, interactions=(replace(network.interactions[0], sender_factors=(1.0, 2.0)),))
     with pytest.raises(ValueError, match="envelope must be one of polynomial, xplor, cosine, got 'step'"):
         Radial(4, 1.0, "step", 0.0)
     potential = Potential(network, weights)
@@ -270,3 +283,15 @@ def test_other_arguments_are_refused() -> None:
         potential.evaluate(Atoms("C", positions=[[np.nan, 0, 0]]))
     with pytest.raises(ValueError, match=r"atoms overlap: atom 0 \(C\) and atom 1 \(O\)"):
         potential.evaluate(Atoms("CO"))
+
+
+def test_edges_beyond_the_cutoff_change_nothing() -> None:
+    """Neither of a network nor of its repulsion."""
+    network = small.NETWORKS["lengths"]
+    assert network.repulsion is not None
+    potential = Potential(network, small.random_weights(network, biases=True), dtype="float64")
+    near, far = (graph_of(small.crystal(), cutoff) for cutoff in (network.cutoff, 1.3 * network.cutoff))
+    assert len(far.edges) > len(near.edges)
+    before, after = potential.evaluate_graph(near), potential.evaluate_graph(far)
+    np.testing.assert_allclose(after.energies, before.energies, rtol=1e-12)
+    np.testing.assert_allclose(np.abs(after.gradients).sum(), np.abs(before.gradients).sum(), rtol=1e-11)

@@ -57,6 +57,54 @@ def test_a_small_checkpoint_has_the_energies_of_the_mathematics(read_content) ->
     np.testing.assert_allclose(found.energies, expected, rtol=1e-11)
 
 
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({"use_bias_in_linear": True}, {"biases": True}),
+        ({"self_connection_type": "nequip"}, {"nequip": True}),
+        (
+            {"readout_as_fcn": True, "readout_fcn_hidden_neurons": [5, 6], "readout_fcn_activation": "relu"},
+            {"readout": (5, 6)},
+        ),
+        (
+            {"irreps_manual": False, "channel": 4, "num_convolution_layer": 2, "lmax_node": -1},
+            {"vectors": 4},
+        ),
+    ],
+    ids=["biases", "nequip", "readout", "irreps"],
+)
+def test_other_settings_have_the_energies_of_the_mathematics(read_content, changes, options) -> None:
+    content = {"config": checkpoints.config(**changes), "model_state_dict": checkpoints.state(**options)}
+    network, weights = read_content(content)
+    found = Potential(network, weights, dtype="float64").evaluate(methane())
+    expected = reference.energies(network, weights, graph_of(methane(), network.cutoff))
+    np.testing.assert_allclose(found.energies, expected, rtol=1e-11)
+    plain, plain_weights = read_content(checkpoints.checkpoint())
+    others = Potential(plain, plain_weights, dtype="float64").evaluate(methane()).energies
+    assert np.abs(found.energies - others).min() > 1e-3, "the settings matter"
+    for key in checkpoints.state(**options):
+        if "_w3j_" not in key:
+            less = {name: array for name, array in content["model_state_dict"].items() if name != key}
+            with pytest.raises(ValueError, match="lacks"):
+                read_content({**content, "model_state_dict": less})
+
+
+def test_features_that_are_not_listed_are_all_irreps_of_the_products(read_content) -> None:
+    changes = {"irreps_manual": False, "channel": 4, "num_convolution_layer": 2, "lmax_node": -1}
+    content = {"config": checkpoints.config(**changes), "model_state_dict": checkpoints.state(vectors=4)}
+    network, _ = read_content(content)
+    assert network.irreps_embedding == "4x0e"
+    assert [entry.irreps_in for entry in network.interactions] == ["4x0e", "4x0e+4x1e"]
+    assert [(entry.scalars, entry.gated) for entry in network.interactions] == [("4x0e", "4x1e"), ("4x0e", "")]
+
+
+def test_readouts_of_another_shape_are_refused(read_content) -> None:
+    changes = {"readout_as_fcn": True, "readout_fcn_hidden_neurons": [5], "readout_fcn_activation": "silu"}
+    content = {"config": checkpoints.config(**changes), "model_state_dict": checkpoints.state(readout=(6,))}
+    with pytest.raises(ValueError, match=r"readout_FCN\.fcn\.layer0\.weight has shape \(4, 6\) where \(4, 5\)"):
+        read_content(content)
+
+
 @pytest.mark.parametrize("t", [0, 1])
 def test_signs_of_coefficients_go_into_the_weights(read_content, t: int) -> None:
     """Into those of their product alone: the last columns, of both interactions."""
@@ -108,17 +156,17 @@ def test_options_with_defaults_may_be_absent(read_content) -> None:
     ("changes", "message"),
     [
         ({"_model_type": "other"}, "holds a model of type 'other', not 'E3_equivariant_model'"),
-        ({"use_bias_in_linear": True}, "the option use_bias_in_linear = True of SevenNet is not supported"),
-        ({"readout_as_fcn": True}, "the option readout_as_fcn = True of SevenNet is not supported"),
+        ({"use_bias_in_linear": True}, "lacks 'onehot_to_feature_x.linear.bias'"),
+        ({"readout_as_fcn": True}, "lacks 'readout_fcn_hidden_neurons'"),
         ({"interaction_type": "mace"}, "interactions of type 'mace' are not supported"),
-        ({"irreps_manual": False}, "irreps are not listed in irreps_manual are not supported"),
+        ({"irreps_manual": False}, "lacks 'channel'"),
         ({"radial_basis": {"radial_basis_name": "gaussian"}}, "the radial basis 'gaussian' is not supported"),
         ({"cutoff_function": {"cutoff_function_name": "step"}}, "the cutoff function 'step' is not supported"),
-        ({"self_connection_type": "nequip"}, "self-connections of type 'nequip' are not supported"),
+        ({"self_connection_type": "other"}, "self-connections of type 'other' are not supported"),
         ({"weight_nn_hidden_neurons": [6, 7, 8]}, "lacks '0_convolution.weight_nn.layer3.weight'"),
-        ({"act_scalar": {"e": "relu", "o": "tanh"}}, r"scalar_activations\[0\] must be one of silu, .*, got 'relu'"),
-        ({"act_gate": {"e": "relu", "o": "tanh"}}, r"gate_activations\[0\] must be one of silu, .*, got 'relu'"),
-        ({"act_radial": "relu"}, "radial_activation must be one of silu, .*, got 'relu'"),
+        ({"act_scalar": {"e": "elu", "o": "tanh"}}, r"scalar_activations\[0\] must be one of silu, .*, got 'elu'"),
+        ({"act_gate": {"e": "elu", "o": "tanh"}}, r"gate_activations\[0\] must be one of silu, .*, got 'elu'"),
+        ({"act_radial": "elu"}, "radial_activation must be one of silu, .*, got 'elu'"),
     ],
 )
 def test_what_is_not_supported_is_refused(read_content, changes, message: str) -> None:

@@ -25,7 +25,7 @@ import sys
 
 class Refuses:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "sevenn", "e3nn", "jax", "tensorflow"):
+        if name.partition(".")[0] in ("torch", "sevenn", "nequip", "e3nn", "jax", "tensorflow"):
             raise ImportError(f"{name} is not to be imported here")
 
 sys.meta_path.insert(0, Refuses())

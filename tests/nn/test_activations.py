@@ -24,6 +24,7 @@ def test_definition(xp, name, dtype):
         "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
         "abs": np.abs,
         "ssp": lambda z: np.logaddexp(z, 0) - np.log(2),
+        "relu": lambda z: np.maximum(z, 0),
     }
     found = xp.to_numpy(nn.Activation(name, scale=1.5)(xp.asarray(x)))
     assert found.dtype == dtype

@@ -27,7 +27,7 @@ def square(r):
 TABLE = nn.SplineTable(square, 5.0, tolerance=1e-3)
 
 CONSTRUCTORS = [
-    (ValueError, lambda: nn.Activation("relu"), "name must be one of silu, tanh, .* got 'relu'"),
+    (ValueError, lambda: nn.Activation("elu"), "name must be one of silu, tanh, .* got 'elu'"),
     (TypeError, lambda: nn.Activation("silu", "2"), "scale must be a number, got '2'"),
     (ValueError, lambda: nn.Activation("silu", np.nan), "scale must be finite, got nan"),
     (ValueError, lambda: nn.Activation.normalized("silu", moment="e3nn"), "moment must be one of exact, sampled"),

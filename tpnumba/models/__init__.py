@@ -3,6 +3,7 @@
 from tpnumba.models.graphs import Graph, GraphResult, Results, graph_of, results_of
 from tpnumba.models.network import Interaction, Network, Radial
 from tpnumba.models.potential import Potential, load
+from tpnumba.models.repulsion import Repulsion
 
 __all__ = [
     "Graph",
@@ -11,6 +12,7 @@ __all__ = [
     "Network",
     "Potential",
     "Radial",
+    "Repulsion",
     "Results",
     "graph_of",
     "load",

@@ -74,6 +74,8 @@ class InteractionLayers:
         irreps, messages = Irreps(described.irreps_in), Irreps(described.irreps_messages)
         self.gate = described.gate(LAYOUT)
         self.denominator = described.denominator
+        factors = np.array(described.sender_factors, weights[f"{name}.linear_1"].dtype)
+        self.sender_factors = factors[:, None] if factors.size else None
         self.linear_1 = _Linear(irreps, irreps, weights, f"{name}.linear_1")
         self.linear_2 = _Linear(messages, self.gate.irreps_in, weights, f"{name}.linear_2", 1 / self.denominator)
         self.self_connection = _self_connection(described, irreps, self.gate.irreps_in, weights, name)
@@ -106,7 +108,7 @@ class InteractionLayers:
         threads: int | None,
     ) -> tuple[Array, Kept]:
         """The features after the interaction, and what backward needs."""
-        sent = self.linear_1(x, threads)
+        sent = self.sent(self.linear_1(x, threads), species)
         messages = memory.array("messages", x.shape[0], self.convolution.irreps_out.dim)
         messages[...] = 0
         for part in parts:
@@ -121,8 +123,13 @@ class InteractionLayers:
                 num_threads=threads,
             )
         mixed = self.linear_2(messages, threads)
-        mixed += self.self_connection(x, threads, species)
+        if self.self_connection is not None:
+            mixed += self.self_connection(x, threads, species)
         return self.gate(mixed), Kept(sent, mixed)
+
+    def sent(self, mixed: Array, species: npt.NDArray[np.intp]) -> Array:
+        """What atoms send, times the factors of their elements; a linear map that is its own adjoint."""
+        return mixed if self.sender_factors is None else mixed * self.sender_factors[species]
 
     def backward(
         self,
@@ -156,8 +163,9 @@ class InteractionLayers:
             )
         if sent is None:
             return None
-        found = self.linear_1.vjp(sent, threads)
-        found += self.self_connection.vjp(mixed, threads, species)
+        found = self.linear_1.vjp(self.sent(sent, species), threads)
+        if self.self_connection is not None:
+            found += self.self_connection.vjp(mixed, threads, species)
         return found
 
 
@@ -206,6 +214,8 @@ class _ElementwiseLinear:
 def _self_connection(
     described: Interaction, irreps_in: Irreps, irreps_out: Irreps, weights: Mapping[str, Array], name: str
 ) -> Any:
+    if described.self_connection == "none":
+        return None
     if described.self_connection == "elements":
         return _ElementwiseLinear(irreps_in, irreps_out, weights[f"{name}.self_connection"])
     return _Linear(irreps_in, irreps_out, weights, f"{name}.self_connection")

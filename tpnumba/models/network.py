@@ -13,13 +13,14 @@ from typing import Any
 
 from tpnumba import nn
 from tpnumba.irreps import Irreps
+from tpnumba.models.repulsion import Repulsion
 from tpnumba.nn.activations import ACTIVATIONS
 from tpnumba.products.instructions import check_choice
 
-#: Of the description; a file with a larger one is of a newer tpnumba.
-VERSION = 1
+#: Of the description; a file with another one is of another tpnumba.
+VERSION = 2
 
-SELF_CONNECTIONS = ("linear", "elements")
+SELF_CONNECTIONS = ("linear", "elements", "none")
 ENVELOPES = ("polynomial", "xplor", "cosine")
 
 
@@ -64,9 +65,10 @@ class Interaction:
         hidden: the widths of the hidden layers of the radial network.
         radial_activation: its activation.
         denominator: what the sum over the edges of an atom is divided by.
-        self_connection: ``linear`` or ``elements`` (a linear map for each element).
+        self_connection: ``linear``, ``elements`` (a linear map for each element) or ``none``.
         scalars, gates, gated: irreps of the gate.
         scalar_activations, gate_activations: of each of their blocks.
+        sender_factors: of the features that an atom sends, one for each element; empty for none.
     """
 
     irreps_in: str
@@ -81,6 +83,7 @@ class Interaction:
     gates: str
     gate_activations: tuple[str, ...]
     gated: str
+    sender_factors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("self_connection", self.self_connection, SELF_CONNECTIONS)
@@ -119,8 +122,10 @@ class Network:
         parity: -1 if these change sign under inversion with their degree, 1 if they are taken for even ones.
         unit_vectors: whether edges are normalised before harmonics are taken.
         irreps_embedding: of the features of an element.
-        interactions: one after the other.
-        hidden: irreps between the two linear maps of the readout.
+        interactions: one after the other, at least one.
+        hidden: the widths of the hidden layers of the readout.
+        readout_activation: after each of these; None for none.
+        repulsion: of nuclei, added to what the network gives; None for none.
     """
 
     name: str
@@ -132,7 +137,24 @@ class Network:
     unit_vectors: bool
     irreps_embedding: str
     interactions: tuple[Interaction, ...]
-    hidden: str
+    hidden: tuple[int, ...]
+    readout_activation: str | None = None
+    repulsion: Repulsion | None = None
+
+    def __post_init__(self) -> None:
+        if not self.interactions:
+            raise ValueError("interactions must hold at least one Interaction, got none")
+        if not self.elements:
+            raise ValueError("elements must hold at least one atomic number, got none")
+        if self.readout_activation is not None:
+            check_choice("readout_activation", self.readout_activation, ACTIVATIONS)
+        for t, described in enumerate(self.interactions):
+            factors = described.sender_factors
+            if factors and len(factors) != len(self.elements):
+                raise ValueError(
+                    f"sender_factors of interaction {t} must be empty or have one for each of the {len(self.elements)} "
+                    f"elements, got {len(factors)}"
+                )
 
     @property
     def irreps_harmonics(self) -> Irreps:
@@ -162,14 +184,16 @@ class Network:
         try:
             fields["radial"] = Radial(**fields["radial"])
             fields["interactions"] = tuple(_interaction(entry) for entry in fields["interactions"])
-            fields["elements"] = tuple(fields["elements"])
+            if fields["repulsion"] is not None:
+                fields["repulsion"] = Repulsion(**fields["repulsion"])
+            fields["elements"], fields["hidden"] = tuple(fields["elements"]), tuple(fields["hidden"])
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise ValueError(f"the description of the network is malformed: {error}") from error
 
 
 def _interaction(fields: dict[str, Any]) -> Interaction:
-    tuples = ("hidden", "scalar_activations", "gate_activations")
+    tuples = ("hidden", "scalar_activations", "gate_activations", "sender_factors")
     changed: dict[str, Any] = {name: tuple(fields[name]) for name in tuples}
     changed["instructions"] = tuple(tuple(entry) for entry in fields["instructions"])
     return Interaction(**{**fields, **changed})

@@ -13,12 +13,12 @@ from tpnumba import nn
 from tpnumba.irreps import Irreps
 from tpnumba.models.file import read_arrays, write_arrays
 from tpnumba.models.graphs import Graph, GraphResult, Results, graph_of, results_of
-from tpnumba.models.interaction import WEIGHTS_AT_ONCE, EdgeData, InteractionLayers, Kept, Memory
+from tpnumba.models.inputs import InputLayers
+from tpnumba.models.interaction import LAYOUT, WEIGHTS_AT_ONCE, EdgeData, InteractionLayers, Kept, Memory
 from tpnumba.models.network import Network
-from tpnumba.models.parts import cut
+from tpnumba.models.readout import Readout
 from tpnumba.models.weights import check_weights
 from tpnumba.plans.base import ITEMSIZE
-from tpnumba.sphere.harmonics import SphericalHarmonics
 
 Array = npt.NDArray[np.floating]
 
@@ -52,20 +52,16 @@ class Potential:
         self.cutoff, self.elements = network.cutoff, network.elements
         self.weights = dict(weights)
         typed = {name: array.astype(dtype, copy=False) for name, array in weights.items()}
-        self._species = np.zeros(max(network.elements) + 1, dtype=np.intp)
-        self._species[list(network.elements)] = np.arange(len(network.elements))
         first = Irreps(network.irreps_embedding)
         embedding = nn.Linear(f"{len(network.elements)}x0e", first, biases="embedding.bias" in typed)
         one_hot = np.eye(len(network.elements), dtype=dtype)
-        self._embedding = embedding(one_hot, typed["embedding"], typed.get("embedding.bias"))
+        self.embedding = embedding(one_hot, typed["embedding"], typed.get("embedding.bias"))
         self.layers = [InteractionLayers(network, i, typed) for i in range(len(network.interactions))]
         widest = max(layers.convolution.weight_numel for layers in self.layers)
-        self._pairs_at_once = max(256, WEIGHTS_AT_ONCE // max(1, widest) // 256 * 256)
-        self._readout = _readout(network, self.layers[-1].gate.irreps_out, typed)
-        self._shift, self._scale = (np.asarray(weights[name], np.float64) for name in ("shift", "scale"))
-        self._radial = network.radial.embedding(network.cutoff)
-        self._frequencies = np.asarray(weights["radial.frequencies"], np.float64)
-        self._harmonics = SphericalHarmonics(network.lmax, normalization="component", normalize=network.unit_vectors)
+        pairs_at_once = max(256, WEIGHTS_AT_ONCE // max(1, widest) // 256 * 256)
+        self.inputs = InputLayers(network, weights, dtype, pairs_at_once)
+        self.readout = Readout(network, self.layers[-1].gate.irreps_out, typed, LAYOUT)
+        self.shift, self.scale = (np.asarray(weights[name], np.float64) for name in ("shift", "scale"))
 
     def __repr__(self) -> str:
         return (
@@ -96,21 +92,18 @@ class Potential:
 
         Atomic numbers are those of ``elements``: :func:`tpnumba.models.graph_of` checks them.
         """
-        species = self._species[graph.numbers]
-        order, first, parts = cut(graph, self._pairs_at_once)
-        lengths = nn.edge_lengths(graph.vectors[first])
-        radial, slopes = self._radial.value_and_derivative(lengths, self._frequencies)
-        vectors = graph.vectors[order].astype(self.dtype)
-        data = EdgeData(radial.astype(self.dtype), self._harmonics(vectors, num_threads=num_threads))
-        x = self._embedding[species]
+        inputs = self.inputs.prepare(graph, num_threads)
+        species, data, parts = inputs.species, inputs.data, inputs.parts
+        x = self.embedding[species]
         kept: list[Kept] = []
         memory = Memory(self.dtype)
         for layers in self.layers:
             x, needed = layers.forward(x, species, data, parts, memory, num_threads)
             kept.append(needed)
-        energies = (x @ self._readout[0] + self._readout[1]).astype(np.float64) * self._scale[species]
-        energies += self._shift[species]
-        cotangent = self._scale[species].astype(self.dtype)[:, None] * self._readout[0]
+        numbers, between = self.readout.forward(x)
+        scale = self.scale[species]
+        energies = numbers.astype(np.float64) * scale + self.shift[species]
+        cotangent = self.readout.backward(between, scale.astype(self.dtype))
         totals = EdgeData(np.zeros_like(data.radial), np.zeros_like(data.harmonics))
         for number in reversed(range(len(self.layers))):
             found = self.layers[number].backward(
@@ -118,10 +111,11 @@ class Potential:
             )
             if found is not None:
                 cotangent = found
-        gradients = np.empty_like(graph.vectors)
-        gradients[order] = self._harmonics.vjp(vectors, totals.harmonics, num_threads=num_threads)
-        by_length = np.sum(totals.radial * slopes, axis=-1)
-        gradients[first] += (by_length / lengths)[:, None] * graph.vectors[first]
+        gradients = self.inputs.by_vectors(graph, inputs, totals, num_threads)
+        if self.network.repulsion is not None:
+            more = self.network.repulsion(graph, self.cutoff)
+            energies += more.energies
+            gradients += more.gradients
         return GraphResult(energies, gradients)
 
     def gradients(self, atoms: Any, *, num_threads: int | None = None) -> dict[str, Array]:
@@ -165,16 +159,3 @@ def load(path: str | PathLike[str], *, dtype: str = "float32") -> Potential:
         return Potential(Network.from_json(metadata[_NETWORK]), arrays, dtype=dtype)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _readout(network: Network, irreps: Irreps, weights: Mapping[str, Array]) -> tuple[Array, Any]:
-    """The two linear maps of the readout as one: a vector, and a number."""
-    first = nn.Linear(irreps, network.hidden, biases="readout.1.bias" in weights)
-    last = nn.Linear(network.hidden, "0e")
-    numbers = weights["readout.2"].astype(np.float64)
-    hidden = last.vjp_input(np.ones((1, 1)), weights=numbers)
-    vector = first.vjp_input(hidden, weights=weights["readout.1"].astype(np.float64))[0]
-    bias = weights.get("readout.1.bias")
-    constant = 0.0 if bias is None else float(hidden[0] @ bias.astype(np.float64))
-    dtype = weights["readout.2"].dtype
-    return vector.astype(dtype), dtype.type(constant)

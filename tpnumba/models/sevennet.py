@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.irreps import Irrep, Irreps
+from tpnumba.models.conversion import products, signs_of_products
 from tpnumba.models.network import Interaction, Network, Radial
 from tpnumba.models.torch_files import read_torch_file
 from tpnumba.nn import Linear
-from tpnumba.tables.clebsch_gordan import clebsch_gordan
 
 Array = npt.NDArray[Any]
 Weights = dict[str, Array]
@@ -37,10 +37,10 @@ _OLD_NAMES = {
     "rescale atomic energy": "rescale_atomic_energy",
 }
 _ENVELOPES = {"poly_cut": ("polynomial", "poly_cut_p_value", 6), "XPLOR": ("xplor", "cutoff_on", None)}
+#: Of each type, what it is called here, and the part of the checkpoint that has its weights.
+_SELF_CONNECTIONS = {"linear": ("linear", "linear"), "nequip": ("elements", "fc_tensor_product")}
 #: The newest release of ``sevenn`` that is known; the first whose products are in the order of their outputs.
 _NEWEST, _SORTED = (0, 13), (0, 11)
-#: Relative difference of float32 coefficients that are the same.
-_SAME = 1e-5
 
 
 def read_sevennet(
@@ -127,9 +127,7 @@ class _Reader:
         if self.modals and modal not in self.modals:
             raise ValueError(f"modal must be one of {', '.join(self.modals)}, got {modal!r}")
         self.modal = self.modals[modal] if modal is not None else None
-        for name, expected in (("use_bias_in_linear", False), ("readout_as_fcn", False)):
-            if config.get(name, expected) is not expected:
-                raise ValueError(f"the option {name} = {config[name]!r} of SevenNet is not supported")
+        self.biases = bool(config.get("use_bias_in_linear", False))
         if config.get("interaction_type", "nequip") != "nequip":
             raise ValueError(f"interactions of type {config['interaction_type']!r} are not supported")
 
@@ -138,17 +136,15 @@ class _Reader:
         config = self.config
         types = config["_type_map"]
         elements = tuple(sorted(types, key=types.__getitem__))
-        irreps = self._features()
         harmonics = Irreps.spherical_harmonics(_lmax_of_edges(config), -1 if config["is_parity"] else 1)
+        irreps = self._features(harmonics)
         one_hot = Irreps(f"{len(elements)}x0e")
         self._put_linear("embedding", "onehot_to_feature_x", one_hot, irreps[0], "use_modal_node_embedding")
         interactions = []
         for t, (before, after) in enumerate(pairwise(irreps)):
             interactions.append(self._interaction(t, before, after, harmonics, last=t == len(irreps) - 2))
         self.weights["radial.frequencies"] = self.state["edge_embedding.basis_function.coeffs"]
-        hidden = Irreps(f"{irreps[-1].dim // 2}x0e")
-        self._put_linear("readout.1", "reduce_input_to_hidden", irreps[-1], hidden, "use_modal_output_block")
-        self.weights["readout.2"] = self.state["reduce_hidden_to_energy.linear.weight"]
+        readout = self._readout(irreps[-1])
         for name in ("shift", "scale"):
             array = np.atleast_1d(self.state[f"rescale_atomic_energy.{name}"])
             self.weights[name] = np.broadcast_to(array[self.modal] if array.ndim == 2 else array, (len(elements),))
@@ -163,15 +159,46 @@ class _Reader:
             unit_vectors=bool(config.get("_normalize_sph", self.release >= (0, 10))),
             irreps_embedding=str(irreps[0]),
             interactions=tuple(interactions),
-            hidden=str(hidden),
+            hidden=readout[0],
+            readout_activation=readout[1],
         )
 
-    def _features(self) -> list[Irreps]:
-        """The irreps of the features before, between and after the interactions."""
-        given = self.config["irreps_manual"]
-        if given is False:
-            raise ValueError("networks whose irreps are not listed in irreps_manual are not supported")
-        return [Irreps(text) for text in given]
+    def _features(self, harmonics: Irreps) -> list[Irreps]:
+        """The irreps of the features before, between and after the interactions.
+
+        If they are not listed: all irreps of the products of features and harmonics, with one multiplicity; at the end,
+        even scalars.
+        """
+        config, given = self.config, self.config["irreps_manual"]
+        if given is not False:
+            return [Irreps(text) for text in given]
+        copies, count = int(config["channel"]), int(config["num_convolution_layer"])
+        lmax = int(config["lmax_node"] if config["lmax_node"] > 0 else config["lmax"])
+        found = [Irreps(f"{copies}x0e")]
+        for t in range(count):
+            reached = {ir for _, before in found[-1] for _, edge in harmonics for ir in before * edge}
+            if t == count - 1:
+                reached &= {_SCALAR}
+            found.append(Irreps([(copies, ir) for ir in reached if ir.l <= lmax]).sort().irreps)
+        return found
+
+    def _readout(self, features: Irreps) -> tuple[tuple[int, ...], str | None]:
+        """The widths of the hidden layers of the readout, and the activation between."""
+        config = self.config
+        if not config.get("readout_as_fcn", False):
+            hidden = features.dim // 2
+            between = Irreps(f"{hidden}x0e")
+            self._put_linear("readout.1", "reduce_input_to_hidden", features, between, "use_modal_output_block")
+            self._put_linear("readout.2", "reduce_hidden_to_energy", between, Irreps("0e"), None)
+            return (hidden,), None
+        widths = tuple(int(width) for width in config["readout_fcn_hidden_neurons"])
+        for number, (rows, columns) in enumerate(pairwise((features.dim, *widths, 1))):
+            source = f"readout_FCN.fcn.layer{number}.weight"
+            matrix = self.state[source]
+            if matrix.shape != (rows, columns):
+                raise ValueError(f"{source} has shape {matrix.shape} where {(rows, columns)} is expected")
+            self.weights[f"readout.{number + 1}"] = matrix.ravel()
+        return widths, config["readout_fcn_activation"]
 
     def _radial(self) -> Radial:
         config = self.config
@@ -187,7 +214,9 @@ class _Reader:
 
     def _interaction(self, t: int, before: Irreps, after: Irreps, harmonics: Irreps, *, last: bool) -> Interaction:
         config, state, into = self.config, self.state, f"interactions.{t}"
-        instructions, messages = _instructions(before, harmonics, after, even_only=last)
+        # up to the degree of the features that come after; of the last interaction, even ones
+        lmax = max(ir.l for _, ir in after)
+        instructions, messages = products(before, harmonics, lambda ir: ir.l <= lmax and (ir.p == 1 or not last))
         if self.is_sorted:
             instructions = tuple(sorted(instructions, key=lambda instruction: instruction[2]))
         gate = _gate(after, config["act_scalar"], config["act_gate"])
@@ -197,9 +226,10 @@ class _Reader:
         self._put_linear(f"{into}.linear_2", f"{t}_self_interaction_2", messages, mixed, "use_modal_self_inter_outro")
         kind = config["self_connection_type"]
         kind = kind if isinstance(kind, str) else kind[t]
-        if kind != "linear":
+        if kind not in _SELF_CONNECTIONS:
             raise ValueError(f"self-connections of type {kind!r} are not supported")
-        self.weights[f"{into}.self_connection"] = state[f"{t}_self_connection_intro.linear.weight"]
+        self_connection, source = _SELF_CONNECTIONS[kind]
+        self.weights[f"{into}.self_connection"] = state[f"{t}_self_connection_intro.{source}.weight"]
         self._put_radial_network(t, before, harmonics, messages, instructions)
         return Interaction(
             irreps_in=str(before),
@@ -208,30 +238,37 @@ class _Reader:
             hidden=tuple(config["weight_nn_hidden_neurons"]),
             radial_activation=config["act_radial"],
             denominator=float(state[f"{t}_convolution.denominator"][0]),
-            self_connection="linear",
+            self_connection=self_connection,
             **gate,
         )
 
-    def _put_linear(self, name: str, source: str, irreps_in: Irreps, irreps_out: Irreps, modal_option: str) -> None:
-        """A linear map; of one that reads the fidelity too, the part for that becomes a bias.
+    def _put_linear(
+        self, name: str, source: str, irreps_in: Irreps, irreps_out: Irreps, modal_option: str | None
+    ) -> None:
+        """A linear map with its biases; of one that reads the fidelity too, the part for that is one more bias.
 
         That part is one more block of scalars at the input, so it counts among the copies that the weights of scalars
         are normalised by.
         """
         weights = self.state[f"{source}.linear.weight"]
-        if self.modal is not None and self.config.get(modal_option):
+        bias = self.state[f"{source}.linear.bias"] if self.biases else None
+        expected = Linear(irreps_in, irreps_out, biases=True)
+        if self.modal is not None and modal_option is not None and self.config.get(modal_option):
             count, size = len(self.modals), _scalars(irreps_out)
             scalars = _scalars(irreps_in)
-            if any(ir != _SCALAR for _, ir in irreps_in[: sum(ir == _SCALAR for _, ir in irreps_in)]):
-                raise ValueError(f"the scalars of {irreps_in} do not come first, which is not supported")
             wide = weights.astype(np.float64)
             weights, rest = wide[: -count * size], wide[-count * size :].reshape(count, size)
-            weights[: scalars * size] *= np.sqrt(scalars / (scalars + count))
-            self.weights[f"{name}.bias"] = rest[self.modal] / np.sqrt(scalars + count)
-        expected = Linear(irreps_in, irreps_out).weight_numel
-        if weights.size != expected:
-            raise ValueError(f"{source} has {weights.size} weights where {expected} are expected")
+            for path in expected.paths:
+                if irreps_in[path.i_in].ir == _SCALAR:
+                    weights[path.weights] *= np.sqrt(scalars / (scalars + count))
+            of_modal = rest[self.modal] / np.sqrt(scalars + count)
+            bias = of_modal if bias is None else of_modal + bias
+        for what, array, size in (("weights", weights, expected.weight_numel), ("biases", bias, expected.bias_numel)):
+            if array is not None and array.size != size:
+                raise ValueError(f"{source} has {array.size} {what} where {size} are expected")
         self.weights[name] = weights
+        if bias is not None:
+            self.weights[f"{name}.bias"] = bias
 
     def _put_radial_network(
         self, t: int, before: Irreps, harmonics: Irreps, messages: Irreps, instructions: Sequence[Sequence[int]]
@@ -239,30 +276,12 @@ class _Reader:
         """The matrices of a radial network, with the signs of the coefficients that it was trained with."""
         source = f"{t}_convolution.weight_nn.layer"
         matrices = [self.state[f"{source}{i}.weight"] for i in range(len(self.config["weight_nn_hidden_neurons"]) + 1)]
-        signs = np.concatenate(
-            [
-                np.full(before[i].mul, self._sign(t, before[i].ir.l, harmonics[j].ir.l, messages[k].ir.l))
-                for i, j, k in instructions
-            ]
-        )
+        prefix = f"{t}_convolution.convolution._compiled_main_left_right."
+        signs = signs_of_products(self.state, prefix, before, harmonics, messages, instructions)
         if matrices[-1].shape[1] != signs.size:
             raise ValueError(f"{source}* has {matrices[-1].shape[1]} outputs where {signs.size} are expected")
         matrices[-1] = matrices[-1] * signs.astype(matrices[-1].dtype)
         self.weights[f"interactions.{t}.radial"] = np.concatenate([matrix.ravel() for matrix in matrices])
-
-    def _sign(self, t: int, l1: int, l2: int, l3: int) -> float:
-        """Of the coefficients that the network was trained with, relative to those of today."""
-        name = f"{t}_convolution.convolution._compiled_main_left_right._w3j_{l1}_{l2}_{l3}"
-        stored = self.state.get(name)
-        if stored is None:
-            if min(l1, l2, l3) > 0:
-                raise ValueError(f"the checkpoint lacks the coefficients {name}")
-            return 1.0
-        today = clebsch_gordan(l1, l2, l3)
-        for sign in (1.0, -1.0):
-            if np.allclose(stored, sign * today, rtol=0, atol=_SAME):
-                return sign
-        raise ValueError(f"the coefficients {name} are not those of the degrees {l1}, {l2}, {l3}")
 
 
 _SCALAR = Irrep("0e")
@@ -274,25 +293,6 @@ def _scalars(irreps: Irreps) -> int:
 
 def _lmax_of_edges(config: Mapping[str, Any]) -> int:
     return int(config["lmax_edge"] if config["lmax_edge"] > 0 else config["lmax"])
-
-
-def _instructions(
-    features: Irreps, harmonics: Irreps, after: Irreps, *, even_only: bool
-) -> tuple[tuple[tuple[int, int, int], ...], Irreps]:
-    """The products of an interaction in the order of their weights, and the irreps of the messages.
-
-    All products whose degree does not exceed that of the features that come after; of the last interaction, even ones.
-    """
-    lmax = max(ir.l for _, ir in after)
-    found = [
-        (i, j, mul, ir)
-        for i, (mul, ir_in) in enumerate(features)
-        for j, (_, ir_edge) in enumerate(harmonics)
-        for ir in ir_in * ir_edge
-        if ir.l <= lmax and (ir.p == 1 or not even_only)
-    ]
-    irreps, place, _ = Irreps([(mul, ir) for _, _, mul, ir in found]).sort()
-    return tuple((i, j, place[k]) for k, (i, j, _, _) in enumerate(found)), irreps
 
 
 def _gate(features: Irreps, scalars: Mapping[str, str], gates: Mapping[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from tpnumba import nn
 from tpnumba.irreps import Irreps
 from tpnumba.models.network import Network
+from tpnumba.models.readout import readout_irreps
 
 #: At the end of the name of a bias; every linear map may have one or not.
 BIAS = ".bias"
@@ -24,10 +26,14 @@ def weight_sizes(network: Network, *, biases: bool = True) -> dict[str, int]:
         biases: whether those that it may have are listed too: linear maps have them or not, one by one.
 
     Example:
-        >>> from tpnumba.models import Network, Radial
-        >>> network = Network("none", (1, 8), 5.0, Radial(8, 0.4, "cosine", 0.0), 1, 1, True, "4x0e", (), "2x0e")
-        >>> weight_sizes(network, biases=False)
-        {'embedding': 8, 'radial.frequencies': 8, 'readout.1': 8, 'readout.2': 2, 'shift': 2, 'scale': 2}
+        >>> from tpnumba.models import Interaction, Network, Radial
+        >>> one = Interaction("4x0e", "4x0e", ((0, 0, 0),), (6,), "silu", 1.0, "none", "3x0e", ("silu",), "", (), "")
+        >>> network = Network("small", (1, 8), 5.0, Radial(8, 0.4, "cosine", 0.0), 1, 1, True, "4x0e", (one,), (2,))
+        >>> sizes = weight_sizes(network, biases=False)
+        >>> [(name, size) for name, size in sizes.items() if not name.startswith("interactions")]
+        [('embedding', 8), ('radial.frequencies', 8), ('readout.1', 6), ('readout.2', 2), ('shift', 2), ('scale', 2)]
+        >>> {name: size for name, size in sizes.items() if name.startswith("interactions")}
+        {'interactions.0.linear_1': 16, 'interactions.0.linear_2': 12, 'interactions.0.radial': 72}
     """
     count = len(network.elements)
     irreps = Irreps(network.irreps_embedding)
@@ -40,13 +46,13 @@ def weight_sizes(network: Network, *, biases: bool = True) -> dict[str, int]:
         own = _linear(f"{name}.self_connection", before, gate.irreps_in)
         if described.self_connection == "elements":
             own = {f"{name}.self_connection": own[f"{name}.self_connection"] * count}
-        found |= own
+        if described.self_connection != "none":
+            found |= own
         found[f"{name}.radial"] = described.radial_network(network.radial.number).weight_numel
         irreps = gate.irreps_out
     found["radial.frequencies"] = network.radial.number
-    hidden = Irreps(network.hidden)
-    found |= _linear("readout.1", irreps, hidden)
-    found["readout.2"] = nn.Linear(hidden, "0e").weight_numel
+    for number, (before, after) in enumerate(pairwise(readout_irreps(network, irreps))):
+        found |= _linear(f"readout.{number + 1}", before, after)
     found["shift"] = found["scale"] = count
     return {name: size for name, size in found.items() if biases or not name.endswith(BIAS)}
 

@@ -33,6 +33,7 @@ SAMPLED_SCALES = {
     "sigmoid": 1.8467055342154763,
     "abs": 1.001110600838467,
     "ssp": 1.878204668541552,
+    "relu": 1.4163393446331365,
 }
 
 
@@ -97,6 +98,15 @@ def _ssp_1(xp: Any, x: Array) -> tuple[Array, Array]:
     return _softplus(xp, x), _sigmoid(xp, x)
 
 
+def _relu(xp: Any, x: Array) -> Array:
+    return xp.where(x < 0, xp.zeros_like(x), x)
+
+
+def _relu_1(xp: Any, x: Array) -> tuple[Array, Array]:
+    f = _relu(xp, x)
+    return f, xp.sign(f)
+
+
 @dataclass(frozen=True)
 class _Function:
     """Value, value with derivative, and second derivative; parity is 0 of what is neither even nor odd."""
@@ -115,6 +125,7 @@ _FUNCTIONS = {
         lambda xp, x: (xp.abs(x),), lambda xp, x: (xp.abs(x), xp.sign(x)), lambda xp, x: 0 * xp.sign(x), 1
     ),
     "ssp": _Function(lambda xp, x: (_softplus(xp, x),), _ssp_1, lambda xp, x: _sigmoid_1(xp, x)[1], 0),
+    "relu": _Function(lambda xp, x: (_relu(xp, x),), _relu_1, lambda xp, x: 0 * xp.sign(x), 0),
 }
 
 ACTIVATIONS = tuple(_FUNCTIONS)
@@ -125,12 +136,12 @@ class Activation:
     """A function of scalars, number by number, times a constant.
 
     Args:
-        name: ``silu`` (``x / (1 + exp(-x))``), ``tanh``, ``sigmoid`` (``1 / (1 + exp(-x))``), ``abs``, or ``ssp``, the
+        name: ``silu`` (``x / (1 + exp(-x))``), ``tanh``, ``sigmoid`` (``1 / (1 + exp(-x))``), ``abs``, ``ssp``, the
             shifted softplus ``log(1 + exp(x)) - log 2`` (of which torch has a straight line above 20, at a distance of
-            2e-9).
+            2e-9), or ``relu`` (``max(x, 0)``).
         scale: the number in front; see :meth:`normalized`.
 
-    The derivative of ``abs`` at 0 is 0.
+    The derivatives of ``abs`` and ``relu`` at 0 are 0.
 
     Raises:
         TypeError, ValueError: an unknown name, or a scale that is not a finite number.
@@ -263,7 +274,8 @@ def _by_pieces(
 def _exact_scale(name: str) -> float:
     """``1 / sqrt(E f(z)^2)`` of a normal z, by the trapezoidal rule, which is exact to rounding for such integrands.
 
-    (``abs`` has a corner at 0, which its square has not.)
+    (``abs`` has a corner at 0, which its square has not; the square of ``relu`` has no odd derivatives there, so the
+    rule is as exact on the half line.)
     """
     z = np.linspace(-14.0, 14.0, 28 * 64 + 1)
     (f,) = Activation(name).raw(np, z)

@@ -31,6 +31,35 @@ OTHER: dict[str, Any] = {
     keys.RADIAL_BASIS: {keys.RADIAL_BASIS_NAME: "bessel", "bessel_basis_num": 5},
 }
 
+#: Self-connections by element, and biases.
+BIASED: dict[str, Any] = {
+    **OTHER,
+    keys.SELF_CONNECTION_TYPE: ["nequip", "linear", "nequip"],
+    keys.USE_BIAS_IN_LINEAR: True,
+}
+#: Features that are not listed, self-connections by element everywhere, a readout with activations.
+INFERRED: dict[str, Any] = {
+    **OTHER,
+    keys.IRREPS_MANUAL: False,
+    keys.NODE_FEATURE_MULTIPLICITY: 5,
+    keys.LMAX: 2,
+    keys.LMAX_EDGE: 3,
+    keys.LMAX_NODE: 1,
+    keys.SELF_CONNECTION_TYPE: "nequip",
+    keys.READOUT_AS_FCN: True,
+    keys.READOUT_FCN_HIDDEN_NEURONS: [7, 6],
+    keys.READOUT_FCN_ACTIVATION: "silu",
+}
+#: The same without parities, with other activations.
+RELU: dict[str, Any] = {
+    **INFERRED,
+    keys.IS_PARITY: False,
+    keys.READOUT_FCN_ACTIVATION: "relu",
+    keys.ACTIVATION_RADIAL: "ssp",
+    keys.ACTIVATION_SCARLAR: {"e": "ssp", "o": "abs"},
+    keys.ACTIVATION_GATE: {"e": "ssp", "o": "abs"},
+}
+
 
 class Numbers(NamedTuple):
     """As :class:`tpnumba.models.Results` has them."""
@@ -136,5 +165,8 @@ def write_checkpoint(
     else:
         model = checkpoint.build_model()
     state = model.state_dict()
+    for name, array in state.items():
+        if changes and name.endswith(".bias"):  # zero in a network that was not trained
+            array.normal_()
     edit(state)
     torch.save({"config": {**config, "version": version}, "model_state_dict": state}, path)

@@ -21,7 +21,16 @@ from tpnumba.models.sevennet import read_sevennet
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what sevenn and e3nn use of torch is on its way out; their numbers are not
     pytest.importorskip("sevenn", reason="needs sevenn 0.13 and torch==2.13.0 (session sevenn)")
-    from models.against_sevenn.original import CHECKPOINTS, OTHER, Numbers, Original, write_checkpoint
+    from models.against_sevenn.original import (
+        BIASED,
+        CHECKPOINTS,
+        INFERRED,
+        OTHER,
+        RELU,
+        Numbers,
+        Original,
+        write_checkpoint,
+    )
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -98,7 +107,11 @@ def test_every_element(name: str, modal: str | None) -> None:
     check(CHECKPOINTS[name], modal, all_elements(ours.elements), "float64")
 
 
-@pytest.fixture(scope="module", params=[{}, OTHER], ids=["published", "other settings"])
+@pytest.fixture(
+    scope="module",
+    params=[{}, OTHER, BIASED, INFERRED, RELU],
+    ids=["published", "other settings", "biases", "inferred", "relu"],
+)
 def of_today(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint as the newest release writes it: the products in another order, today's coefficients."""
     path = tmp_path_factory.mktemp("today") / "checkpoint.pth"
@@ -109,6 +122,16 @@ def of_today(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_checkpoints_of_the_newest_release(of_today: Path) -> None:
     for structure in ("ethanol", "triclinic"):
         check(of_today, None, STRUCTURES[structure], "float64")
+
+
+def test_biases_beside_fidelities(tmp_path: Path) -> None:
+    """Those of a fidelity are added to those of a linear map."""
+    write_checkpoint(tmp_path / "both.pth", CHECKPOINTS["SevenNet_MF_0"], BIASED)
+    energies = []
+    for modal in ("PBE", "R2SCAN"):
+        check(tmp_path / "both.pth", modal, STRUCTURES["triclinic"], "float64")
+        energies.append(both(tmp_path / "both.pth", modal, "float64")[1].evaluate(STRUCTURES["triclinic"]).energy)
+    assert abs(energies[0] - energies[1]) > 1e-3
 
 
 def test_a_file_has_the_numbers_of_its_checkpoint(tmp_path: Path) -> None:
