@@ -24,7 +24,7 @@ from tpnumba.irreps import Irrep, Irreps
 from tpnumba.models.network import Interaction, Network, Radial
 from tpnumba.models.torch_files import read_torch_file
 from tpnumba.nn import Linear
-from tpnumba.tables.clebsch_gordan import clebsch_gordan
+from tpnumba.tables.clebsch_gordan import relative_sign
 
 Array = npt.NDArray[Any]
 Weights = dict[str, Array]
@@ -39,8 +39,6 @@ _OLD_NAMES = {
 _ENVELOPES = {"poly_cut": ("polynomial", "poly_cut_p_value", 6), "XPLOR": ("xplor", "cutoff_on", None)}
 #: The newest release of ``sevenn`` that is known; the first whose products are in the order of their outputs.
 _NEWEST, _SORTED = (0, 13), (0, 11)
-#: Relative difference of float32 coefficients that are the same.
-_SAME = 1e-5
 
 
 def read_sevennet(
@@ -258,11 +256,7 @@ class _Reader:
             if min(l1, l2, l3) > 0:
                 raise ValueError(f"the checkpoint lacks the coefficients {name}")
             return 1.0
-        today = clebsch_gordan(l1, l2, l3)
-        for sign in (1.0, -1.0):
-            if np.allclose(stored, sign * today, rtol=0, atol=_SAME):
-                return sign
-        raise ValueError(f"the coefficients {name} are not those of the degrees {l1}, {l2}, {l3}")
+        return relative_sign(stored, l1, l2, l3, name=name)
 
 
 _SCALAR = Irrep("0e")
