@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -255,6 +256,21 @@ def test_a_module_in_single_precision_agrees_to_its_rounding():
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance("float32") * (1 + np.abs(expected).max()))
 
 
+def test_what_comes_back_can_be_pickled():
+    modules = (
+        Channelwise(),
+        o3.Linear("2x0e + 1o", "2x0e", biases=True),
+        o3.SphericalHarmonics([0, 1], True),
+        e3nn.nn.Gate(*GATES[0]),
+        e3nn.nn.FullyConnectedNet([3, 4, 2], SILU),
+    )
+    for found in map(from_e3nn, modules):
+        again = pickle.loads(pickle.dumps(found))
+        assert again.operator == found.operator
+        for one, other in zip(again[1:], found[1:], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 class Doubled(o3.Linear):
     def forward(self, *arguments):
         return 2 * super().forward(*arguments)
@@ -317,3 +333,9 @@ def test_coefficients_that_are_missing_are_named():
     del module._compiled_main_left_right._w3j_1_2_2
     with pytest.raises(ValueError, match=r"lacks the coefficients _w3j_1_2_2 of instruction 1"):
         from_e3nn(module)
+
+
+def test_the_example_of_the_page_runs():
+    import test_readme
+
+    test_readme.test_pages("conventions.md")

@@ -109,21 +109,21 @@ def _package(kind: type) -> str:
 def _product(module: Any) -> Converted:
     if hasattr(module, "in1_var"):
         raise ValueError("module is a product of e3nn before version 0.4, whose path weights mean something else")
-    irreps = [Irreps(str(of)) for of in (module.irreps_in1, module.irreps_in2, module.irreps_out)]
+    in1, in2, out = (Irreps(str(of)) for of in (module.irreps_in1, module.irreps_in2, module.irreps_out))
     stored = {name.rpartition(".")[2]: buffer for name, buffer in module.named_buffers()}
     instructions = []
     for number, ins in enumerate(module.instructions):
-        blocks = ins.i_in1, ins.i_in2, ins.i_out
-        degrees = tuple(of[i].ir.l for of, i in zip(irreps, blocks, strict=True))
+        degrees = in1[ins.i_in1].ir.l, in2[ins.i_in2].ir.l, out[ins.i_out].ir.l
         sign = 1.0 if 0 in ins.path_shape else _sign(number, ins.connection_mode, degrees, stored)
         # e3nn keeps the factor, normalised and with its root taken, under the name of what stood under the root.
         path_weight = sign * float(ins.path_weight) ** 2
-        instructions.append((*blocks, ins.connection_mode, bool(ins.has_weight), path_weight))
-    product = TensorProduct(*irreps, instructions, irrep_normalization="none", path_normalization="none")
+        how = ins.connection_mode, bool(ins.has_weight), path_weight
+        instructions.append((ins.i_in1, ins.i_in2, ins.i_out, *how))
+    product = TensorProduct(in1, in2, out, instructions, irrep_normalization="none", path_normalization="none")
     return Converted(product, _held(module, "weight", product.weight_numel))
 
 
-def _sign(number: int, mode: str, degrees: tuple[int, ...], stored: dict[str, Any]) -> float:
+def _sign(number: int, mode: str, degrees: tuple[int, int, int], stored: dict[str, Any]) -> float:
     """Of the coefficients of an instruction, relative to those of this package."""
     l1, l2, l3 = degrees
     name = f"_w3j_{l1}_{l2}_{l3}"
