@@ -34,10 +34,8 @@ _ROUNDED = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 1e-2}
 class Converted(NamedTuple):
     """An operator that stands for a module, and the weights that the module holds.
 
-    Attributes:
-        operator: a product, spherical harmonics, or a layer of :mod:`tpnumba.nn`.
-        weights: shape ``(operator.weight_numel,)``; None if there are none, or if they are given at each call.
-        biases: likewise those of a linear map.
+    ``operator`` is a product, spherical harmonics, or a layer of :mod:`tpnumba.nn`. ``weights``, of shape
+    ``(operator.weight_numel,)``, and ``biases`` are None if there are none, or if they are given at each call.
     """
 
     operator: Any
