@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 import tpnumba
 from tpnumba.plans.base import ITEMSIZE
 
@@ -162,6 +164,13 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the evaluation (default: float32)"
     )
+    evaluate.add_argument(
+        "--radial",
+        choices=("network", "spline"),
+        default="network",
+        help="what gives the weights of products: the potential's networks, or tables of splines in their place, which "
+        "are quicker and not exact (default: network)",
+    )
     evaluate.add_argument("--json", metavar="FILE", help="also write energies, forces and stresses to FILE")
     evaluate.add_argument("--xyz", metavar="FILE", help="also write structures and results to FILE, as extended XYZ")
     evaluate.set_defaults(run=_evaluate)
@@ -197,6 +206,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 def _warmup(_: argparse.Namespace) -> None:
     from tpnumba.backends.cpu.runtime.compiler import cache_folder
     from tpnumba.backends.cpu.warmup import compile_all
+    from tpnumba.nn import SplineTable
     from tpnumba.plans.base import Plan
     from tpnumba.plans.harmonics import Harmonics
 
@@ -207,6 +217,11 @@ def _warmup(_: argparse.Namespace) -> None:
     }
     for done in compile_all(plans):
         print(done)
+    table = SplineTable(lambda r: r[:, None], 1.0, tolerance=1.0)
+    for dtype in ITEMSIZE:
+        r = np.zeros(1, dtype)
+        table.vjp(r, table(r))
+        print(f"tables of splines, {dtype}")
     print(f"kept in {cache_folder()}")
 
 
