@@ -77,7 +77,7 @@ class Potential:
         self._pairs_at_once = max(256, WEIGHTS_AT_ONCE // max(1, widest) // 256 * 256)
         self._readout = _readout(network, self.layers[-1].gate.irreps_out, typed)
         self._shift, self._scale = (np.asarray(weights[name], np.float64) for name in ("shift", "scale"))
-        self._radial = network.radial.embedding(network.cutoff)
+        self._radial: Any = network.radial.embedding(network.cutoff)
         self._frequencies = np.asarray(weights["radial.frequencies"], np.float64)
         self._harmonics = SphericalHarmonics(network.lmax, normalization="component", normalize=network.unit_vectors)
         self.radial, self.radial_error = radial, 0.0
@@ -86,7 +86,7 @@ class Potential:
 
     def _tabulate(self) -> None:
         """Put tables in the place of the radial networks."""
-        self._radial: Any = Lengths()
+        self._radial = Lengths()
         for number, layers in enumerate(self.layers):
             layers.radial_network = tabulated = TabulatedNetwork(self.network, self.weights, number)
             self.radial_error = max(self.radial_error, tabulated.table.error)
