@@ -185,6 +185,20 @@ MUTANTS = (
         "products/test_clebsch_gordan.py",
     ),
     Mutant(
+        "the sign of stored coefficients lost",
+        "tables/clebsch_gordan.py",
+        "            return sign\n",
+        "            return 1.0\n",
+        "tables/test_clebsch_gordan.py",
+    ),
+    Mutant(
+        "forces without the slopes of tables",
+        "models/tables.py",
+        "np.ones((r.size, 1))",
+        "np.zeros((r.size, 1))",
+        "models/test_tables.py",
+    ),
+    Mutant(
         "the sign of a path weight lost",
         "products/instructions.py",
         "factors.append(copysign(size, ins.path_weight))",

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
 import tpnumba
 from tpnumba.plans.base import ITEMSIZE
 
@@ -206,7 +204,6 @@ def _calibrate(options: argparse.Namespace) -> None:
 def _warmup(_: argparse.Namespace) -> None:
     from tpnumba.backends.cpu.runtime.compiler import cache_folder
     from tpnumba.backends.cpu.warmup import compile_all
-    from tpnumba.nn import SplineTable
     from tpnumba.plans.base import Plan
     from tpnumba.plans.harmonics import Harmonics
 
@@ -217,11 +214,6 @@ def _warmup(_: argparse.Namespace) -> None:
     }
     for done in compile_all(plans):
         print(done)
-    table = SplineTable(lambda r: r[:, None], 1.0, tolerance=1.0)
-    for dtype in ITEMSIZE:
-        r = np.zeros(1, dtype)
-        table.vjp(r, table(r))
-        print(f"tables of splines, {dtype}")
     print(f"kept in {cache_folder()}")
 
 

@@ -28,7 +28,6 @@ def test_only_safe_fast_math(tmp_path: Path):
         import re
         import numpy as np, tpnumba as tp
         from tpnumba.backends.cpu.contraction import kernel as contraction
-        from tpnumba.backends.cpu.spline import kernel as spline
         from tpnumba.backends.cpu.transform import kernel as transform
 
         tp.FullTensorProduct("1o", "1o")(np.ones((2, 3)), np.ones((2, 3)))
@@ -85,7 +84,6 @@ def test_what_a_read_only_cache_lacks_is_compiled_with_one_warning(tmp_path: Pat
     first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
     more = """
         from tpnumba.backends.cpu.contraction import kernel as contraction
-        from tpnumba.backends.cpu.spline import kernel as spline
         from tpnumba.backends.cpu.transform import kernel as transform
         found = contraction.contract.stats
         print(found.cache_hits.total(), found.cache_misses.total(), flush=True)
@@ -185,11 +183,9 @@ def test_warmup_leaves_nothing_to_compile_in_a_folder_that_is_then_read_only(tmp
         check=True,
     )
     assert done.stdout.count("contraction, float") == done.stdout.count("transform, float") == 6
-    assert done.stdout.count("tables of splines, float") == 2
     code = """
         import numpy as np, tpnumba as tp
         from tpnumba.backends.cpu.contraction import kernel as contraction
-        from tpnumba.backends.cpu.spline import kernel as spline
         from tpnumba.backends.cpu.transform import kernel as transform
         for dtype in ("float32", "float64"):
             for mul in (1, 30, 300):  # tiles of every width
@@ -198,11 +194,7 @@ def test_warmup_leaves_nothing_to_compile_in_a_folder_that_is_then_read_only(tmp
             for L in (2, 40):
                 x = np.ones((L + 1) ** 2, dtype)
                 tp.GauntTensorProduct(L, L, method="grid")(x, x)
-            table = tp.nn.SplineTable(lambda r: np.sin(r)[:, None] * np.ones(70), 5.0, tolerance=1e-3, start=0.5)
-            r = np.ones((3, 2000), dtype)
-            table.vjp(r, table(r[:, ::2].copy(), out=np.empty((3, 1000, 70), dtype)).repeat(2, axis=1))
-        kernels = contraction.contract, transform.transform, spline.values, spline.pulled_back
-        print(*(sum(kernel.stats.cache_misses.values()) for kernel in kernels))
+        print(*(sum(kernel.stats.cache_misses.values()) for kernel in (contraction.contract, transform.transform)))
         """
     again = in_process(textwrap.dedent(READ_ONLY) + textwrap.dedent(code), TPNUMBA_CACHE_DIR=str(tmp_path))
-    assert (again.stdout, again.stderr) == ("0 0 0 0\n", "")
+    assert (again.stdout, again.stderr) == ("0 0\n", "")
