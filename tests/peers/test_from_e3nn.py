@@ -209,6 +209,28 @@ def test_activation(f):
     compare(module, inputs_of(np.random.default_rng(0), module.irreps_in))
 
 
+def test_scales_are_those_that_the_module_holds():
+    module = e3nn.nn.Activation("5x0e + 2x0e", [torch.tanh, torch.tanh])
+    for act in module.acts:
+        act.cst = 1.25
+    compare(module, inputs_of(np.random.default_rng(0), module.irreps_in))
+    for act in module.acts:
+        act._is_id = True  # as e3nn has it where the scale is 1 to four digits
+    compare(module, inputs_of(np.random.default_rng(0), module.irreps_in))
+    assert from_e3nn(module).operator.scale == 1.0
+
+
+def test_weights_that_are_made_of_others():
+    class Doubling(torch.nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    module = o3.Linear("2x0e + 1o", "3x0e + 2x1o")
+    before = from_e3nn(module).weights
+    torch.nn.utils.parametrize.register_parametrization(module, "weight", Doubling())
+    np.testing.assert_array_equal(from_e3nn(module).weights, 2 * before)
+
+
 @pytest.mark.parametrize("widths", [[8, 64, 64, 100], [3, 5], [4, 7, 2]])
 @pytest.mark.parametrize("act", [SILU, torch.tanh, None])
 @pytest.mark.parametrize("options", [{}, {"variance_in": 2.0, "variance_out": 3.0}], ids=["", "variances"])
@@ -284,6 +306,12 @@ def spoiled():
     return module
 
 
+def hooked():
+    module = o3.Linear("1o", "1o")
+    module.register_forward_hook(lambda module, arguments, result: 2 * result)
+    return module
+
+
 REFUSED = [
     (TypeError, lambda: torch.nn.Linear(3, 3), "must be a TensorProduct, .* of e3nn, got Linear$"),
     (TypeError, lambda: o3.Irreps("1o"), "of e3nn, got Irreps$"),
@@ -291,6 +319,7 @@ REFUSED = [
     (TypeError, lambda: o3.ReducedTensorProducts("ij=ji", i="1o"), "got ReducedTensorProducts$"),
     (TypeError, lambda: torch.jit.script(o3.Linear("1o", "1o")), "convert it before it is scripted"),
     (TypeError, lambda: Doubled("1o", "1o"), "a Linear of e3nn with a forward of its own: Doubled"),
+    (ValueError, hooked, "module has hooks, which may change what it computes"),
     (ValueError, lambda: o3.Linear("1o", "1o", shared_weights=False), "weights for each sample"),
     (ValueError, lambda: o3.Linear("1o", "1o", f_in=2, f_out=3), r"channels \(f_in, f_out\)"),
     (ValueError, lambda: o3.Linear("1o", "1o", f_in=2, f_out=3, internal_weights=False), r"channels \(f_in, f_out\)"),

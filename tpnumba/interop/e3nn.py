@@ -70,7 +70,7 @@ def from_e3nn(module: Any) -> Converted:
         ValueError: a module that nothing here computes the same as: a linear map with weights for each sample or with
             channels (``f_in``, ``f_out``), an activation that is none of :class:`tpnumba.nn.Activation`, one behind the
             last matrix of a network, harmonics of other degrees than 0 to lmax. Also weights without numbers (on the
-            device ``meta``), and modules of e3nn before version 0.4.
+            device ``meta``), modules with hooks, and those of e3nn before version 0.4.
 
     Example:
         The first lines need e3nn; without it every argument is refused.
@@ -94,6 +94,8 @@ def from_e3nn(module: Any) -> Converted:
     origin = next(_package(kind) for kind in kinds if "forward" in vars(kind))
     if origin not in ("e3nn", "torch") or "forward" in vars(module):
         raise TypeError(f"module is a {name} of e3nn with a forward of its own: {type(module).__name__}")
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise ValueError("module has hooks, which may change what it computes: remove them first")
     try:
         return _READERS[name](module)
     except AttributeError as error:
