@@ -180,8 +180,29 @@ MUTANTS = (
     Mutant(
         "the path weight outside the square root",
         "products/instructions.py",
-        "sqrt(square * variances[2][ins.i_out] * ins.path_weight / (met if met > 0 else 1.0))",
-        "ins.path_weight * sqrt(square * variances[2][ins.i_out] / (met if met > 0 else 1.0))",
+        "sqrt(square * variances[2][ins.i_out] * abs(ins.path_weight) / (met if met > 0 else 1.0))",
+        "abs(ins.path_weight) * sqrt(square * variances[2][ins.i_out] / (met if met > 0 else 1.0))",
+        "products/test_clebsch_gordan.py",
+    ),
+    Mutant(
+        "the sign of stored coefficients lost",
+        "tables/clebsch_gordan.py",
+        "            return sign\n",
+        "            return 1.0\n",
+        "tables/test_clebsch_gordan.py",
+    ),
+    Mutant(
+        "forces without the slopes of tables",
+        "models/tables.py",
+        "np.ones((r.size, 1))",
+        "np.zeros((r.size, 1))",
+        "models/test_tables.py",
+    ),
+    Mutant(
+        "the sign of a path weight lost",
+        "products/instructions.py",
+        "factors.append(copysign(size, ins.path_weight))",
+        "factors.append(size)",
         "products/test_clebsch_gordan.py",
     ),
     Mutant(

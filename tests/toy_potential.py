@@ -45,7 +45,8 @@ class LennardJones:
         return results_of(graph, self.evaluate_graph(graph, num_threads=num_threads))
 
 
-def load(path: str, *, dtype: str = "float64") -> LennardJones:
+def load(path: str, *, dtype: str = "float64", radial: str = "network") -> LennardJones:
     """From a file that holds the cutoff and, for a slow one, the seconds that an evaluation takes."""
+    assert radial == "network", "it has no radial networks that tables could stand for"
     cutoff, *rest = (float(word) for word in Path(path).read_text().split())
     return LennardJones(cutoff, dtype=dtype, seconds=rest[0] if rest else 0.0)

@@ -166,6 +166,13 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the evaluation (default: float32)"
     )
+    evaluate.add_argument(
+        "--radial",
+        choices=("network", "spline"),
+        default="network",
+        help="what gives the weights of products: the potential's networks, or tables of splines in their place, which "
+        "are quicker and not exact (default: network)",
+    )
     evaluate.add_argument("--json", metavar="FILE", help="also write energies, forces and stresses to FILE")
     evaluate.add_argument("--xyz", metavar="FILE", help="also write structures and results to FILE, as extended XYZ")
     evaluate.set_defaults(run=_evaluate)

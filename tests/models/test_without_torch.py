@@ -127,7 +127,7 @@ def test_the_page_of_potentials_runs(folder: Path) -> None:
     """And draws the figure that it shows."""
     page = (ROOT / "docs" / "potentials.md").read_text(encoding="utf-8")
     snippets = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    assert len(snippets) == 4
+    assert len(snippets) == 5
     (folder / "page.py").write_text("import matplotlib\nmatplotlib.use('agg')\n" + "\n".join(snippets))
     done = python(folder, "page.py")
     assert done.returncode == 0, done.stderr

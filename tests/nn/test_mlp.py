@@ -155,6 +155,31 @@ def test_spline_is_differentiated_as_it_is():
     assert np.abs(derivative.reshape(exact.shape) - exact).max() < 1e-2 * np.abs(exact).max()
 
 
+def kinked(r):
+    """With second derivatives that jump at 1.1 and 4.3."""
+    return np.stack([np.cos(3 * r) + 5 * np.abs(r - 1.1) ** 2 * (r > 1.1), np.abs(r - 4.3) * (r - 4.3)], axis=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_spline_in_parts(dtype):
+    table = nn.SplineTable(kinked, 5.0, tolerance=1e-6, breaks=(1.1, 4.3))
+    assert table.error < 1e-6
+    assert 4 * table.num_intervals <= nn.SplineTable(kinked, 5.0, tolerance=1e-6).num_intervals
+    r = np.sort(np.append(np.random.default_rng(1).uniform(0, 5, 3000), [1.1, 4.3, np.nextafter(1.1, 0)])).astype(dtype)
+    exact = kinked(r.astype("float64"))
+    limit = (1.5e-6 + tolerance(dtype, 0, 10)) * np.abs(exact).max()
+    np.testing.assert_allclose(table(r), exact, rtol=0, atol=limit)
+    g = np.random.default_rng(2).standard_normal(exact.shape).astype(dtype)
+    slopes = np.stack([-3 * np.sin(3 * r) + 10 * (r - 1.1) * (r > 1.1), 2 * np.abs(r - 4.3)], axis=1)
+    np.testing.assert_allclose(table.vjp(r, g), np.sum(g * slopes, axis=1), rtol=0, atol=1e-3 * np.abs(slopes).max())
+    np.testing.assert_allclose(table.derivative(r), slopes, rtol=0, atol=2e-4 * np.abs(slopes).max())
+    one = nn.SplineTable(kinked, 1.1, tolerance=1e-6)  # the first part by itself
+    first = r[r < 1.1]
+    np.testing.assert_array_equal(table(first), one(first))
+    assert table != nn.SplineTable(kinked, 5.0, tolerance=1e-6, breaks=(1.1, 4.2))
+    assert pickle.loads(pickle.dumps(table)) == table
+
+
 def test_spline_beyond_its_ends():
     table = nn.SplineTable(radial, 5.0, tolerance=1e-3, start=0.5)
     found = table(np.array([5.0, 7.0, np.inf, np.nan, 0.5]))

@@ -77,6 +77,9 @@ CONSTRUCTORS = [
     (TypeError, lambda: nn.SplineTable(1, 5.0, tolerance=1e-3), "function must be callable, got 1"),
     (ValueError, lambda: nn.SplineTable(square, 5.0, tolerance=0), "tolerance must be finite and above zero, got 0"),
     (ValueError, lambda: nn.SplineTable(square, 5.0, tolerance=1, start=6), "start must be at least 0 and below"),
+    (ValueError, lambda: nn.SplineTable(square, 5.0, tolerance=1, breaks=(4, 3)), "breaks must ascend from 0.0 to 5.0"),
+    (ValueError, lambda: nn.SplineTable(square, 5.0, tolerance=1, breaks=(5.0,)), "breaks must ascend from 0.0 to 5.0"),
+    (TypeError, lambda: nn.SplineTable(square, 5.0, tolerance=1, breaks="4"), r"breaks\[0\] must be a number, got '4'"),
     (
         ValueError,
         lambda: nn.SplineTable(lambda r: r, 5.0, tolerance=1),

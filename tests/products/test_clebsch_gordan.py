@@ -179,6 +179,7 @@ def test_variances_and_path_weights_scale_under_the_root():
 
     one = scale()
     assert scale(path_weight=4.0) == pytest.approx(2 * one)
+    assert scale(path_weight=-4.0) == pytest.approx(-2 * one)
     assert scale(out_var=[9.0]) == pytest.approx(3 * one)
     assert scale(in1_var=[4.0]) == pytest.approx(one / 2)
     assert scale(in2_var=[16.0]) == pytest.approx(one / 4)

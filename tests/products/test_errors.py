@@ -157,7 +157,7 @@ def test_out_that_overlaps_an_input():
         (TypeError, lambda: product("uvw"), "instruction 0 must be"),
         (TypeError, lambda: product((0, 0, 0, "uvw", 1)), "has_weight of instruction 0 must be True or False, got 1"),
         (ValueError, lambda: product((0, 0, 0, "uvw", False)), "the mode uvw needs has_weight=True"),
-        (ValueError, lambda: product((0, 0, 0, "uvw", True, -1.0)), "path_weight of instruction 0 .* got -1.0"),
+        (ValueError, lambda: product((0, 0, 0, "uvw", True, -np.inf)), "path_weight of instruction 0 .* got -inf"),
         (ValueError, lambda: product((0, 0, 0, "uvw", True, np.nan)), "path_weight of instruction 0 .* got nan"),
         (TypeError, lambda: product((0, 0, 0, "uvw", True, "1")), "path_weight of instruction 0 must be a number"),
         (ValueError, lambda: product((0, 0, 0, "uuu", True)), "uuu does not fit the multiplicities 2, 3 -> 4"),

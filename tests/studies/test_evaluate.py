@@ -67,7 +67,7 @@ def test_a_line_a_structure(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_holds_all_results() -> None:
     assert main(["evaluate", "toy", "cu.cif", "frames.xyz", "--dtype", "float64", "--json", "out.json"]) == 0
     written = json.loads(Path("out.json").read_text())
-    assert written["model"] == {"file": "toy", "dtype": "float64", "cutoff": 5.0}
+    assert written["model"] == {"file": "toy", "dtype": "float64", "radial": "network", "cutoff": 5.0}
     assert written["machine"]["cores"] >= 1
     read = [ase.io.read("cu.cif"), *ase.io.read("frames.xyz", index=":")]
     assert [(one["name"], one["frame"]) for one in written["structures"]] == [

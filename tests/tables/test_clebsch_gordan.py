@@ -15,7 +15,7 @@ from strategies import tolerance
 
 import tpnumba as tp
 from tpnumba import limits
-from tpnumba.tables.clebsch_gordan import _exact_3j, _stable_3j, clebsch_gordan_sparse, wigner_3j
+from tpnumba.tables.clebsch_gordan import _exact_3j, _stable_3j, clebsch_gordan_sparse, relative_sign, wigner_3j
 
 EPS = float(np.finfo(float).eps)
 
@@ -205,6 +205,16 @@ def test_cached_tables_cannot_be_changed():
     for cached in (*clebsch_gordan_sparse(1, 2, 3)[1:], wigner_3j(1, 2, 3)):
         with pytest.raises(ValueError, match="read-only"):
             cached[...] = 0
+
+
+@given(triples(4), st.sampled_from(["float32", "float64"]), st.sampled_from([1.0, -1.0]))
+def test_signs_of_stored_coefficients(degrees, dtype, sign):
+    stored = (sign * tp.clebsch_gordan(*degrees)).astype(dtype)
+    assert relative_sign(stored, *degrees) == sign
+    l1, l2, l3 = degrees
+    for other in (2 * stored, stored[..., None], stored + 1e-3):
+        with pytest.raises(ValueError, match=f"the coefficients of old are not those of the degrees {l1}, {l2}, {l3}"):
+            relative_sign(other, *degrees, name="of old")
 
 
 @pytest.mark.parametrize("function", [tp.clebsch_gordan, tp.gaunt])

@@ -1,1 +1,1 @@
-"""Other programs: what makes a potential one of their parts."""
+"""Other programs: potentials as their parts, and their modules as operators of this package."""

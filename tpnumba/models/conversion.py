@@ -13,14 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.irreps import Irrep, Irreps
-from tpnumba.tables.clebsch_gordan import clebsch_gordan
+from tpnumba.tables.clebsch_gordan import relative_sign
 
 Array = npt.NDArray[Any]
 #: Of the features, of the harmonics and of the messages: the block.
 Instructions = tuple[tuple[int, int, int], ...]
-
-#: Relative difference of float32 coefficients that are the same.
-_SAME = 1e-5
 
 
 def products(features: Irreps, harmonics: Irreps, wanted: Callable[[Irrep], bool]) -> tuple[Instructions, Irreps]:
@@ -73,11 +70,7 @@ def signs_of_products(
             if min(l1, l2, l3) > 0:
                 raise ValueError(f"the checkpoint lacks the coefficients {name}")
             return 1.0
-        today = clebsch_gordan(l1, l2, l3)
-        for found in (1.0, -1.0):
-            if np.allclose(stored, found * today, rtol=0, atol=_SAME):
-                return found
-        raise ValueError(f"the coefficients {name} are not those of the degrees {l1}, {l2}, {l3}")
+        return relative_sign(stored, l1, l2, l3, name=name)
 
     return np.concatenate(
         [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ class InputLayers:
         self.dtype, self.pairs_at_once = dtype, pairs_at_once
         self.species = np.zeros(max(network.elements) + 1, dtype=np.intp)
         self.species[list(network.elements)] = np.arange(len(network.elements))
-        self.radial = network.radial.embedding(network.cutoff)
+        self.radial: Any = network.radial.embedding(network.cutoff)
         self.frequencies = np.asarray(weights["radial.frequencies"], np.float64)
         self.harmonics = SphericalHarmonics(network.lmax, normalization="component", normalize=network.unit_vectors)
 

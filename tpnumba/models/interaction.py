@@ -88,7 +88,7 @@ class InteractionLayers:
         )
         self.convolution = TensorProductConvolution(product)
         self.by_features, self.by_harmonics, self.by_weights = (self.convolution.adjoint(i) for i in range(3))
-        self.radial_network = described.radial_network(network.radial.number)
+        self.radial_network: Any = described.radial_network(network.radial.number)
         self.radial_weights = self.radial_network.fold(weights[f"{name}.radial"])
 
     def product_weights(self, part: Part, data: EdgeData, memory: Memory, threads: int | None) -> Array:

@@ -17,10 +17,15 @@ from tpnumba.models.inputs import InputLayers
 from tpnumba.models.interaction import LAYOUT, WEIGHTS_AT_ONCE, EdgeData, InteractionLayers, Kept, Memory
 from tpnumba.models.network import Network
 from tpnumba.models.readout import Readout
+from tpnumba.models.tables import Lengths, TabulatedNetwork
 from tpnumba.models.weights import check_weights
 from tpnumba.plans.base import ITEMSIZE
+from tpnumba.products.instructions import check_choice
 
 Array = npt.NDArray[np.floating]
+
+#: What gives the weights of products.
+RADIALS = ("network", "spline")
 
 #: The key of the description in the metadata of a file.
 _NETWORK = "tpnumba.network"
@@ -33,18 +38,27 @@ class Potential:
         network: what is computed.
         weights: arrays by name, as converters give them and files hold them.
         dtype: ``float32`` or ``float64``: of the arithmetic.
+        radial: ``network``, or ``spline`` for tables of splines in place of the radial networks
+            (:class:`tpnumba.nn.SplineTable`): quicker, with an error that ``radial_error`` states. Forces are the
+            gradients of the energy in either case.
 
     Raises:
         TypeError: weights that are no arrays of float32 or float64.
-        ValueError: weights that are missing, left over or of another shape, or another dtype.
+        ValueError: weights that are missing, left over or of another shape, or another dtype or ``radial``.
+        ArithmeticError: a radial network is not smooth enough for a table.
 
     Attributes:
-        network, dtype: the arguments.
+        network, dtype, radial: the arguments.
+        radial_error: the largest error of a weight of a product, over the largest one of its interaction at any length;
+            0 without tables.
         cutoff: of the edges, in angstrom.
         elements: the atomic numbers that it knows.
     """
 
-    def __init__(self, network: Network, weights: Mapping[str, Array], *, dtype: str = "float32") -> None:
+    def __init__(
+        self, network: Network, weights: Mapping[str, Array], *, dtype: str = "float32", radial: str = "network"
+    ) -> None:
+        check_choice("radial", radial, RADIALS)
         if dtype not in ITEMSIZE:
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
         check_weights(network, weights)
@@ -62,11 +76,22 @@ class Potential:
         self.inputs = InputLayers(network, weights, dtype, pairs_at_once)
         self.readout = Readout(network, self.layers[-1].gate.irreps_out, typed, LAYOUT)
         self.shift, self.scale = (np.asarray(weights[name], np.float64) for name in ("shift", "scale"))
+        self.radial, self.radial_error = radial, 0.0
+        if radial == "spline":
+            self._tabulate()
+
+    def _tabulate(self) -> None:
+        """Put tables in the place of the radial networks."""
+        self.inputs.radial = Lengths()
+        for number, layers in enumerate(self.layers):
+            layers.radial_network = tabulated = TabulatedNetwork(self.network, self.weights, number)
+            self.radial_error = max(self.radial_error, tabulated.table.error)
 
     def __repr__(self) -> str:
+        tables = f", radial tables with an error of {self.radial_error:.1e}" if self.radial == "spline" else ""
         return (
             f"Potential({self.network.name}: {len(self.elements)} elements, {len(self.layers)} interactions, "
-            f"cutoff {self.cutoff:g} A, {self.dtype})"
+            f"cutoff {self.cutoff:g} A, {self.dtype}{tables})"
         )
 
     def evaluate(self, atoms: Any, *, num_threads: int | None = None) -> Results:
@@ -129,10 +154,12 @@ class Potential:
             Under the name of each of ``weights`` an array of its shape, float64, in eV by its unit.
 
         Raises:
-            TypeError, ValueError: as :meth:`evaluate`.
+            TypeError, ValueError: as :meth:`evaluate`; also if tables stand for the radial networks.
         """
         from tpnumba.models.parameters import energy_gradients
 
+        if self.radial != "network":
+            raise ValueError("tables of splines have no gradients by the weights: use radial='network'")
         graph = atoms if isinstance(atoms, Graph) else graph_of(atoms, self.cutoff, elements=self.elements)
         return energy_gradients(self, graph, num_threads=num_threads)
 
@@ -141,12 +168,13 @@ class Potential:
         write_arrays(path, self.weights, {_NETWORK: self.network.to_json()})
 
 
-def load(path: str | PathLike[str], *, dtype: str = "float32") -> Potential:
+def load(path: str | PathLike[str], *, dtype: str = "float32", radial: str = "network") -> Potential:
     """The potential of a file that :meth:`Potential.save` has written; weights stay in the file if dtypes agree.
 
     Args:
         path: the file.
         dtype: of the arithmetic.
+        radial: ``network`` or ``spline``, see :class:`Potential`.
 
     Raises:
         OSError: the file cannot be read.
@@ -156,6 +184,6 @@ def load(path: str | PathLike[str], *, dtype: str = "float32") -> Potential:
     if _NETWORK not in metadata:
         raise ValueError(f"{path} holds arrays, but no network of tpnumba: its metadata lack {_NETWORK!r}")
     try:
-        return Potential(Network.from_json(metadata[_NETWORK]), arrays, dtype=dtype)
+        return Potential(Network.from_json(metadata[_NETWORK]), arrays, dtype=dtype, radial=radial)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -60,7 +60,7 @@ class LayerNorm:
 
     @property
     def weight_numel(self) -> int:
-        """The number of weights: that of copies, if there are any."""
+        """The number of weights, that of copies if there are any."""
         return self.irreps.num_irreps if self.affine else 0
 
     @property

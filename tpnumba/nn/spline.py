@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tpnumba.products.form import require_shape
 
 Array = Any
 
-_MOST_INTERVALS = 2**14
+_FEWEST_INTERVALS, _MOST_INTERVALS = 32, 2**14
 
 #: Points of a chunk of a thread: 0.1 ms for 400 functions.
 _CHUNK = 1024
@@ -38,6 +39,8 @@ class SplineTable:
         tolerance: the largest error that is allowed, over the largest value of ``|function|`` between ``start`` and
             ``cutoff``.
         start: the beginning of the table.
+        breaks: distances between these at which the functions are less smooth than elsewhere, as where an envelope
+            begins, in ascending order: each part is a spline of its own, with its own number of intervals.
 
     Attributes:
         error: the largest that was found, over the largest value.
@@ -65,13 +68,20 @@ class SplineTable:
 
     cutoff: float
     start: float
+    breaks: tuple[float, ...]
     tolerance: float
     error: float
     num_intervals: int
     size: int
 
     def __init__(
-        self, function: Callable[[Array], Array], cutoff: float, *, tolerance: float, start: float = 0.0
+        self,
+        function: Callable[[Array], Array],
+        cutoff: float,
+        *,
+        tolerance: float,
+        start: float = 0.0,
+        breaks: Sequence[float] = (),
     ) -> None:
         if not callable(function):
             raise TypeError(f"function must be callable, got {function!r}")
@@ -79,22 +89,26 @@ class SplineTable:
         tolerance = check_number("tolerance", tolerance, positive=True)
         if not 0 <= start < cutoff:
             raise ValueError(f"start must be at least 0 and below the cutoff {cutoff}, got {start}")
-        count = 16
-        while True:
-            count *= 2
-            coefficients, error = _interpolate(function, start, cutoff, count)
-            if error <= tolerance:
-                break
-            if count == _MOST_INTERVALS:
-                raise ArithmeticError(f"{count} intervals leave an error of {error:.1e}, above tolerance {tolerance}")
+        ends = (start, *(check_number(f"breaks[{i}]", at) for i, at in enumerate(breaks)), cutoff)
+        if any(a >= b for a, b in pairwise(ends)):
+            raise ValueError(f"breaks must ascend from {start} to {cutoff}, got {ends[1:-1]}")
+        parts, error, largest = [], 0.0, 0.0
+        for a, b in pairwise(ends):
+            coefficients, missed, size = _refine(function, a, b, tolerance, largest)
+            parts.append(coefficients)
+            error, largest = max(error, missed), max(largest, size)
+        counts = [len(part) for part in parts]
+        coefficients = np.concatenate(parts) if len(parts) > 1 else parts[0]
         coefficients.flags.writeable = False
         fields = {
             "cutoff": cutoff,
             "start": start,
+            "breaks": ends[1:-1],
             "tolerance": tolerance,
-            "error": error,
-            "num_intervals": count,
+            "error": error / (largest or 1.0),
+            "num_intervals": sum(counts),
             "size": coefficients.shape[2],
+            "_parts": tuple(zip(ends, ends[1:], counts, strict=False)),
             "_tables": {"float64": coefficients},
         }
         self.__dict__.update(fields)
@@ -115,8 +129,8 @@ class SplineTable:
         )
 
     @property
-    def _key(self) -> tuple[float, float, bytes]:
-        return self.cutoff, self.start, self._table("float64").tobytes()
+    def _key(self) -> tuple[tuple[tuple[float, float, int], ...], bytes]:
+        return self.__dict__["_parts"], self._table("float64").tobytes()
 
     def _table(self, dtype: str) -> Array:
         """Coefficients of shape (interval, power, function)."""
@@ -209,13 +223,19 @@ class SplineTable:
 
     def _find(self, context: Context, r: Array) -> tuple[Array, Array]:
         """Of each distance its interval, -1 beyond the table, and its place in that; NaN is in the first one."""
-        step = (self.cutoff - self.start) / self.num_intervals
         r = r.astype(np.float64)  # in float32 the place within an interval would lose the digits of its number
-        number = (np.clip(np.nan_to_num(r, nan=self.start), self.start, self.cutoff) - self.start) / step
-        intervals = np.minimum(number, self.num_intervals - 1).astype(np.int64)
+        inside = np.clip(np.nan_to_num(r, nan=self.start), self.start, self.cutoff)
+        intervals, begins = np.empty(r.shape, np.int64), np.empty(r.shape)
+        first = 0
+        for start, end, count in self.__dict__["_parts"]:
+            # All of the first part, and of each other one what has got that far.
+            some = slice(None) if first == 0 else inside >= start
+            step = (end - start) / count
+            number = np.minimum((inside[some] - start) / step, count - 1).astype(np.int64)
+            intervals[some], begins[some] = first + number, start + number * step
+            first += count
         beyond = r >= self.cutoff
-        places = np.where(beyond, 0.0, r - (self.start + intervals * step)).astype(context.dtype)
-        return np.where(beyond, -1, intervals), places
+        return np.where(beyond, -1, intervals), np.where(beyond, 0.0, r - begins).astype(context.dtype)
 
     def _gather(self, context: Context, r: Array) -> tuple[Array, Array, Array]:
         """Of each distance the coefficients, its place, and 1 within the table or 0 beyond."""
@@ -235,18 +255,36 @@ def _share(count: int, num_threads: int | None, work: Callable[[int, int], None]
     share(lambda i: work(i * _CHUNK, min((i + 1) * _CHUNK, count)), chunks, threads)
 
 
-def _interpolate(function: Callable[[Array], Array], start: float, cutoff: float, count: int) -> tuple[Array, float]:
-    """Coefficients (interval, power, function), and the largest error over the largest value."""
+def _refine(
+    function: Callable[[Array], Array], start: float, end: float, tolerance: float, largest: float
+) -> tuple[Array, float, float]:
+    """Coefficients of as many intervals as are needed, their error, and the largest value; ``largest``: so far."""
+    count = _FEWEST_INTERVALS
+    while True:
+        coefficients, error, size = _interpolate(function, start, end, count)
+        largest = max(largest, size)
+        if error <= tolerance * largest:
+            return coefficients, error, largest
+        if count == _MOST_INTERVALS:
+            found = error / largest
+            raise ArithmeticError(f"{count} intervals leave an error of {found:.1e}, above tolerance {tolerance}")
+        count *= 2
+
+
+def _interpolate(
+    function: Callable[[Array], Array], start: float, end: float, count: int
+) -> tuple[Array, float, float]:
+    """Coefficients (interval, power, function), the largest error, and the largest value."""
     from scipy.interpolate import CubicSpline
 
-    knots = np.linspace(start, cutoff, count + 1)
+    knots = np.linspace(start, end, count + 1)
     values = _values(function, knots)
     spline = CubicSpline(knots, values)
     between = np.concatenate([knots[:-1] + part * (knots[1] - knots[0]) for part in (0.25, 0.5, 0.75)])
     exact = _values(function, between)
     largest = max(float(np.max(np.abs(values), initial=0.0)), float(np.max(np.abs(exact), initial=0.0)))
-    error = float(np.max(np.abs(spline(between) - exact), initial=0.0)) / (largest or 1.0)
-    return np.ascontiguousarray(np.transpose(spline.c[::-1], (1, 0, 2))), error
+    error = float(np.max(np.abs(spline(between) - exact), initial=0.0))
+    return np.ascontiguousarray(np.transpose(spline.c[::-1], (1, 0, 2))), error, largest
 
 
 def _values(function: Callable[[Array], Array], r: Array) -> Array:

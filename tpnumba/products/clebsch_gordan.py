@@ -34,7 +34,7 @@ class TensorProduct(Operator):
     Args:
         irreps_in1, irreps_in2, irreps_out: irreps, as strings or :class:`Irreps`.
         instructions: tuples ``(i_in1, i_in2, i_out, mode, has_weight[, path_weight])`` of block numbers; the path
-            weight stands under the square root.
+            weight stands under the square root, and a negative one is minus the root of its size.
         in1_var, in2_var, out_var: variances, one a block.
         irrep_normalization: ``component`` (unit-variance components give unit-variance components), ``norm`` or
             ``none`` (``C`` has Frobenius norm 1).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import isfinite, prod, sqrt
+from math import copysign, isfinite, prod, sqrt
 from typing import Any, NamedTuple
 
 from tpnumba.irreps import Irreps, MulIrrep, check_degree
@@ -30,7 +30,7 @@ _ALWAYS_WEIGHTED = ("uvw", "u<vw")
 class Instruction(NamedTuple):
     """One path: blocks of the inputs and the output, how channels are combined, and whether it has weights.
 
-    ``path_weight`` stands under the square root, as in e3nn.
+    ``path_weight`` stands under the square root, as in e3nn; a negative one is minus the root of its size.
     """
 
     i_in1: int
@@ -56,7 +56,7 @@ def read_instructions(
     Raises:
         TypeError: an instruction is not a tuple of five or six items of the right types.
         ValueError: a block that is not there, an irrep that the path cannot reach, an unknown mode, multiplicities
-            that the mode forbids, or a negative path weight.
+            that the mode forbids, or a path weight that is not finite.
     """
     read = []
     for number, item in enumerate(instructions):
@@ -74,18 +74,19 @@ def read_instructions(
         check_choice(f"the mode of {where}", ins.mode, tuple(MODES))
         if not isinstance(ins.has_weight, bool):
             raise TypeError(f"has_weight of {where} must be True or False, got {ins.has_weight!r}")
-        _check_number(f"path_weight of {where}", ins.path_weight)
+        _check_number(f"path_weight of {where}", ins.path_weight, signed=True)
         _check_path(where, ins, irreps_in1[ins.i_in1], irreps_in2[ins.i_in2], irreps_out[ins.i_out])
         read.append(ins._replace(path_weight=float(ins.path_weight)))
     return tuple(read)
 
 
-def _check_number(name: str, value: Any) -> float:
+def _check_number(name: str, value: Any, *, signed: bool = False) -> float:
     if not isinstance(value, int | float) and not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
-    if not isfinite(number) or number < 0:
-        raise ValueError(f"{name} must be finite and not negative (it stands under a square root), got {value!r}")
+    if not isfinite(number) or (number < 0 and not signed):
+        limits = "" if signed else " and not negative (it stands under a square root)"
+        raise ValueError(f"{name} must be finite{limits}, got {value!r}")
     return number
 
 
@@ -154,9 +155,9 @@ def normalization_coefficients(
 ) -> list[float]:
     """The factor in front of ``C`` for each instruction.
 
-    ``sqrt(a * out_var * path_weight / x)`` with ``a = 2 l_out + 1`` (component), ``(2 l1 + 1)(2 l2 + 1)`` (norm) or 1,
-    and ``x`` the number of terms summed in an output element (weighted by the input variances): over all paths to
-    the block (element), or in this path times the number of paths (path).
+    ``sqrt(a * out_var * |path_weight| / x)``, with the sign of the path weight. There ``a = 2 l_out + 1`` (component),
+    ``(2 l1 + 1)(2 l2 + 1)`` (norm) or 1, and ``x`` is the number of terms summed in an output element (weighted by the
+    input variances): over all paths to the block (element), or in this path times the number of paths (path).
     """
 
     def terms(ins: Instruction) -> float:
@@ -185,7 +186,8 @@ def normalization_coefficients(
             "path": terms(ins) * len(together[ins.i_out]),
             "none": 1.0,
         }[path_normalization]
-        factors.append(sqrt(square * variances[2][ins.i_out] * ins.path_weight / (met if met > 0 else 1.0)))
+        size = sqrt(square * variances[2][ins.i_out] * abs(ins.path_weight) / (met if met > 0 else 1.0))
+        factors.append(copysign(size, ins.path_weight))
     return factors
 
 

@@ -60,14 +60,15 @@ def run(options: argparse.Namespace, load: Callable[..., EvaluatesGraphs]) -> No
         raise ValueError(f"--json and --xyz are both {options.json}")
     if options.structures.count("-") > 1:
         raise ValueError("standard input (-) is named more than once")
-    model = load(options.model, dtype=options.dtype)
+    model = load(options.model, dtype=options.dtype, radial=options.radial)
     frames = [frame for path in options.structures for frame in frames_of(path, options.format)]
     with progress_bar("structures") as report:
         evaluated = evaluate(model, frames, on_progress=report)
     print_table(evaluated)
     sys.stdout.flush()  # a file may be /dev/stdout
     if options.json is not None:
-        about = {"file": Path(options.model).name, "dtype": options.dtype, "cutoff": model.cutoff}
+        about = {"file": Path(options.model).name, "dtype": options.dtype, "radial": options.radial}
+        about["cutoff"] = model.cutoff
         text = json.dumps(document(evaluated, about), indent=1, allow_nan=False) + "\n"
         write_whole(options.json, lambda stream: stream.write(text.encode()))
     if options.xyz is not None:

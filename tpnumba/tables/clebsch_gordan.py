@@ -196,3 +196,30 @@ def clebsch_gordan(l1: int, l2: int, l3: int) -> Array:
     table = np.zeros(sparse.shape)
     table[tuple(sparse.coords)] = sparse.values
     return table
+
+
+def relative_sign(
+    stored: npt.NDArray[np.floating], l1: int, l2: int, l3: int, *, name: str = "stored", atol: float = 1e-5
+) -> float:
+    """The sign, 1.0 or -1.0, by which another library's coefficients differ from :func:`clebsch_gordan`.
+
+    e3nn before version 0.5 had other signs for some triples, and models that were trained then hold such coefficients.
+
+    Args:
+        stored: shape ``(2 l1 + 1, 2 l2 + 1, 2 l3 + 1)``.
+        l1, l2, l3: their degrees.
+        name: what an error calls them.
+        atol: how far numbers may be apart that are the same but for rounding.
+
+    Raises:
+        ValueError: they differ by more than a sign.
+
+    Example:
+        >>> relative_sign(-clebsch_gordan(1, 2, 2), 1, 2, 2)
+        -1.0
+    """
+    ours = clebsch_gordan(l1, l2, l3)
+    for sign in (1.0, -1.0):
+        if stored.shape == ours.shape and np.allclose(stored, sign * ours, rtol=0, atol=atol):
+            return sign
+    raise ValueError(f"the coefficients {name} are not those of the degrees {l1}, {l2}, {l3}")

@@ -54,7 +54,8 @@ class Tables(NamedTuple):
 
 def make_tables(groups: Sequence[Group]) -> Tables:
     """The tables of groups."""
-    rows, blocks = [], []
+    rows: list[tuple[int, ...]] = []
+    blocks: list[tuple[int, int, int]] = []
     for group in groups:
         begin = len(blocks)
         blocks += _placed(group.inputs)

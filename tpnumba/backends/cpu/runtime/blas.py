@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from typing import Any
 
 _NAMES = {"float32": "sgemm", "float64": "dgemm"}
 
@@ -13,7 +14,8 @@ def gemm_address(dtype: str) -> int:
     """The address of the Fortran routine ``sgemm`` or ``dgemm``, with 32-bit integers."""
     from scipy.linalg import cython_blas
 
-    capsule = cython_blas.__pyx_capi__[_NAMES[dtype]]
+    offered: Any = cython_blas.__pyx_capi__
+    capsule = offered[_NAMES[dtype]]
     name_of = ctypes.pythonapi.PyCapsule_GetName
     name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
     pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
