@@ -14,6 +14,7 @@ from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.harmonics import Harmonics
+from tpnumba.plans.low_rank import LowRankTransform
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
@@ -55,6 +56,6 @@ def _program(plan: Plan, dtype: str) -> Program | None:
 def _lower(plan: Plan, dtype: str, vectors: int | None) -> Program | None:
     if isinstance(plan, Contraction):
         return lower_contraction(plan, dtype, vectors)
-    if isinstance(plan, Transform | Synthesis):
+    if isinstance(plan, Transform | LowRankTransform | Synthesis):
         return lower_transform(plan, dtype, vectors)
     return None
