@@ -61,7 +61,8 @@ class LowRankTransform(Plan):
     def __repr__(self) -> str:
         described = [f"{operand.name}: {operand.size} {operand.access}" for operand in self.operands]
         listed = "; ".join(f"{part.rank} x {part.transform!r}" for part in self.parts)
-        return f"LowRankTransform({', '.join(described[i] for i in self.inputs)} -> {described[self.output]} | {listed})"
+        inputs = ", ".join(described[i] for i in self.inputs)
+        return f"LowRankTransform({inputs} -> {described[self.output]} | {listed})"
 
     @cached_property
     def feature(self) -> int:

@@ -31,13 +31,13 @@ Shape = tuple[int, ...]
 
 
 class Operator(FormOperator):
-    """A product of two features, perhaps with weights: linear in each of them, or in each of some parts of the weights."""
+    """A product of two features, perhaps with weights: linear in each of them, or in each of several parts of these."""
 
     def adjoint(self, i: int) -> Operator:
         """The operator of the gradient with respect to argument ``i`` (0, 1, or 2 for the weights).
 
-        Weights that a product is not linear in, but in each of several parts of (``LowRankTensorProduct``), are that many
-        arguments side by side: 2, 3 and so on are these parts.
+        Weights that a product is linear in part by part (``LowRankTensorProduct``) are as many arguments side by side:
+        2, 3 and so on are their parts.
 
         It takes the same arguments, but a cotangent of the result in place of argument ``i``, and gives the gradient of
         that argument, one a sample: ``<g, p(x1, x2)> = <p.adjoint(0)(g, x2), x1>``. Its own adjoints give derivatives

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +88,7 @@ class LowRankTensorProduct(Operator):
             raise ValueError("rank or bracket_rank must be positive, got 0 for both")
         check_choice("method", method, ("auto", *self.METHODS))
         check_choice("normalization", normalization, NORMALIZATIONS)
-        settings: dict[str, Any] = {"method": "direct" if method == "direct" else "grid", "normalization": normalization}
+        settings = {"method": "direct" if method == "direct" else "grid", "normalization": normalization}
         pseudo = irreps_of(degrees_of(out), UNNATURAL)
         halves: Halves = [
             (product(in1, in2, block, **settings), count)

@@ -54,7 +54,9 @@ def _transformed(plan: LowRankTransform, number: int, r: int, context: Context, 
     part, form = plan.parts[number], plan.transforms[number]
     form = form.with_access((Access.BATCH,) * 3)
     given = {
-        k: rows[FEATURES[k]][:, part.block(k)] * _factors(part, k, r, context, rows) for k in range(3) if k != plan.feature
+        k: rows[FEATURES[k]][:, part.block(k)] * _factors(part, k, r, context, rows)
+        for k in range(3)
+        if k != plan.feature
     }
     ((_, value),) = transform.evaluate(form, context, given)
     return value

@@ -205,9 +205,7 @@ class GridTransform:
                 operations.sparse(matrix.transposed(), starts[output], scratch[output, c], add=c > 0)
 
 
-def zero(
-    operations: Operations, start: int, size: int, maps: list[Separated], targets: list[int]
-) -> list[bool]:
+def zero(operations: Operations, start: int, size: int, maps: list[Separated], targets: list[int]) -> list[bool]:
     """Zero what no step writes first; whether the first block of rings adds, for each map to the output.
 
     The output has ``size`` columns from ``start`` on; ``targets``: where the result of each map stands.

@@ -16,11 +16,13 @@ from tpnumba.plans.stages import LinearMap
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
 
+#: The plans that are lists of operations.
+Lowered = Transform | LowRankTransform | Synthesis
 #: Rings (mirror sets) whose orders stand in the tile at a time, where those of all would be too many.
 FEW_RINGS = 8
 
 
-def count_rings(plan: Transform | LowRankTransform | Synthesis) -> int:
+def count_rings(plan: Lowered) -> int:
     """The number of mirror sets of rings; 0 where there are none."""
     if isinstance(plan, Synthesis):
         return len(ParityReduction.of(plan.grid).rings)
@@ -29,7 +31,7 @@ def count_rings(plan: Transform | LowRankTransform | Synthesis) -> int:
     return 0 if isinstance(plan.domain, Matrices) else len(ParityReduction.of(plan.domain).rings)
 
 
-def lower_transform(plan: Transform | LowRankTransform | Synthesis, dtype: str, vectors: int | None) -> TransformProgram | None:
+def lower_transform(plan: Lowered, dtype: str, vectors: int | None) -> TransformProgram | None:
     """The program with the widest tile that stays in the cache; then with fewer rings at a time.
 
     None if even that takes too much memory. ``vectors``: of a column of the tile, if not as fits.
@@ -47,7 +49,7 @@ def lower_transform(plan: Transform | LowRankTransform | Synthesis, dtype: str, 
     return None if program.tile_bytes > layout.MOST_BYTES else program
 
 
-def plan_transform(plan: Transform | LowRankTransform | Synthesis, dtype: str, vectors: int, most_rings: int) -> TransformProgram:
+def plan_transform(plan: Lowered, dtype: str, vectors: int, most_rings: int) -> TransformProgram:
     """The program of a plan, with the orders of at most ``most_rings`` mirror sets of rings at a time."""
     operations = Operations(plan, layout.LINE // np.dtype(dtype).itemsize, vectors)
     if isinstance(plan, Synthesis):
@@ -140,9 +142,9 @@ def _low_rank(plan: LowRankTransform, operations: Operations, most_rings: int) -
                 operations.products((features[k], components[k]), given, chosen[k], add=started or r > 0)
                 continue
             first = np.diff(degrees[k], prepend=-1) != 0  # the first component of each degree
+            factors = chosen[k], given, (features[k], components[k])
             for own, add in ((first, False), (~first, True)):
-                chosen_from = [(start, places[own]) for start, places in (chosen[k], given, (features[k], components[k]))]
-                operations.products(*chosen_from, add=add)
+                operations.products(*((start, places[own]) for start, places in factors), add=add)
         started = k < 2  # of the result, each part has its own block
         grid.release()
         for start in starts:
