@@ -16,6 +16,7 @@ from tpnumba.products.clebsch_gordan import (
 from tpnumba.products.convolution import TensorProductConvolution
 from tpnumba.products.gaunt import GauntTensorProduct
 from tpnumba.products.low_rank import LowRankTensorProduct
+from tpnumba.products.low_rank_fit import fit_low_rank
 from tpnumba.products.matrix import MatrixTensorProduct
 from tpnumba.products.vector_spherical import VectorSphericalTensorProduct
 from tpnumba.sphere.conventions import convert
@@ -51,6 +52,7 @@ __all__ = [
     "convert",
     "equivariance_error",
     "expressivity",
+    "fit_low_rank",
     "from_grid",
     "gaunt",
     "interactability",
