@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import tpnumba
 from tpnumba.plans.base import ITEMSIZE
+from tpnumba.studies import dial
 
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--plot", metavar="FILE.png", help="also draw time and time a degree of freedom against L")
     compare.set_defaults(run=_compare)
+    dial.add_command(commands)
     _add_convert(commands)
     _add_evaluate(commands)
     warmup = commands.add_parser(

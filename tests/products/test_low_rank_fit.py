@@ -63,7 +63,7 @@ def test_the_error_is_that_of_the_bilinear_maps():
 
 
 def test_more_terms_come_nearer_until_the_table_is_reached():
-    errors = [fit.error for fit in fits_by_rank(random_table(2), 3)]
+    errors = [fit.error for fit in fits_by_rank(random_table(2), (1, 2, 3))]
     assert errors[0] > errors[1]
     # of rank 2 for even and 1 for odd triples; the generic rank, at which this table is reached
     assert errors[2] < 1e-9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from tpnumba.irreps import check_degree
 from tpnumba.products.degrees import normalised
 from tpnumba.products.instructions import check_choice
 from tpnumba.products.low_rank import LowRankTensorProduct
-from tpnumba.products.polyadic import Factors, MaskedTable, decompositions
+from tpnumba.products.polyadic import Factors, MaskedTable, decompose, decompositions
 from tpnumba.tables.clebsch_gordan import check_triple
 from tpnumba.tables.couplings import NORMALIZATIONS, bracket_coupling, gaunt_coupling
 
@@ -108,16 +108,22 @@ def fit_low_rank(
 
 
 def fits_by_rank(
-    path_weights: Mapping[Triple, float] | npt.ArrayLike, max_rank: int, *, restarts: int = 16, seed: int = 0
+    path_weights: Mapping[Triple, float] | npt.ArrayLike, ranks: Iterable[int], *, restarts: int = 16, seed: int = 0
 ) -> Iterator[LowRankFit]:
-    """The fits of rank 1, 2 and so on to ``max_rank``, each for Gaunt products and brackets alike."""
+    """The fits of rising ranks, each for Gaunt products and brackets alike; see :func:`fit_low_rank`.
+
+    High ranks, whose starts take long, have ``restarts / rank`` random ones, at least one.
+    """
     table = _read_table(path_weights)
-    halves = [
-        None if half is None else decompositions(half, max_rank, restarts=restarts, seed=seed)
-        for half in _halves(table, "integral")
-    ]
-    for _ in range(max_rank):
-        yield _fit(table, [None if half is None else next(half) for half in halves], {})
+    halves = _halves(table, "integral")
+    found: list[Factors | None] = [None, None]
+    for rank in ranks:
+        starts = max(1, restarts // rank)
+        found = [
+            None if half is None else decompose(half, rank, restarts=starts, seed=seed, before=before)
+            for half, before in zip(halves, found, strict=True)
+        ]
+        yield _fit(table, found, {})
 
 
 def _fit(table: Floats, factors: Sequence[Factors | None], options: Mapping[str, Any]) -> LowRankFit:
