@@ -305,10 +305,38 @@ MUTANTS = (
     ),
     Mutant(
         "a component whose only term is subtracted, added",
-        "backends/cpu/transform/lower.py",
-        "weights = factors * signs[place[1]]",
-        "weights = factors * abs(signs[place[1]])",
+        "backends/cpu/transform/grid.py",
+        "weights = self.factors * signs[place[1]]",
+        "weights = self.factors * abs(signs[place[1]])",
         "backends/test_cpu_fields.py",
+    ),
+    Mutant(
+        "the first transform of a low-rank product alone",
+        "backends/cpu/transform/lower.py",
+        "chosen[k], add=started or r > 0)",
+        "chosen[k], add=started)",
+        "backends/test_cpu_low_rank.py",
+    ),
+    Mutant(
+        "room for each part of a low-rank product, that of none being let go",
+        "backends/cpu/transform/lower.py",
+        "        grid.release()\n",
+        "",
+        "backends/test_cpu_low_rank.py",
+    ),
+    Mutant(
+        "a low-rank product without the weights behind it",
+        "backends/generic/low_rank.py",
+        "value = _transformed(plan, number, r, context, rows) * _factors(part, k, r, context, rows)",
+        "value = _transformed(plan, number, r, context, rows)",
+        "products/test_low_rank.py",
+    ),
+    Mutant(
+        "a fit that takes no notice of the couplings",
+        "products/polyadic.py",
+        "return self.values - self.scales * np.sum(a * b * c, axis=1)",
+        "return self.values - np.sum(a * b * c, axis=1)",
+        "products/test_low_rank_fit.py",
     ),
     Mutant(
         "short rows joined in the wrong order",
@@ -327,8 +355,8 @@ MUTANTS = (
     Mutant(
         "expressivity without the weights of the product",
         "measures/expressivity.py",
-        "np.add.at(block, start3[-1] + k[own], (value * read)[own, None, None] * pairs[own])",
-        "np.add.at(block, start3[-1] + k[own], 0 * (value * read)[own, None, None] * pairs[own])",
+        "np.add.at(block, start3[-1] + k[own], (value * read * others)[own, None, None] * pairs[own])",
+        "np.add.at(block, start3[-1] + k[own], 0 * (value * read * others)[own, None, None] * pairs[own])",
         "measures/test_measures.py",
     ),
     Mutant(

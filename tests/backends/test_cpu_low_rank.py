@@ -7,7 +7,6 @@ import pytest
 from strategies import evaluate_plan, tolerance
 
 import tpnumba as tp
-from tpnumba.backends.cpu.layout import LINE
 from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.transform.lower import FEW_RINGS, count_rings, plan_transform
 
@@ -47,16 +46,23 @@ def test_one_row_for_all_samples(shared):
         np.testing.assert_allclose(one, two, rtol=0, atol=np.max(np.abs(two)) * tolerance("float64", 5, 37 * 100))
 
 
-def test_the_tile_has_room_for_one_transform_whatever_the_rank():
-    for output in range(6):
-        rooms = []
-        for rank in (1, 5):
-            plan = tp.LowRankTensorProduct(5, 5, rank=rank, bracket_rank=rank).plan.adjoint(output)
-            program = plan_transform(plan, "float64", 1, count_rings(plan))
-            operands = sum(plan.sizes) * program.tile_width + plan.sizes[output]
-            rooms.append(program.tile_size - operands)
-        # what puts rows of the result together may be longer for more weights
-        assert abs(rooms[1] - rooms[0]) <= plan.sizes[output] * LINE
+def room(rank, bracket_rank, output):
+    """The columns of the tile beside the operands, and beside what puts rows of the result together."""
+    plan = tp.LowRankTensorProduct(6, 6, rank=rank, bracket_rank=bracket_rank).plan.adjoint(output)
+    program = plan_transform(plan, "float64", 1, count_rings(plan))
+    return program.buffer // program.tile_width - sum(plan.sizes)
+
+
+@pytest.mark.parametrize("output", range(6))
+def test_the_tile_has_room_for_one_transform_whatever_the_rank(output):
+    assert room(5, 3, output) == room(1, 1, output)
+
+
+@pytest.mark.parametrize("output", range(6))
+def test_gaunt_products_and_brackets_take_turns_in_the_same_room(output):
+    alone = room(1, 0, output), room(0, 1, output)
+    # A little more than the larger of the two, as their arrays are of different lengths.
+    assert room(1, 1, output) < max(alone) + min(alone) / 2
 
 
 def test_large_products_are_worked_a_few_rings_at_a_time():
