@@ -18,8 +18,8 @@ from tpnumba.studies.report import check_figure_format
 
 #: Errors that are asked for, in the lines below the table.
 _ERRORS = (0.1, 0.01)
-#: Degrees that the figure shows, at most.
-_DRAWN = 5
+#: Degrees that the figure shows, at most, and the least error.
+_DRAWN, _LEAST_DRAWN = 5, 1e-5
 
 
 def check_outputs(options: argparse.Namespace) -> None:
@@ -70,6 +70,8 @@ def print_table(rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
         "rank: Gaunt products, and as many brackets; expressivity: of that of the complete product; error: of the\n"
         "best fit found to a table of path weights, relative to the norm of the bilinear map; complete: the sparse\n"
         "contraction with a weight for each path; spread: half the distance between the quartiles.\n"
+        "The random table holds independent normal numbers, the learned one the least-squares weights for a target:\n"
+        "the hyperbolic tangent of the product, and of the bracket, of two functions on the sphere.\n"
     )
     for lmax, group in groupby(rows, key=lambda row: row.lmax):
         print(f"L = {lmax}: {verdict(list(group))}")
@@ -130,12 +132,13 @@ def figure(rows: Sequence[Row], title: str) -> Any:
         }
         axes[0].plot(times, [row.expressivity / row.complete_expressivity for row in group], **style)
         for axis, name in zip(axes[1:], TABLES, strict=True):
-            axis.plot(times, [max(row.errors[name], 1e-6) for row in group], **style)
+            axis.plot(times, [max(row.errors[name], _LEAST_DRAWN) for row in group], **style)
     axes[0].set_title("expressivity, of that of the complete product", fontsize=10)
     axes[0].set_ylim(0, 1.05)
     for axis, name in zip(axes[1:], TABLES, strict=True):
-        axis.set_title(f"error of the fit to a {name} table (1e-6: at most that)", fontsize=10)
+        axis.set_title(f"error of the fit to a {name} table ({_LEAST_DRAWN:g}: at most that)", fontsize=10)
         axis.set_yscale("log")
+        axis.set_ylim(_LEAST_DRAWN / 2, 2)
     for axis in axes:
         axis.set_xscale("log")
         axis.axvline(1, color="black", linewidth=1)
