@@ -332,10 +332,17 @@ MUTANTS = (
         "products/test_low_rank.py",
     ),
     Mutant(
+        "a gradient of weights by one path of a pair of degrees",
+        "backends/cpu/transform/path_weights.py",
+        "operations.products(pair, third, own, add=True)",
+        "operations.products(pair, third, own)",
+        "backends/test_cpu_low_rank.py",
+    ),
+    Mutant(
         "a fit that takes no notice of the couplings",
         "products/polyadic.py",
-        "return self.values - self.scales * np.sum(a * b * c, axis=1)",
-        "return self.values - np.sum(a * b * c, axis=1)",
+        "rest: Floats = self.values - self.scales * np.sum(a * b * c, axis=1)",
+        "rest: Floats = self.values - np.sum(a * b * c, axis=1)",
         "products/test_low_rank_fit.py",
     ),
     Mutant(

@@ -10,10 +10,15 @@ import tpnumba as tp
 from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.transform.lower import FEW_RINGS, count_rings, plan_transform
 
+OPTIONS = {
+    "both": ((3, 2), {"rank": 2, "bracket_rank": 3}),
+    "Gaunt": ((2, 4, 3), {"rank": 3, "normalization": "component"}),
+    "brackets": (("1o + 3o", 2), {"rank": 0, "bracket_rank": 2}),
+}
 CASES = {
-    "both": tp.LowRankTensorProduct(3, 2, rank=2, bracket_rank=3),
-    "Gaunt": tp.LowRankTensorProduct(2, 4, 3, rank=3, normalization="component"),
-    "brackets": tp.LowRankTensorProduct("1o + 3o", 2, rank=0, bracket_rank=2),
+    f"{name}-{method}": tp.LowRankTensorProduct(*degrees, **options, method=method)
+    for name, (degrees, options) in OPTIONS.items()
+    for method in tp.LowRankTensorProduct.METHODS
 }
 
 
@@ -30,9 +35,10 @@ def test_results_and_gradients_are_those_of_the_reference(name, output, dtype):
     np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance(dtype, 5, 1000))
 
 
+@pytest.mark.parametrize("method", tp.LowRankTensorProduct.METHODS)
 @pytest.mark.parametrize("shared", [(), (0,), (1,), (2,), (0, 2), (1, 2)], ids=str)
-def test_one_row_for_all_samples(shared):
-    p = CASES["both"]
+def test_one_row_for_all_samples(shared, method):
+    p = CASES[f"both-{method}"]
     rng = np.random.default_rng(0)
     sizes = p.irreps_in1.dim, p.irreps_in2.dim, p.weight_numel
     x1, x2, weights = (rng.standard_normal(n if i in shared else (37, n)) for i, n in enumerate(sizes))
@@ -48,7 +54,7 @@ def test_one_row_for_all_samples(shared):
 
 def room(rank, bracket_rank, output):
     """The columns of the tile beside the operands, and beside what puts rows of the result together."""
-    plan = tp.LowRankTensorProduct(6, 6, rank=rank, bracket_rank=bracket_rank).plan.adjoint(output)
+    plan = tp.LowRankTensorProduct(6, 6, rank=rank, bracket_rank=bracket_rank, method="grid").plan.adjoint(output)
     program = plan_transform(plan, "float64", 1, count_rings(plan))
     return program.buffer // program.tile_width - sum(plan.sizes)
 
@@ -66,7 +72,7 @@ def test_gaunt_products_and_brackets_take_turns_in_the_same_room(output):
 
 
 def test_large_products_are_worked_a_few_rings_at_a_time():
-    p = tp.LowRankTensorProduct(40, 40, 40, rank=2, bracket_rank=1)
+    p = tp.LowRankTensorProduct(40, 40, 40, rank=2, bracket_rank=1, method="grid")
     program = program_of(p.plan, "float32")
     assert program is not None
     assert count_rings(p.plan) > FEW_RINGS
@@ -77,3 +83,21 @@ def test_large_products_are_worked_a_few_rings_at_a_time():
     found, expected = (p(x1, x2, weights, backend=backend) for backend in ("cpu", "generic"))
     size = float(np.max(np.abs(expected)))
     np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance("float32", 40, 100))
+
+
+@pytest.mark.parametrize("leading", [(300,), (3, 100)], ids=str)
+def test_path_weights_of_few_samples_are_held_at_a_time(leading, monkeypatch):
+    from tpnumba.backends.cpu import evaluation
+
+    p = CASES["both-direct"]
+    rng = np.random.default_rng(0)
+    sizes = p.irreps_in1.dim, p.irreps_in2.dim, p.weight_numel, p.irreps_out.dim
+    x1, x2, weights, cotangent = (rng.standard_normal((*leading, n)) for n in sizes)
+
+    def results():
+        return [p(x1, x2, weights, backend="cpu"), *p.vjp(x1, x2, cotangent, weights=weights, backend="cpu")]
+
+    expected = results()
+    monkeypatch.setattr(evaluation, "COPY_BYTES", 70 * 8 * sum(sizes))
+    for one, two in zip(results(), expected, strict=True):
+        np.testing.assert_allclose(one, two, rtol=0, atol=np.max(np.abs(two)) * tolerance("float64", 5, 100))

@@ -156,11 +156,12 @@ def test_from_one_gaunt_product_to_the_complete_product(L):
     assert counts == sorted(set(counts))
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("backend", ["cpu", "generic"])
-def test_memory_does_not_grow_with_the_rank(backend):
+def test_memory_does_not_grow_with_the_rank(backend, method):
     most = []
     for rank in (1, 16):
-        p = tp.LowRankTensorProduct(6, 6, rank=rank, bracket_rank=rank)
+        p = tp.LowRankTensorProduct(6, 6, rank=rank, bracket_rank=rank, method=method)
         x1, x2, weights = random_arguments(p, (500,), ())
         p(x1, x2, weights, backend=backend)  # what is kept for later calls
         most.append(memory_beyond_results(lambda p=p, x=(x1, x2, weights): p(*x, backend=backend)))

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.irreps import Irreps, IrrepsLike, check_degree
-from tpnumba.plans.base import Operand, Segment
+from tpnumba.plans.base import Operand, Plan, Segment
 from tpnumba.plans.contraction import Contraction, Path
-from tpnumba.plans.low_rank import LowRankTransform, Part
+from tpnumba.plans.low_rank import LowRankContraction, LowRankTransform, Part, PathWeights, Terms
 from tpnumba.plans.methods import Methods
 from tpnumba.plans.transform import Transform
 from tpnumba.products.base import Operator
@@ -31,8 +31,8 @@ class LowRankTensorProduct(Operator):
     ``out[l3] = sum over r of c_r[l3] Gaunt(a_r[l1] x1[l1], b_r[l2] x2[l2])[l3]`` for ``rank`` Gaunt products, and
     likewise for ``bracket_rank`` brackets, whose degrees have the opposite parity and follow in a block of their own.
     So the number in front of ``C(l1, l2, l3)`` is ``k(l1, l2, l3) sum over r of a_r[l1] b_r[l2] c_r[l3]``, with the
-    coupling k of the Gaunt product or the bracket: a canonical polyadic decomposition of the table of path weights, at
-    O(rank L^3) operations. (Contraction of Clebsch-Gordan coefficients by such decompositions: arXiv 2605.15073.)
+    coupling k of the Gaunt product or the bracket: a canonical polyadic decomposition of the table of path weights.
+    (Contraction of Clebsch-Gordan coefficients by such decompositions: arXiv 2605.15073.)
 
     **Weights** are one flat axis. Its three parts are a, b and c, in this order; each has the numbers of the Gaunt
     products, an array (degrees, rank), then those of the brackets, an array (degrees, bracket_rank), rank fastest. The
@@ -46,9 +46,10 @@ class LowRankTensorProduct(Operator):
             lmax2``, where nothing is cut off.
         rank: how many Gaunt products; 0 leaves out their block of the output.
         bracket_rank: how many brackets; 0 leaves out theirs.
-        method: ``direct`` (sparse coefficients of every triple; no kernel, for comparison), ``grid`` (one transform
-            after the other on a Gauss-Legendre grid, in a workspace that does not grow with the rank) or ``auto``,
-            which is ``grid``. Both give the same numbers to rounding.
+        method: ``direct`` (the number of each triple summed up from its weights, then sparse coefficients: O(L^5), and
+            hardly more for a higher rank), ``grid`` (one transform after the other on a Gauss-Legendre grid, in a
+            workspace that does not grow with the rank: O(rank L^3)) or ``auto`` (the quicker one, see ``repr``). Both
+            give the same numbers to rounding.
         normalization: of the harmonics that both inputs and the output are expanded in: ``integral`` (orthonormal),
             ``component`` or ``norm``.
 
@@ -99,9 +100,13 @@ class LowRankTensorProduct(Operator):
             if count > 0
         ]
         form = _form(halves)
-        # A product that couples nothing has no transform.
-        transforms = all(isinstance(product.plan, Transform) for product, _ in halves)
-        methods = Methods.of("grid" if transforms else "direct", form, {"grid": lambda: _grid_plan(form, halves)})
+        methods = Methods((("direct", form),))
+        if form.paths:
+            plans: dict[str, Plan] = {"direct": _direct_plan(form, halves)}
+            # A product that couples nothing has no transform.
+            if method != "direct" and all(isinstance(product.plan, Transform) for product, _ in halves):
+                plans["grid"] = _grid_plan(form, halves)
+            methods = Methods(tuple(item for item in plans.items() if method in ("auto", item[0]) or len(plans) == 1))
         arguments = {"lmax1": in1, "lmax2": in2, "lmax_out": out, "rank": ranks[0], "bracket_rank": ranks[1]}
         features = in1, in2, Irreps([block for product, _ in halves for block in product.irreps_out])
         weights = (Irreps([(size, "0e")]) for size in form.sizes[2:5])
@@ -147,6 +152,15 @@ class LowRankTensorProduct(Operator):
         return f"{super().__repr__()}\n  {self.rank} Gaunt products, {self.bracket_rank} brackets"
 
 
+def _blocks(path: Path) -> tuple[int, int, int]:
+    """The blocks of both inputs and of the output that a path without weights joins."""
+    i1, i2, i_out = path.segments
+    assert i1 is not None
+    assert i2 is not None
+    assert i_out is not None
+    return i1, i2, i_out
+
+
 def _form(halves: Halves) -> Contraction:
     """Every path of the products, with the weights of its degrees; operands in1, in2, a, b, c, out."""
     segments: list[list[Segment]] = [[], [], []]
@@ -160,10 +174,7 @@ def _form(halves: Halves) -> Contraction:
                 segments[k].append(Segment(sizes[k], count, 1))
                 sizes[k] += count
         for path in product.form.paths:
-            i1, i2, i_out = path.segments
-            assert i1 is not None
-            assert i2 is not None
-            assert i_out is not None
+            i1, i2, i_out = _blocks(path)
             places = i1, i2, *(first + i for first, i in zip(firsts, (i1, i2, i_out), strict=True)), len(out) + i_out
             legs = 0, 1, None, None, None, 2
             paths.append(Path(places, ",,u,u,u,", path.coupling, legs, path.scale))
@@ -187,3 +198,26 @@ def _grid_plan(form: Contraction, halves: Halves) -> LowRankTransform:
         starts = [start + count * len(part) for start, part in zip(starts, dims, strict=True)]
         out_start += product.form.sizes[2]
     return LowRankTransform(form.operands, form.output, tuple(parts))
+
+
+def _direct_plan(form: Contraction, halves: Halves) -> LowRankContraction:
+    """The paths with a weight each, which is summed up from those of its degrees."""
+    in1, in2, *_, out = form.operands
+    weights = Operand("weights", tuple(Segment(number, 1, 1) for number in range(len(form.paths))))
+    paths = []
+    for number, path in enumerate(form.paths):
+        i1, i2, *_, i_out = path.segments
+        paths.append(Path((i1, i2, number, i_out), "u,u,u,u", path.coupling, (0, 1, None, 2), path.scale))
+    terms = []
+    starts, first = [0, 0, 0], 0
+    for product, count in halves:
+        own = product.form
+        a, b, c = starts
+        n1, n2, n_out = (len(operand.segments) for operand in own.operands)
+        triples = tuple(_blocks(path) for path in own.paths)
+        terms.append(Terms((first, first + len(triples)), count, (a, b, c), (n1, n2, n_out), triples))
+        starts = [start + count * len(operand.segments) for start, operand in zip(starts, own.operands, strict=True)]
+        first += len(own.paths)
+    contraction = Contraction((in1, in2, weights, out), 3, tuple(paths))
+    path_weights = PathWeights((*form.operands[2:5], weights), 3, tuple(terms))
+    return LowRankContraction(form.operands, form.output, contraction, path_weights)

@@ -46,7 +46,8 @@ class MaskedTable:
     def residual(self, factors: Factors) -> Floats:
         """What a decomposition leaves of each entry: ``values - scales * sum over r of a[i, r] b[j, r] c[k, r]``."""
         a, b, c = (factor[places] for factor, places in zip(factors, self.coords, strict=True))
-        return self.values - self.scales * np.sum(a * b * c, axis=1)
+        rest: Floats = self.values - self.scales * np.sum(a * b * c, axis=1)
+        return rest
 
     def error(self, factors: Factors) -> float:
         """The norm of the residual, relative to that of the table."""

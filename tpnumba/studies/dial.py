@@ -36,7 +36,7 @@ _LEARNED_FROM = 200
 
 @dataclass(frozen=True)
 class Row:
-    """A low-rank product of ``rank`` Gaunt products and as many brackets, beside the complete product by its paths.
+    """A low-rank product of ``rank`` Gaunt products and as many brackets, by grids, beside the complete product.
 
     ``errors``: of the fit to each table, the norm of the difference of the bilinear maps relative to that of the table;
     ``deviations``: the same of the results, on random features in the dtype of the run. ``seconds_spread`` is half the
@@ -77,8 +77,8 @@ def complete_product(lmax: int) -> tuple[TensorProduct, list[Triple]]:
     triples = [(a, b, c) for a in range(lmax + 1) for b in range(lmax + 1) for c in range(abs(a - b), a + b + 1)]
     half = 2 * lmax + 1
     instructions = [(a, b, c + half * ((a + b + c) % 2), "uuu", True) for a, b, c in triples]
-    options = {"irrep_normalization": "none", "path_normalization": "none"}
-    return TensorProduct(irreps, irreps, out, instructions, **options), triples
+    product = TensorProduct(irreps, irreps, out, instructions, irrep_normalization="none", path_normalization="none")
+    return product, triples
 
 
 def random_table(lmax: int) -> Table:
@@ -102,7 +102,7 @@ def learned_table(lmax: int) -> Table:
     full = FullTensorProduct(irreps, irreps, irrep_normalization="none")
     terms, where = full(x, y), full.irreps_out.slices()
     grid = Grid.exact(2 * top)
-    table = {}
+    table: Table = {}
     for product, sign in ((GauntTensorProduct(lmax, lmax, top), 1), (BracketTensorProduct(lmax, lmax, top), -1)):
         values = to_grid(product(x, y), top, grid)
         target = from_grid(np.tanh(values / np.std(values)), top, grid)
@@ -162,7 +162,7 @@ def _ranks(lmax: int, complete: int) -> Iterator[tuple[int, LowRankTensorProduct
         rank += 1
         if rank not in RANKS and rank * one < complete:  # no rank reaches more than as many of rank one
             continue
-        product = LowRankTensorProduct(lmax, lmax, rank=rank, bracket_rank=rank)
+        product = LowRankTensorProduct(lmax, lmax, rank=rank, bracket_rank=rank, method="grid")
         reached = expressivity(product)
         one = one or reached
         if rank in RANKS or reached == complete:
@@ -228,7 +228,7 @@ def add_command(commands: Any) -> None:
         help="expressivity, error and time of low-rank products, by rank",
         description="Between one Gaunt product and the complete product: fit low-rank products (Gaunt products and "
         "brackets between weights of each degree, as many of each) to tables of path weights, random and learned ones, "
-        "and time them against the complete product as a sparse contraction. Fits of high degrees take minutes.",
+        "and time them on grids against the complete product as a sparse contraction. High degrees take minutes.",
     )
     dial.add_argument(
         "--lmax",

@@ -67,9 +67,9 @@ def print_table(rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
     output.width = max(output.width, output.measure(printed, options=output.options.update(width=10_000)).maximum)
     output.print(printed)
     print(
-        "rank: Gaunt products, and as many brackets; expressivity: of that of the complete product; error: of the\n"
-        "best fit found to a table of path weights, relative to the norm of the bilinear map; complete: the sparse\n"
-        "contraction with a weight for each path; spread: half the distance between the quartiles.\n"
+        "rank: Gaunt products, and as many brackets, by grids; expressivity: of that of the complete product; error:\n"
+        "of the best fit found to a table of path weights, relative to the norm of the bilinear map; complete: the\n"
+        "sparse contraction with a weight for each path; spread: half the distance between the quartiles.\n"
         "The random table holds independent normal numbers, the learned one the least-squares weights for a target:\n"
         "the hyperbolic tangent of the product, and of the bracket, of two functions on the sphere.\n"
     )

@@ -17,7 +17,7 @@ from tpnumba.plans.access import Access
 from tpnumba.plans.base import PORTION_BYTES, Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.harmonics import Harmonics
-from tpnumba.plans.low_rank import LowRankTransform
+from tpnumba.plans.low_rank import LowRankContraction, LowRankTransform, PathWeights
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
@@ -74,6 +74,10 @@ def _evaluate_form(plan: Plan, arrays: Mapping[int, Array], context: Context) ->
             return transform.evaluate(plan, context, inputs)
         case LowRankTransform():
             return low_rank.evaluate(plan, context, inputs)
+        case LowRankContraction():
+            return low_rank.evaluate_contraction(plan, context, inputs)
+        case PathWeights():
+            return low_rank.evaluate_path_weights(plan, context, inputs)
         case Synthesis():
             return synthesis.evaluate(plan, context, inputs)
     raise TypeError(f"the generic backend has no evaluation for {type(plan).__name__}")
