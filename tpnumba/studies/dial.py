@@ -14,12 +14,13 @@ from tpnumba.irreps import Irrep, Irreps
 from tpnumba.limits import require_memory
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.plans.base import ITEMSIZE
+from tpnumba.products.base import Operator
 from tpnumba.products.bracket import BracketTensorProduct
 from tpnumba.products.clebsch_gordan import FullTensorProduct, TensorProduct
 from tpnumba.products.degrees import with_opposite_parity
 from tpnumba.products.gaunt import GauntTensorProduct
 from tpnumba.products.low_rank import LowRankTensorProduct
-from tpnumba.products.low_rank_fit import Triple, fits_by_rank
+from tpnumba.products.low_rank_fit import Triple, fit_low_rank, fits_by_rank
 from tpnumba.sphere.grids import from_grid, to_grid
 from tpnumba.studies.timing import interleaved
 from tpnumba.tables.quadrature import Grid
@@ -28,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 Table = dict[Triple, float]
 #: The least degree of the command, and the largest of ``--quick``.
 LEAST, QUICK_LMAX = 2, 4
-#: Ranks that are looked at; the first that reaches every table follows.
+#: Ranks that are looked at, of Gaunt products and brackets alike; the first that reaches every table follows.
 RANKS = (1, 2, 3, 4, 6, 8, 11)
 #: Samples that path weights are learned from.
 _LEARNED_FROM = 200
@@ -36,7 +37,7 @@ _LEARNED_FROM = 200
 
 @dataclass(frozen=True)
 class Row:
-    """A low-rank product of ``rank`` Gaunt products and as many brackets, by grids, beside the complete product.
+    """A low-rank product by grids, of ``rank`` Gaunt products and ``bracket_rank`` brackets, and the complete product.
 
     ``errors``: of the fit to each table, the norm of the difference of the bilinear maps relative to that of the table;
     ``deviations``: the same of the results, on random features in the dtype of the run. ``seconds_spread`` is half the
@@ -46,6 +47,7 @@ class Row:
 
     lmax: int
     rank: int
+    bracket_rank: int
     expressivity: int
     complete_expressivity: int
     errors: dict[str, float]
@@ -56,6 +58,11 @@ class Row:
     complete_seconds_spread: float
     flops: int
     complete_flops: int
+
+    @property
+    def label(self) -> str:
+        """The ranks, for tables."""
+        return f"{self.rank}+{self.bracket_rank}"
 
     @property
     def share_of_time(self) -> float:
@@ -155,8 +162,10 @@ def measure(
     return rows
 
 
-def _ranks(lmax: int, complete: int) -> Iterator[tuple[int, LowRankTensorProduct, int]]:
-    """Ranks, their products and expressivities, up to the first that reaches every table."""
+def _products(lmax: int, complete: int) -> Iterator[tuple[LowRankTensorProduct, int]]:
+    """Products and their expressivities: a Gaunt product alone, then ranks up to the first that reaches every table."""
+    gaunt = LowRankTensorProduct(lmax, lmax, rank=1, method="grid")
+    yield gaunt, expressivity(gaunt)
     rank, reached, one = 0, 0, 0
     while reached < complete:
         rank += 1
@@ -166,7 +175,7 @@ def _ranks(lmax: int, complete: int) -> Iterator[tuple[int, LowRankTensorProduct
         reached = expressivity(product)
         one = one or reached
         if rank in RANKS or reached == complete:
-            yield rank, product, reached
+            yield product, reached
 
 
 def _measure(lmax: int, batch: int, dtype: str, backend: str) -> Iterator[Row | str]:
@@ -175,50 +184,55 @@ def _measure(lmax: int, batch: int, dtype: str, backend: str) -> Iterator[Row | 
     complete = expressivity(full)
     rng = np.random.default_rng((lmax, 2))
     x, y = rng.standard_normal((2, batch, full.irreps_in1.dim)).astype(dtype)
-    listed = list(_ranks(lmax, complete))
+    listed = dict(_products(lmax, complete))
+    ranks = [product.rank for product in listed if product.bracket_rank]
     fits, results = {}, {}
     for name, make in TABLES.items():
         yield f"fits to the {name} table"
         table = make(lmax)
-        ranks = [rank for rank, _, _ in listed]
-        fits[name] = dict(zip(ranks, fits_by_rank(table, ranks), strict=True))
+        found = [fit_low_rank(table, (1, 0)), *fits_by_rank(table, ranks)]
+        fits[name] = dict(zip(listed, found, strict=True))
         weights = np.array([table[triple] for triple in triples])
         results[name] = full(x.astype(np.float64), y.astype(np.float64), weights)
     yield "times"
     of_paths = np.array([*random_table(lmax).values()]).astype(dtype)
-    calls: dict[int, Callable[[], object]] = {0: lambda: full(x, y, of_paths, backend=backend)}
-    for rank, product, _ in listed:
-        calls[rank] = _call(product, x, y, fits["random"][rank].weights.astype(dtype), backend)
+    calls: dict[Operator, Callable[[], object]] = {full: _call(full, x, y, of_paths, backend)}
+    for product in listed:
+        calls[product] = _call(product, x, y, fits["random"][product].weights.astype(dtype), backend)
     timings = interleaved(calls, repeats=7, repeat_seconds=0.005)
-    for rank, product, reached in listed:
+    for product, reached in listed.items():
         yield Row(
             lmax=lmax,
-            rank=rank,
+            rank=product.rank,
+            bracket_rank=product.bracket_rank,
             expressivity=reached,
             complete_expressivity=complete,
-            errors={name: fits[name][rank].error for name in TABLES},
+            errors={name: fits[name][product].error for name in TABLES},
             deviations={
                 name: _deviation(
-                    fits[name][rank].product(x, y, fits[name][rank].weights.astype(dtype), backend=backend),
+                    product(x, y, fits[name][product].weights.astype(dtype), backend=backend),
                     results[name],
                 )
                 for name in TABLES
             },
-            seconds_per_sample=timings[rank].seconds / batch,
-            seconds_spread=timings[rank].spread / batch,
-            complete_seconds_per_sample=timings[0].seconds / batch,
-            complete_seconds_spread=timings[0].spread / batch,
+            seconds_per_sample=timings[product].seconds / batch,
+            seconds_spread=timings[product].spread / batch,
+            complete_seconds_per_sample=timings[full].seconds / batch,
+            complete_seconds_spread=timings[full].spread / batch,
             flops=product.cost().flops,
             complete_flops=full.cost().flops,
         )
 
 
-def _call(product: LowRankTensorProduct, x: Any, y: Any, weights: Any, backend: str) -> Callable[[], object]:
+def _call(product: Operator, x: Any, y: Any, weights: Any, backend: str) -> Callable[[], object]:
     return lambda: product(x, y, weights, backend=backend)
 
 
 def _deviation(found: Any, expected: Floats) -> float:
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+    """Relative to the norm; a product without brackets gives the first half of the components, and zero behind."""
+    size = found.shape[-1]
+    rest = np.linalg.norm(expected[:, size:])
+    return float(np.hypot(np.linalg.norm(found - expected[:, :size]), rest) / np.linalg.norm(expected))
 
 
 def add_command(commands: Any) -> None:

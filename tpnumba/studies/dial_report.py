@@ -57,7 +57,7 @@ def print_table(rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
     machine = describe_machine()
     print(f"{_subject(settings)}; {machine['processor']}, {machine['cores']} cores, {machine['system']}\n")
     printed = table.Table(box=box.SIMPLE_HEAD)
-    columns = ("L", "rank", "expressivity", *(f"error, {name}" for name in TABLES))
+    columns = ("L", "ranks", "expressivity", *(f"error, {name}" for name in TABLES))
     for name in (*columns, "ns a sample", "spread", "complete, ns", "spread", "share of its time"):
         printed.add_column(name, justify="right")
     for _, group in groupby(rows, key=lambda row: row.lmax):
@@ -67,7 +67,7 @@ def print_table(rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
     output.width = max(output.width, output.measure(printed, options=output.options.update(width=10_000)).maximum)
     output.print(printed)
     print(
-        "rank: Gaunt products, and as many brackets, by grids; expressivity: of that of the complete product; error:\n"
+        "ranks: of Gaunt products + brackets, by grids; expressivity: of that of the complete product; error:\n"
         "of the best fit found to a table of path weights, relative to the norm of the bilinear map; complete: the\n"
         "sparse contraction with a weight for each path; spread: half the distance between the quartiles.\n"
         "The random table holds independent normal numbers, the learned one the least-squares weights for a target:\n"
@@ -78,7 +78,7 @@ def print_table(rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """Up to which rank the low-rank product is the quicker one, and what error that buys.
+    """Up to which ranks the low-rank product is the quicker one, and what error that buys.
 
     Args:
         rows: of one L, by rising rank.
@@ -88,19 +88,19 @@ def verdict(rows: Sequence[Row]) -> str:
         return "the complete product is quicker than any rank"
     last = quicker[-1]
     errors = " and ".join(f"{last.errors[name]:.1g} ({name})" for name in TABLES)
-    found = f"quicker than the complete product up to rank {last.rank} of {rows[-1].rank}, with the errors {errors}"
+    found = f"quicker than the complete product up to ranks {last.label} of {rows[-1].label}, with the errors {errors}"
     for name in TABLES:
         for error in _ERRORS:
             first = next((row for row in rows if row.errors[name] <= error), None)
             if first is not None:
-                found += f"; {name} to {error:g} by rank {first.rank}, at {first.share_of_time:.2g} of its time"
+                found += f"; {name} to {error:g} by ranks {first.label}, at {first.share_of_time:.2g} of its time"
     return found
 
 
 def _cells(row: Row) -> list[str]:
     return [
         str(row.lmax),
-        str(row.rank),
+        row.label,
         f"{row.expressivity} of {row.complete_expressivity}",
         *(f"{row.errors[name]:.1e}" for name in TABLES),
         f"{row.seconds_per_sample * 1e9:,.0f}",
@@ -128,7 +128,7 @@ def figure(rows: Sequence[Row], title: str) -> Any:
             "color": colormaps["viridis"](0.85 * number / max(len(degrees) - 1, 1)),
             "marker": "osD^v"[number % 5],
             "linestyle": ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))[number % 5],
-            "label": f"L = {lmax}, ranks {group[0].rank} to {group[-1].rank}",
+            "label": f"L = {lmax}, ranks {group[0].label} to {group[-1].label}",
         }
         axes[0].plot(times, [row.expressivity / row.complete_expressivity for row in group], **style)
         for axis, name in zip(axes[1:], TABLES, strict=True):
