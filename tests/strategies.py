@@ -130,13 +130,37 @@ def sphere_products(draw: Any, max_degree: int = 4) -> Any:
 
 
 @st.composite
+def low_rank_products(draw: Any, max_degree: int = 3) -> tp.LowRankTensorProduct:
+    """A low-rank product between any degrees, also with degrees left out, of any ranks, by any method."""
+
+    def degrees() -> Any:
+        if draw(st.booleans()):
+            return draw(st.integers(0, max_degree))
+        return irreps_of(sorted(draw(st.sets(st.integers(0, max_degree), min_size=1, max_size=3))))
+
+    rank, bracket_rank = draw(st.sampled_from([(1, 0), (0, 1), (1, 1), (3, 2), (0, 3), (2, 0)]))
+    return tp.LowRankTensorProduct(
+        degrees(),
+        degrees(),
+        draw(st.sampled_from([None, 0, 2, 5])),
+        rank=rank,
+        bracket_rank=bracket_rank,
+        method=draw(st.sampled_from(["auto", *tp.LowRankTensorProduct.METHODS])),
+        normalization=draw(OPTIONS["normalization"]),
+    )
+
+
+#: The kinds of products; those on the sphere are many, and drawn twice as often.
+KINDS = ("tensor", "full", "connected", "channelwise", "elementwise", "sphere", "sphere", "low rank")
+
+
+@st.composite
 def products(draw: Any) -> Any:
     """Any product of the package, constructors and methods mixed."""
-    kind = draw(st.sampled_from(["tensor", "full", "connected", "channelwise", "elementwise", "sphere", "sphere"]))
-    if kind == "tensor":
-        return draw(tensor_products())
-    if kind == "sphere":
-        return draw(sphere_products())
+    kind = draw(st.sampled_from(KINDS))
+    drawn = {"tensor": tensor_products, "sphere": sphere_products, "low rank": low_rank_products}
+    if kind in drawn:
+        return draw(drawn[kind]())
     in1, in2 = draw(irreps(2, 2)), draw(irreps(2, 2))
     layout = draw(layouts)
     if kind == "full":
@@ -174,7 +198,20 @@ def require_chunks(xp: Any) -> None:
 
 def has_weights(p: Any) -> bool:
     """Whether the product takes weights (perhaps none of them, if multiplicities are zero)."""
-    return len(p.form.operands) == 4
+    return len(p.form.operands) > 3
+
+
+def operands_of(p: Any, arguments: list[Any]) -> list[Any]:
+    """The arguments (or tangents, or gradients), with weights cut into what the product is linear in."""
+    return list(p._cut(list(arguments)))
+
+
+def arguments_of(operands: list[Any]) -> list[Any]:
+    """The arguments again: NumPy's arrays of weights side by side."""
+    if len(operands) <= 3:
+        return list(operands)
+    leading = np.broadcast_shapes(*(x.shape[:-1] for x in operands[2:]))
+    return [*operands[:2], np.concatenate([np.broadcast_to(x, (*leading, x.shape[-1])) for x in operands[2:]], axis=-1)]
 
 
 def evaluate_plan(plan: Any, arrays: dict[int, Any], backend: str) -> Any:

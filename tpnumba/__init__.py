@@ -15,6 +15,8 @@ from tpnumba.products.clebsch_gordan import (
 )
 from tpnumba.products.convolution import TensorProductConvolution
 from tpnumba.products.gaunt import GauntTensorProduct
+from tpnumba.products.low_rank import LowRankTensorProduct
+from tpnumba.products.low_rank_fit import fit_low_rank
 from tpnumba.products.matrix import MatrixTensorProduct
 from tpnumba.products.vector_spherical import VectorSphericalTensorProduct
 from tpnumba.sphere.conventions import convert
@@ -40,6 +42,7 @@ __all__ = [
     "Irrep",
     "Irreps",
     "Linear",
+    "LowRankTensorProduct",
     "MatrixTensorProduct",
     "SphericalHarmonics",
     "TensorProduct",
@@ -49,6 +52,7 @@ __all__ = [
     "convert",
     "equivariance_error",
     "expressivity",
+    "fit_low_rank",
     "from_grid",
     "gaunt",
     "interactability",

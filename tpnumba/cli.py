@@ -15,6 +15,7 @@ import tpnumba
 from tpnumba.commands import expressivity, tetris
 from tpnumba.commands.arguments import whole_number
 from tpnumba.plans.base import ITEMSIZE
+from tpnumba.studies import dial
 
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--plot", metavar="FILE.png", help="also draw time and time a degree of freedom against L")
     compare.set_defaults(run=_compare)
+    dial.add_command(commands)
     _add_convert(commands)
     _add_evaluate(commands)
     expressivity.add_to(commands)

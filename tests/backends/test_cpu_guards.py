@@ -25,6 +25,8 @@ FORMS = {
     "connected": tp.FullyConnectedTensorProduct("3x0e + 2x1o", "0e + 1o", "4x0e + 3x1o").plan,
     "gaunt": tp.GauntTensorProduct(3, 2, method="grid").plan,
     "cross": tp.VectorSphericalTensorProduct(1, 1, method="grid").plan,
+    "low rank": tp.LowRankTensorProduct(2, 1, rank=2, bracket_rank=1, method="grid").plan,
+    "path weights": tp.LowRankTensorProduct(2, 1, rank=2, bracket_rank=1, method="direct").plan.path_weights,
     "matrix": tp.MatrixTensorProduct(2, 2, method="matrix").plan,
 }
 PLANS = {f"{name}-{i}": plan.adjoint(i) for name, plan in FORMS.items() for i in range(len(plan.operands))}

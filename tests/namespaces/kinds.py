@@ -29,6 +29,10 @@ KINDS = {
     "matrix": tp.MatrixTensorProduct(2, 1, method="matrix"),
     "matrix-split": tp.MatrixTensorProduct(2, 1, split=True, method="matrix"),
     "cross-grid": tp.VectorSphericalTensorProduct(1, 1, method="grid"),
+    **{
+        f"low-rank-{method}": tp.LowRankTensorProduct(1, 2, rank=2, bracket_rank=1, method=method)
+        for method in ("direct", "grid")
+    },
     "dot-grid": tp.VectorSphericalTensorProduct(1, 1, kind="dot", method="grid"),
 }
 

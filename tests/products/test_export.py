@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import products, random_arguments, tolerance
+from strategies import operands_of, products, random_arguments, tolerance
 
 import tpnumba as tp
 from tpnumba import limits
@@ -73,7 +73,7 @@ def test_equal_coordinates_are_summed_and_zeros_dropped():
 def test_the_matrix_times_the_outer_product_is_the_product(p, seed):
     arguments = random_arguments(p, seed=seed)
     table = p.coefficients()
-    operands = list(arguments)
+    operands = operands_of(p, arguments)
     if table.shape[:-1] != tuple(x.size for x in operands):
         operands[2] = np.append(operands[2], 1.0)  # paths without a weight stand behind the weights
     outer = np.ones(())

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import (
     SPHERE,
+    arguments_of,
     dtypes,
     has_weights,
     leading_pairs,
+    operands_of,
     products,
     random_arguments,
     require_writable,
@@ -33,7 +35,7 @@ def call(p, arguments, **options):
 def reference(p, arguments):
     """The product from its sparse coefficients in float64, and the largest sum of absolute terms."""
     shape, coords, values = p.coefficients()
-    factors = [np.asarray(x, dtype=np.float64) for x in arguments]
+    factors = [np.asarray(x, dtype=np.float64) for x in operands_of(p, arguments)]
     if len(factors) == 3 and shape[2] > factors[2].shape[-1]:  # paths without weights
         factors[2] = np.concatenate([factors[2], np.ones((*factors[2].shape[:-1], 1))], axis=-1)
     terms = values
@@ -82,17 +84,18 @@ def test_equivariance(xp, p, improper, dtype, seed):
 
 @given(p=products(), leading=leading_pairs, seed=SEEDS)
 def test_linear_in_every_argument(xp, p, leading, seed):
-    first = random_arguments(p, *leading, seed=seed)
-    second = random_arguments(p, *leading, seed=seed + 1)
+    first = operands_of(p, random_arguments(p, *leading, seed=seed))
+    second = operands_of(p, random_arguments(p, *leading, seed=seed + 1))
     shape, coords, _ = p.coefficients()
     bare = len(shape) == 4 and shape[2] > p.weight_numel and np.any(coords[2] == p.weight_numel)
     for i in range(2 if bare else len(first)):  # with paths that have no weights the product is affine in them
         mixed, other = list(first), list(first)
         mixed[i] = 0.5 * first[i] - 2.0 * second[i]
         other[i] = second[i]
+        mixed, one, other = (arguments_of(operands) for operands in (mixed, first, other))
         found = xp.to_numpy(call(p, [xp.asarray(x) for x in mixed]))
-        parts = [xp.to_numpy(call(p, [xp.asarray(x) for x in arguments])) for arguments in (first, other)]
-        size = reference(p, first)[1] + 4 * reference(p, other)[1]
+        parts = [xp.to_numpy(call(p, [xp.asarray(x) for x in arguments])) for arguments in (one, other)]
+        size = reference(p, one)[1] + 4 * reference(p, other)[1]
         atol = size * tolerance("float64", degree(p), 1)
         np.testing.assert_allclose(found, 0.5 * parts[0] - 2.0 * parts[1], rtol=0, atol=atol)
 
@@ -103,16 +106,15 @@ def test_adjoints_are_adjoint(xp, p, dtype, seed):
     cotangent = np.random.default_rng(seed + 1).standard_normal((3, p.irreps_out.dim)).astype(dtype)
     result, size = reference(p, arguments)
     atol = size * tolerance(dtype, degree(p), 1) * max(1.0, float(np.sum(np.abs(cotangent))))
-    for i, argument in enumerate(arguments):
+    operands = operands_of(p, arguments)
+    for i, argument in enumerate(operands):
         gradient = p.adjoint(i)
-        inputs = list(arguments)
-        inputs[i] = cotangent
+        inputs = arguments_of([cotangent if k == i else x for k, x in enumerate(operands)])
         found = xp.to_numpy(call(gradient, [xp.asarray(x) for x in inputs]))
         assert found.shape == argument.shape
         assert found.dtype == dtype
         if i == 2:  # the part of the product that has weights
-            without = list(arguments)
-            without[2] = np.zeros_like(argument)
+            without = arguments_of([np.zeros_like(x) if k == 2 else x for k, x in enumerate(operands)])
             constant = reference(p, without)[0]
         else:
             constant = 0.0
@@ -128,9 +130,10 @@ def test_vjp_is_the_adjoint_summed_over_what_was_broadcast(xp, p, leading, dtype
     cotangent = np.random.default_rng(seed + 1).standard_normal((*full, p.irreps_out.dim)).astype(dtype)
     named = {"weights": xp.asarray(arguments[2])} if len(arguments) == 3 else {}
     gradients = p.vjp(*(xp.asarray(x) for x in arguments[:2]), xp.asarray(cotangent), **named)
-    assert len(gradients) == len(arguments)
-    for i, (gradient, argument) in enumerate(zip(gradients, arguments, strict=True)):
-        inputs = [cotangent if k == i else x for k, x in enumerate(arguments)]
+    assert [tuple(gradient.shape) for gradient in gradients] == [argument.shape for argument in arguments]
+    operands = operands_of(p, arguments)
+    for i, (gradient, argument) in enumerate(zip(operands_of(p, gradients), operands, strict=True)):
+        inputs = arguments_of([cotangent if k == i else x for k, x in enumerate(operands)])
         each, size = reference(p.adjoint(i), inputs)
         each = np.broadcast_to(each, (*full, argument.shape[-1]))
         padded = (1,) * (len(full) + 1 - argument.ndim) + argument.shape
@@ -154,9 +157,10 @@ def test_jvp_is_the_product_rule(xp, p, leading, seed, with_weights):
         named["tweights"] = xp.asarray(tangents[2])
     found = xp.to_numpy(p.jvp(*(xp.asarray(x) for x in (*arguments[:2], *tangents[:2])), **named))
     expected, size = 0.0, 0.0
-    for i, tangent in enumerate(tangents):
-        moved = [tangent if k == i else x for k, x in enumerate(arguments)]
-        still = [np.zeros_like(x) if k == i else x for k, x in enumerate(arguments)]
+    operands = operands_of(p, arguments)
+    for i, tangent in enumerate(operands_of(p, tangents)):
+        moved = arguments_of([tangent if k == i else x for k, x in enumerate(operands)])
+        still = arguments_of([np.zeros_like(x) if k == i else x for k, x in enumerate(operands)])
         value, bound = reference(p, moved)
         expected, size = expected + value - reference(p, still)[0], size + bound
     np.testing.assert_allclose(found, expected, rtol=0, atol=size * tolerance("float64", degree(p), 1))
@@ -165,7 +169,7 @@ def test_jvp_is_the_product_rule(xp, p, leading, seed, with_weights):
 @given(p=products())
 def test_adjoints_of_adjoints_come_back(p):
     weighted_everywhere = all(path.segments[2] is not None for path in p.form.paths) if has_weights(p) else True
-    for i in range(3 if has_weights(p) else 2):
+    for i in range(len(p.argument_operands)):
         back = p.adjoint(i).adjoint(i)
         if i < 2 or weighted_everywhere:
             assert back == p

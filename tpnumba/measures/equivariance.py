@@ -57,12 +57,17 @@ def equivariance_error(
 
     n = len(matrices)
     inputs = [generator.standard_normal((n, irreps[operand].dim)).astype(dtype) for operand in arguments]
-    turned_inputs = (turn(x, operand).astype(dtype) for x, operand in zip(inputs, arguments, strict=True))
-    turned = p(*turned_inputs, backend=backend)
-    expected = turn(p(*inputs, backend=backend), p.form.output)
+    turned_inputs = [turn(x, operand).astype(dtype) for x, operand in zip(inputs, arguments, strict=True)]
+    turned = p(*_arguments(turned_inputs), backend=backend)
+    expected = turn(p(*_arguments(inputs), backend=backend), p.form.output)
     largest = float(np.max(np.abs(expected), initial=0.0))
     deviation = float(np.max(np.abs(turned - expected), initial=0.0))
     return deviation / largest if largest > 0 else deviation
+
+
+def _arguments(operands: list[Any]) -> list[Any]:
+    """The arguments of a product: operands, with those of weights side by side."""
+    return operands if len(operands) < 3 else [*operands[:2], np.concatenate(operands[2:], axis=-1)]
 
 
 def random_rotations(n: int, generator: np.random.Generator) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +75,7 @@ def expressivity(p: Operator, *, single_copies: bool = False, parity: bool = Fal
 def _require_product(p: object) -> None:
     if not isinstance(p, Operator):
         raise TypeError(f"p must be a tensor product of tpnumba, got {type(p).__name__}")
-    if p.form.operands[p.form.output].name == "weights":
+    if p.form.operands[p.form.output].name not in ("in1", "in2", "out"):
         raise ValueError("p must map two features to a third one, got the gradient of weights, which takes three")
 
 
@@ -110,9 +111,11 @@ class _ReducedTable:
             sum(n * m for n, m in (*self.mixers1, *self.mixers2)) + sum(self.copies_out) + self.weight_numel
         )
         parts = list(_terms(p))
-        ones = np.zeros(0, dtype=np.int64)
-        s1, s2, s3, weight = (np.concatenate([ones, *(part[k] for part in parts)]) for k in range(4))
-        self.s1, self.s2, self.s3, self.weight = s1, s2, s3, weight
+        none = np.zeros(0, dtype=np.int64)
+        s1, s2, s3 = (np.concatenate([none, *(part[k] for part in parts)]) for k in range(3))
+        self.s1, self.s2, self.s3 = s1, s2, s3
+        of_weights = len(p.argument_operands) - 2
+        self.weights = np.concatenate([none.reshape(of_weights, 0), *(part[3] for part in parts)], axis=1)
         self.kappa = np.concatenate([np.zeros(0), *(part[4] for part in parts)])
         # The bilinear map: one number for each pair of copies fed in and each output irrep that some path joins.
         ir1, ir2, ir3 = self.places1[s1, 0], self.places2[s2, 0], self.places_out[s3, 0]
@@ -135,9 +138,10 @@ class _ReducedTable:
         total = start3[-1] + self.weight_numel
         for a, b, c in self.triples:
             chosen = (ir1 == a) & (ir2 == b) & (ir3 == c)
-            u, v, w, k = copy1[chosen], copy2[chosen], copy3[chosen], self.weight[chosen]
+            u, v, w, factors = copy1[chosen], copy2[chosen], copy3[chosen], self.weights[:, chosen]
             value, n1, n2 = self.kappa[chosen], mixers1[a].shape[1], mixers2[b].shape[1]
-            left, right, read, weight = mixers1[a][u], mixers2[b][v], readouts[c][w], weights[k]
+            left, right, read = mixers1[a][u], mixers2[b][v], readouts[c][w]
+            weight = np.prod(weights[factors], axis=0)
             block = np.zeros((total, n1, n2))
             # d/d mixers1[a][u, i'] of sum value left[u, i] right[v, j] read weight, and so on
             inner = (value * read * weight)[:, None]
@@ -147,8 +151,10 @@ class _ReducedTable:
                 np.add.at(block[:, :, j], start2[b] + v * n2 + j, inner * left)
             pairs = left[:, :, None] * right[:, None, :]
             np.add.at(block, start3[c] + w, (value * weight)[:, None, None] * pairs)
-            own = k < self.weight_numel
-            np.add.at(block, start3[-1] + k[own], (value * read)[own, None, None] * pairs[own])
+            for number, k in enumerate(factors):
+                own = k < self.weight_numel
+                others = np.prod(weights[np.delete(factors, number, axis=0)], axis=0)
+                np.add.at(block, start3[-1] + k[own], (value * read * others)[own, None, None] * pairs[own])
             columns.append(block.reshape(total, -1))
         return np.concatenate([np.zeros((total, 0)), *columns], axis=1)
 
@@ -169,17 +175,22 @@ def _copies(irreps: Irreps, *, by_degree: bool) -> tuple[npt.NDArray[np.int64], 
     return np.array(places, dtype=np.int64).reshape(-1, 2), list(counts.values())
 
 
-def _terms(p: Operator) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
-    """For each path: the copies of in1, in2 and out that it joins, the weight (``weight_numel``: none), the factor."""
+def _terms(p: Operator) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """For each path: the copies of in1, in2 and out that it joins, its weights, and its factor.
+
+    Weights have a row for each operand that stands in them; ``weight_numel``: the path has none there.
+    """
     form = p.form
-    weights = p.argument_operands[2:]
+    of_weights = p.argument_operands[2:]
+    starts = np.cumsum([0, *(form.sizes[i] for i in of_weights)])
     firsts = [np.cumsum([0, *(mul for mul, _ in irreps)]) for irreps in p.operand_irreps]
     for path in form.paths:
         channels = channel_combinations(path, form.operands)
         copies = [firsts[i][place] + channels[i] for i, place in _blocks(p, path)]
-        weight = np.full(channels[0].size, p.weight_numel)
-        for i in weights:
+        count = channels[0].size
+        weights = np.full((len(of_weights), count), p.weight_numel)
+        for number, i in enumerate(of_weights):
             place = path.segments[i]
             if place is not None:
-                weight = form.operands[i].segments[place].offset + channels[i]
-        yield *copies, weight, np.full(weight.size, path.scale)
+                weights[number] = starts[number] + form.operands[i].segments[place].offset + channels[i]
+        yield *copies, weights, np.full(count, path.scale)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tpnumba.plans.base import Plan, cached_on_instance
 from tpnumba.plans.contraction import Contraction
+from tpnumba.plans.low_rank import LowRankContraction, LowRankTransform
 from tpnumba.plans.stages import FourierStage, LegendreStage, SparseStage, ThetaStage
 from tpnumba.plans.transform import Matrices, Transform
 from tpnumba.tables.quadrature import Grid
@@ -35,6 +36,15 @@ def amounts(plan: Plan) -> tuple[str, tuple[float, ...]]:
             dense += outer * sum(2 * triple[2] + 1 for triple in degrees)
             terms += sum(_terms(*triple) for triple in degrees)
         return "contraction", (1.0, numbers, float(len(pairs)), products, terms, dense)
+    if isinstance(plan, LowRankContraction):
+        return amounts(plan.inner)
+    if isinstance(plan, LowRankTransform):
+        each = [
+            amounts(transform)[1]
+            for part, transform in zip(plan.parts, plan.transforms, strict=True)
+            for _ in range(part.rank)
+        ]
+        return "grid", tuple(map(sum, zip(*each, strict=True)))
     assert isinstance(plan, Transform)
     rows, columns = plan.domain.shape
     maps = [linear_map for parts in plan.maps for linear_map in parts]

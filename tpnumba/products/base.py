@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
+from itertools import accumulate, pairwise
 from math import prod
 from operator import add
 from typing import Any
@@ -30,10 +31,13 @@ Shape = tuple[int, ...]
 
 
 class Operator(FormOperator):
-    """A product of two features, perhaps with weights: linear in each of them."""
+    """A product of two features, perhaps with weights: linear in each of them, or in each of several parts of these."""
 
     def adjoint(self, i: int) -> Operator:
         """The operator of the gradient with respect to argument ``i`` (0, 1, or 2 for the weights).
+
+        Weights that a product is linear in part by part (``LowRankTensorProduct``) are as many arguments side by side:
+        2, 3 and so on are their parts.
 
         It takes the same arguments, but a cotangent of the result in place of argument ``i``, and gives the gradient of
         that argument, one a sample: ``<g, p(x1, x2)> = <p.adjoint(0)(g, x2), x1>``. Its own adjoints give derivatives
@@ -121,16 +125,17 @@ class Operator(FormOperator):
         require_shape("cotangent", cotangent, (*samples, self.form.sizes[self.form.output]))
         require_result((sum(prod(array.shape) for array in named.values()),), context)
         operands, arrays = self._bound(named, context)
-        gradients = []
-        for i, argument in enumerate(named.values()):
-            if i == len(operands):  # weights of length zero, of which the form knows nothing
-                gradients.append(context.xp.zeros_like(argument, dtype=context.dtype))
-                continue
+        gradients: list[Array] = []
+        for i in range(min(len(operands), len(self._cut([*named.values()])))):
             others = *operands[:i], *operands[i + 1 :], self.form.output
-            batch = tuple(argument.shape[:-1])
+            batch = tuple(arrays[i].shape[:-1])
             methods = self.methods.adjoint(operands[i])
             call = Call(methods, others, samples, batch, context, backend, threads, self._operand_names)
             gradients += evaluate(call, (*arrays[:i], *arrays[i + 1 :], cotangent))
+        if len(gradients) < len(named):  # weights of length zero, of which the form knows nothing
+            gradients.append(context.xp.zeros_like(named["weights"], dtype=context.dtype))
+        if len(gradients) > len(named):
+            gradients[2:] = [context.xp.concat(gradients[2:], axis=-1)]
         return tuple(gradients)
 
     def jvp(
@@ -173,7 +178,7 @@ class Operator(FormOperator):
             call = Call(methods, operands, samples, samples, context, backend, threads, self._operand_names)
             return evaluate(call, given)[0]
 
-        return reduce(add, (part(*of) for of in self._along(operands, arrays, tangents)))
+        return reduce(add, (part(*of) for of in self._along(operands, arrays, self._cut([*tangents.values()]))))
 
     def _named(self, x1: Array, x2: Array, weights: Array | None) -> dict[str, Array]:
         """The arguments that were given, by name."""
@@ -187,19 +192,27 @@ class Operator(FormOperator):
 
     def _bound(self, named: Mapping[str, Array], context: Context) -> tuple[tuple[int, ...], list[Array]]:
         """The operands of the form with their arrays; weights of length zero may be given or left out."""
-        arrays, operands = list(named.values()), self.argument_operands
+        arrays, operands = self._cut([*named.values()]), self.argument_operands
         if len(arrays) == len(operands):
             return operands, arrays
         if len(arrays) < len(operands):
             arrays.append(context.xp.zeros((0,), dtype=context.dtype, device=context.device))
         return operands, arrays[: len(operands)]
 
+    def _cut(self, arrays: list[Array]) -> list[Array]:
+        """The arrays of the arguments, with weights cut into the operands that stand side by side in them."""
+        of_weights = self.argument_operands[2:]
+        if len(arrays) < 3 or len(of_weights) < 2:
+            return arrays
+        ends = [*accumulate(self.form.sizes[operand] for operand in of_weights)]
+        return [*arrays[:2], *(arrays[2][..., start:end] for start, end in pairwise([0, *ends]))]
+
     def _samples(self, named: Mapping[str, Array]) -> Shape:
         """The broadcast leading axes, after checking the last one."""
         leading: list[Shape] = []
         for i, (name, array) in enumerate(named.items()):
             shape = tuple(array.shape)
-            size = self.form.sizes[self.argument_operands[i]] if i < len(self.argument_operands) else 0
+            size = self.form.sizes[self.argument_operands[i]] if i < 2 else self.weight_numel
             if not shape or shape[-1] != size:
                 kind = "" if name == "weights" else f" for the irreps {self._irreps[self.argument_operands[i]]}"
                 raise ValueError(f"{name} must have shape (..., {size}){kind}, got {shape}")

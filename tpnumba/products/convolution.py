@@ -240,7 +240,7 @@ class _Convolution(FormOperator):
         arrays, operands = self._arrays(named, settings[0]), self.argument_operands
         parts = (
             self._evaluate(methods, operands, given, shape[:1], edges, settings)
-            for methods, given in self._along(operands, arrays, tangents)
+            for methods, given in self._along(operands, arrays, tangents.values())
         )
         return reduce(plus, parts)
 
@@ -257,6 +257,7 @@ class TensorProductConvolution(_Convolution):
 
     Raises:
         TypeError: ``product`` is no operator of two features.
+        ValueError: it is not linear in its weights.
 
     Example:
         >>> import numpy as np
@@ -271,6 +272,8 @@ class TensorProductConvolution(_Convolution):
     def __init__(self, product: Operator) -> None:
         if not isinstance(product, Operator):
             raise TypeError(f"product must be a product of two features, got {type(product).__name__}")
+        if len(product.argument_operands) > 3:
+            raise ValueError(f"product must be linear in its weights, which {type(product).__name__} is not")
         form = _indexed(product.form, product.argument_operands)
         methods = Methods((("direct", form),))
         self._initialize({"product": product}, form, methods, product.operand_irreps, product.argument_operands)

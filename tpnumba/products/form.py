@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -31,7 +31,8 @@ class FormOperator:
         weight_numel: the number of weights a sample; 0 if there are none.
         form: the mathematics, as a :class:`Contraction` with every coefficient.
         methods: what can be evaluated: the form itself, or quicker ways to the same numbers.
-        argument_operands: the operand of the form that each positional argument stands for.
+        argument_operands: the operand of the form that each positional argument stands for; of weights, perhaps several
+            that stand side by side in them.
     """
 
     irreps_in1: Irreps
@@ -70,7 +71,7 @@ class FormOperator:
             "irreps_in1": irreps[argument_operands[0]],
             "irreps_in2": irreps[argument_operands[1]],
             "irreps_out": irreps[form.output],
-            "weight_numel": irreps[argument_operands[2]].dim if len(argument_operands) > 2 else 0,
+            "weight_numel": sum(irreps[operand].dim for operand in argument_operands[2:]),
             "_number": register_operator(self, tuple(arguments.items())),
         }
         self.__dict__.update(fields)
@@ -148,7 +149,8 @@ class FormOperator:
 
         Returns:
             ``(shape, coords, values)``; ``coords`` has shape ``(3, n)`` with rows (i, j, k), or ``(4, n)`` with rows
-            (i, j, n, k) if there are weights. Paths without a weight stand at ``n = weight_numel``.
+            (i, j, n, k) if there are weights. Paths without a weight stand at ``n = weight_numel``. Weights that are
+            several operands side by side have a row for each.
 
         Raises:
             MemoryError: the table would not fit; its size is named.
@@ -156,7 +158,7 @@ class FormOperator:
         return entries(self.form, (*self.argument_operands, self.form.output))
 
     def _along(
-        self, operands: Sequence[int], arrays: Sequence[Array], tangents: Mapping[str, Array]
+        self, operands: Sequence[int], arrays: Sequence[Array], tangents: Iterable[Array]
     ) -> Iterator[tuple[Methods, list[Array]]]:
         """What sums to the derivative along tangents: for each, the part linear in its operand, and the arrays of that.
 
@@ -164,7 +166,7 @@ class FormOperator:
             operands, arrays: of the arguments.
             tangents: of the first of them; those beyond the operands are of length zero, and left out.
         """
-        for i, (operand, tangent) in enumerate(zip(operands, tangents.values(), strict=False)):
+        for i, (operand, tangent) in enumerate(zip(operands, tangents, strict=False)):
             yield self.methods.linear_in(operand), [*arrays[:i], tangent, *arrays[i + 1 :]]
 
     def _named_arguments(self) -> dict[str, Any]:
@@ -265,7 +267,7 @@ def require_shapes_of(named: Mapping[str, Array], tangents: Mapping[str, Array])
 
 def _operand_names(argument_operands: tuple[int, ...], output: int) -> tuple[str, ...]:
     """What messages call the array that stands for each operand."""
-    names = dict(zip(argument_operands, _NAMES, strict=False))
+    names = {operand: _NAMES[min(i, len(_NAMES) - 1)] for i, operand in enumerate(argument_operands)}
     return tuple(names.get(i, "cotangent") for i in range(max(*argument_operands, output) + 1))
 
 

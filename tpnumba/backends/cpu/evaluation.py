@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.backends.base import Job
+from tpnumba.backends.cpu import low_rank
 from tpnumba.backends.cpu.layout import (
     ADDRESS,
     COLUMN_STRIDE,
@@ -31,6 +32,7 @@ from tpnumba.backends.cpu.runtime.workspace import address_of, workspace
 from tpnumba.backends.namespaces import Context
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
+from tpnumba.plans.low_rank import LowRankContraction
 
 Array = npt.NDArray[np.floating]
 
@@ -109,6 +111,8 @@ def rows(array: Array, context: Context) -> Array:
 def evaluate_rows(job: Job) -> bool:
     """See :class:`tpnumba.backends.base.Evaluation`."""
     plan, arrays, samples, results, context, num_threads, fresh = job
+    if isinstance(plan, LowRankContraction):
+        return low_rank.evaluate_rows(job, evaluate_rows, portion_samples(plan, context))
     program = program_of(plan, context.dtype_name)
     assert program is not None  # asked for before the plan came here
     count = samples[0] if len(samples) == 1 else prod(samples)

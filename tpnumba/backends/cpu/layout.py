@@ -143,6 +143,8 @@ MULTIPLY = 4
 COPY = 5
 #: The product of two matrices of COUNT rows: strides of a row and a column of SOURCE in A and B, of OTHER in C and D.
 MATRICES = 6
+#: COUNT products of columns, at places of TO, SOURCE and OTHER that start at A, B and C; D as of ``multiply_into``.
+PRODUCTS = 7
 
 # Harmonics
 

@@ -9,11 +9,13 @@ from tpnumba.backends.cpu.contraction.lower import lower_contraction
 from tpnumba.backends.cpu.harmonics.lower import lower_harmonics
 from tpnumba.backends.cpu.program import Program
 from tpnumba.backends.cpu.transform.lower import lower_transform
+from tpnumba.backends.cpu.transform.path_weights import lower_path_weights
 from tpnumba.backends.lowering.paths import are_paths_supported, compact_weights
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.harmonics import Harmonics
+from tpnumba.plans.low_rank import LowRankContraction, LowRankTransform, PathWeights
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
@@ -23,6 +25,8 @@ def program_of(plan: Plan | Harmonics, dtype: str) -> Program | None:
 
     The plan's ``access`` plays no part, but for weights that mix channels.
     """
+    if isinstance(plan, LowRankContraction):
+        return program_of(plan.summed, dtype) and program_of(plan.inner, dtype)
     known: dict[str, Program | None] = plan.__dict__.setdefault("_programs", {})
     try:
         return known[dtype]
@@ -55,6 +59,8 @@ def _program(plan: Plan, dtype: str) -> Program | None:
 def _lower(plan: Plan, dtype: str, vectors: int | None) -> Program | None:
     if isinstance(plan, Contraction):
         return lower_contraction(plan, dtype, vectors)
-    if isinstance(plan, Transform | Synthesis):
+    if isinstance(plan, PathWeights):
+        return lower_path_weights(plan, dtype, vectors)
+    if isinstance(plan, Transform | LowRankTransform | Synthesis):
         return lower_transform(plan, dtype, vectors)
     return None

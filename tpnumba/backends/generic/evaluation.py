@@ -10,13 +10,14 @@ from typing import Any
 from tpnumba.backends.base import Job
 from tpnumba.backends.call import Call, with_shared_rows
 from tpnumba.backends.fusion import evaluate_fused
-from tpnumba.backends.generic import contraction, harmonics, synthesis, transform
+from tpnumba.backends.generic import contraction, harmonics, low_rank, synthesis, transform
 from tpnumba.backends.namespaces import Context
 from tpnumba.backends.portions import Shape, fold, rows_of
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import PORTION_BYTES, Plan
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.harmonics import Harmonics
+from tpnumba.plans.low_rank import LowRankContraction, LowRankTransform, PathWeights
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Transform
 
@@ -71,6 +72,12 @@ def _evaluate_form(plan: Plan, arrays: Mapping[int, Array], context: Context) ->
             return contraction.evaluate(plan, context, inputs)
         case Transform():
             return transform.evaluate(plan, context, inputs)
+        case LowRankTransform():
+            return low_rank.evaluate(plan, context, inputs)
+        case LowRankContraction():
+            return low_rank.evaluate_contraction(plan, context, inputs)
+        case PathWeights():
+            return low_rank.evaluate_path_weights(plan, context, inputs)
         case Synthesis():
             return synthesis.evaluate(plan, context, inputs)
     raise TypeError(f"the generic backend has no evaluation for {type(plan).__name__}")

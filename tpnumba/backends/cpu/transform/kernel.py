@@ -12,6 +12,7 @@ from tpnumba.backends.cpu.layout import (
     MULTIPLY,
     OTHER,
     POINTWISE,
+    PRODUCTS,
     REFLECT,
     SOURCE,
     TO,
@@ -80,6 +81,12 @@ def _operate(width, tile, tile_width, operation, offsets, numbers):
     elif kind == MULTIPLY:
         for at in range(0, count * tile_width, vector_length):
             multiply_into(tile, operation[TO] + at, operation[SOURCE] + at, operation[OTHER] + at, operation[A])
+    elif kind == PRODUCTS:
+        for i in range(count):
+            to, source = operation[TO] + offsets[operation[A] + i], operation[SOURCE] + offsets[operation[B] + i]
+            other = operation[OTHER] + offsets[operation[C] + i]
+            for at in range(0, tile_width, vector_length):
+                multiply_into(tile, to + at, source + at, other + at, operation[D])
     elif kind == COPY:
         for i in range(count):
             to, source = operation[TO] + offsets[operation[A] + i], operation[SOURCE] + offsets[operation[B] + i]

@@ -3,154 +3,35 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from tpnumba.backends.cpu import layout
+from tpnumba.backends.cpu.transform.grid import GridOperations, GridTransform, zero
 from tpnumba.backends.cpu.transform.operations import Operations
 from tpnumba.backends.cpu.transform.program import TransformProgram
 from tpnumba.backends.lowering.linear_maps import passes_of
-from tpnumba.backends.lowering.matrices import Floats, Sparse, matrix_factors
-from tpnumba.backends.lowering.parity import ParityReduction, Separated, separate
+from tpnumba.backends.lowering.matrices import Sparse, matrix_factors
+from tpnumba.backends.lowering.parity import ParityReduction, separate
+from tpnumba.plans.low_rank import FEATURES, WEIGHTS, LowRankTransform
 from tpnumba.plans.stages import LinearMap
 from tpnumba.plans.synthesis import Synthesis
 from tpnumba.plans.transform import Matrices, Transform
 
-#: grid values of a group of rings, in bytes: they should stay in the first cache.
-_GROUP_BYTES = 2**15
+#: The plans that are lists of operations.
+Lowered = Transform | LowRankTransform | Synthesis
 #: Rings (mirror sets) whose orders stand in the tile at a time, where those of all would be too many.
 FEW_RINGS = 8
 
 
-def count_rings(plan: Transform | Synthesis) -> int:
+def count_rings(plan: Lowered) -> int:
     """The number of mirror sets of rings; 0 where there are none."""
     if isinstance(plan, Synthesis):
         return len(ParityReduction.of(plan.grid).rings)
+    if isinstance(plan, LowRankTransform):
+        return max(count_rings(part.transform) for part in plan.parts)
     return 0 if isinstance(plan.domain, Matrices) else len(ParityReduction.of(plan.domain).rings)
 
 
-class _GridOperations:
-    """Operations between components and grid values on a grid, for a block of rings at a time.
-
-    Orders stand ring by ring: first those of the parity that is even in the rings, then the odd ones. Grid values
-    likewise, with the parities in longitude next to each other.
-    """
-
-    def __init__(self, operations: Operations, reduction: ParityReduction, most_rings: int, n_values: int) -> None:
-        self.operations, self.reduction = operations, reduction
-        self.longitudes, self.parities = reduction.longitudes.shape
-        self.ring_size = 2 * self.longitudes * self.parities
-        self.most = min(most_rings, len(reduction.rings))
-        item = layout.LINE // operations.vector_length
-        group = _GROUP_BYTES // (max(1, n_values) * self.ring_size * operations.tile_width * item)
-        self.group = max(1, min(group, self.most))
-
-    def take_orders(self, separated: Separated) -> int:
-        """Room for the orders of a block of rings."""
-        return self.operations.take(2 * separated.orders * self.most)
-
-    def take_values(self) -> int:
-        """Room for the grid values of a group of rings."""
-        return self.operations.take(self.ring_size * self.group)
-
-    def blocks(self) -> list[range]:
-        """The mirror sets of rings, as many at a time as there is room for."""
-        count = len(self.reduction.rings)
-        return [range(start, min(start + self.most, count)) for start in range(0, count, self.most)]
-
-    def groups(self, block: range) -> list[range]:
-        """The mirror sets of a block, counted from its start, in groups."""
-        return [range(start, min(start + self.group, len(block))) for start in range(0, len(block), self.group)]
-
-    def to_orders(self, separated: Separated, source: int, orders: int, block: range, factors: Floats) -> None:
-        """From components to orders on a block of rings, with a factor for each mirror set of rings."""
-        rings = np.arange(len(block))
-        for part in separated.blocks:
-            results = (2 * rings + part.odd) * separated.orders + part.order_index
-            again = (2, 1, -2 * part.m) if part.both else (1, 0, 0)
-            self.operations.dense(
-                part.matrix[:, block] * factors[block], results, part.places, orders, source, times=again
-            )
-
-    def from_orders(self, separated: Separated, to: int, orders: int, block: range, factors: Floats, add: bool) -> None:
-        """The transpose."""
-        rings = np.arange(len(block))
-        for part in separated.blocks:
-            sources = (2 * rings + part.odd) * separated.orders + part.order_index
-            again = (2, -2 * part.m, 1) if part.both else (1, 0, 0)
-            matrix = (part.matrix[:, block] * factors[block]).T
-            self.operations.dense(matrix, part.places, sources, to, orders, add=add, times=again)
-
-    def to_values(self, separated: Separated, orders: int, values_at: int, group: range) -> None:
-        """From orders to parities at one longitude of each mirror set."""
-        source = orders + 2 * group.start * separated.orders
-        again = 2 * len(group), self.longitudes * self.parities, separated.orders
-        for parity, (targets, matrix) in enumerate(separated.turns):
-            results = np.arange(self.longitudes) * self.parities + parity
-            self.operations.dense(matrix, results, targets, values_at, source, times=again)
-
-    def from_values(self, separated: Separated, values_at: int, orders: int, group: range) -> None:
-        """The transpose, with the shares of the mirror sets of longitudes."""
-        to = orders + 2 * group.start * separated.orders
-        again = 2 * len(group), separated.orders, self.longitudes * self.parities
-        for parity, (targets, matrix) in enumerate(separated.turns):
-            sources = np.arange(self.longitudes) * self.parities + parity
-            weighted = (matrix * self.reduction.longitude_shares).T
-            self.operations.dense(weighted, targets, sources, to, values_at, times=again)
-
-    def _mirror_columns(self) -> tuple[int, ...]:
-        tile_width = self.operations.tile_width
-        far = self.longitudes * self.parities * tile_width
-        return self.parities, self.longitudes, tile_width, far, 2 * far
-
-    def reflect(self, values_at: int, group: range) -> None:
-        """From parities to points, or back."""
-        self.operations.add(
-            layout.REFLECT, len(group), 0, values_at * self.operations.tile_width, 0, *self._mirror_columns()
-        )
-        self.operations.flops += self.ring_size * len(group) * 3
-
-    def pointwise_product(self, to: int, left: int, right: int, group: range) -> None:
-        """From the parities of two factors to those of their product."""
-        tile_width = self.operations.tile_width
-        self.operations.add(
-            layout.POINTWISE,
-            len(group),
-            to * tile_width,
-            left * tile_width,
-            right * tile_width,
-            *self._mirror_columns(),
-        )
-        self.operations.flops += self.ring_size * len(group) * 10
-
-    def multiply(self, to: int, left: int, right: int, group: range, sign: int) -> None:
-        """The product of two factors, point by point; ``sign`` 0: the first, else added or subtracted."""
-        tile_width, count = self.operations.tile_width, self.ring_size * len(group)
-        self.operations.add(layout.MULTIPLY, count, to * tile_width, left * tile_width, right * tile_width, sign)
-        self.operations.flops += 2 * count
-
-    def exchange(self, values_at: int, values: int, group: range, block: range, n_alpha: int, *, out: bool) -> None:
-        """Copy points between a grid values and an operand that holds the values ring by ring."""
-        ours, theirs = [], []
-        for ring in group:
-            for vector_length in (0, 1):
-                row = self.reduction.rings[block[ring], vector_length] * n_alpha
-                start = ((ring - group.start) * 2 + vector_length) * self.longitudes * self.parities
-                ours.append(start + np.arange(self.longitudes * self.parities))
-                theirs.append(row + self.reduction.longitudes.ravel())
-        lists = self.operations.places(np.concatenate(ours)), self.operations.places(np.concatenate(theirs))
-        tile_width = self.operations.tile_width
-        ends = (values, values_at) if out else (values_at, values)
-        self.operations.add(
-            layout.COPY,
-            sum(part.size for part in ours),
-            ends[0] * tile_width,
-            ends[1] * tile_width,
-            0,
-            *(lists[::-1] if out else lists),
-        )
-
-
-def lower_transform(plan: Transform | Synthesis, dtype: str, vectors: int | None) -> TransformProgram | None:
+def lower_transform(plan: Lowered, dtype: str, vectors: int | None) -> TransformProgram | None:
     """The program with the widest tile that stays in the cache; then with fewer rings at a time.
 
     None if even that takes too much memory. ``vectors``: of a column of the tile, if not as fits.
@@ -168,119 +49,18 @@ def lower_transform(plan: Transform | Synthesis, dtype: str, vectors: int | None
     return None if program.tile_bytes > layout.MOST_BYTES else program
 
 
-def plan_transform(plan: Transform | Synthesis, dtype: str, vectors: int, most_rings: int) -> TransformProgram:
+def plan_transform(plan: Lowered, dtype: str, vectors: int, most_rings: int) -> TransformProgram:
     """The program of a plan, with the orders of at most ``most_rings`` mirror sets of rings at a time."""
     operations = Operations(plan, layout.LINE // np.dtype(dtype).itemsize, vectors)
     if isinstance(plan, Synthesis):
         _synthesis(plan, operations, most_rings)
+    elif isinstance(plan, LowRankTransform):
+        _low_rank(plan, operations, most_rings)
     elif isinstance(plan.domain, Matrices):
         _matrices(plan, operations)
     else:
-        _grid(plan, operations, most_rings)
+        GridTransform(plan, operations, most_rings).emit(operations.starts)
     return operations.finish(dtype)
-
-
-def _grid(plan: Transform, operations: Operations, most_rings: int) -> None:
-    assert not isinstance(plan.domain, Matrices)
-    output = plan.output
-    reduction = ParityReduction.of(plan.domain)
-    factors = np.asarray(plan.domain.ring_weights)[reduction.rings[:, 0]] * reduction.ring_shares
-    maps = [
-        [separate(part, plan.sizes[i], plan.domain, reduction) for part in parts] for i, parts in enumerate(plan.maps)
-    ]
-    places = [(i, c) for i, parts in enumerate(maps) for c in range(len(parts))]
-    grid = _GridOperations(operations, reduction, most_rings, len(places))
-    scratch = {
-        (i, c): operations.starts[i] if (matrix := maps[i][c].sparse) is None else operations.take(matrix.shape[0])
-        for i, c in places
-    }
-    orders = {(i, c): grid.take_orders(maps[i][c]) for i, c in places}
-    values_at = {place: grid.take_values() for place in places}
-    given = [place for place in places if place[0] != output]
-    made = [place for place in places if place[0] == output]
-    signs = _signs(plan)
-    for i, c in given:
-        if (matrix := maps[i][c].sparse) is not None:
-            operations.sparse(matrix, scratch[i, c], operations.starts[i], add=False)
-    adds = _zero(plan, operations, [maps[output][c] for _, c in made], [scratch[place] for place in made])
-    for block in grid.blocks():
-        for i, c in given:
-            grid.to_orders(maps[i][c], scratch[i, c], orders[i, c], block, np.ones(len(reduction.rings)))
-        for group in grid.groups(block):
-            for i, c in given:
-                grid.to_values(maps[i][c], orders[i, c], values_at[i, c], group)
-            _pointwise_products(plan, grid, values_at, signs, group)
-            for _, c in made:
-                grid.from_values(maps[output][c], values_at[output, c], orders[output, c], group)
-        for place, adds_first in zip(made, adds, strict=True):
-            part = maps[output][place[1]]
-            weights = factors * signs[place[1]]
-            grid.from_orders(part, scratch[place], orders[place], block, weights, adds_first or block.start > 0)
-    for _, c in made:
-        if (matrix := maps[output][c].sparse) is not None:
-            operations.sparse(matrix.transposed(), operations.starts[output], scratch[output, c], add=c > 0)
-
-
-def _zero(plan: Transform | Synthesis, operations: Operations, maps: list[Separated], targets: list[int]) -> list[bool]:
-    """Zero what no step writes first; whether the first block of rings adds, for each map to the output."""
-    start, size = operations.starts[plan.output], plan.sizes[plan.output]
-    adds = []
-    written = np.zeros(size, dtype=bool)
-    for part, target in zip(maps, targets, strict=True):
-        own = np.zeros(size if part.sparse is None else part.sparse.shape[0], dtype=bool)
-        for block in part.blocks:
-            own[block.places] = True
-            if block.both:
-                own[block.places - 2 * block.m] = True
-        if part.sparse is None:
-            adds.append(bool((written & own).any()))
-            if adds[-1]:  # what another map does not write first
-                own_alone = own & ~written
-                _fill_runs(operations, start, own_alone)
-            written |= own
-        else:
-            adds.append(False)
-            _fill_runs(operations, target, ~own)
-            written[:] = True
-    _fill_runs(operations, start, ~written)
-    return adds
-
-
-def _fill_runs(operations: Operations, start: int, chosen: npt.NDArray[np.bool_]) -> None:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8))).reshape(-1, 2)
-    for first, last in edges.tolist():
-        operations.fill(start + first, last - first)
-
-
-def _pointwise_products(
-    plan: Transform, grid: _GridOperations, values_at: dict[tuple[int, int], int], signs: list[int], group: range
-) -> None:
-    """The products at a group of rings, from parities to parities, times ``signs`` of each component."""
-    output = plan.output
-    first, second = plan.inputs
-    if len(plan.terms) == 1:
-        grid.pointwise_product(values_at[output, 0], values_at[first, 0], values_at[second, 0], group)
-        return
-    for i in plan.inputs:
-        for c in range(len(plan.maps[i])):
-            grid.reflect(values_at[i, c], group)
-    for c, sign in enumerate(signs):
-        # In this order the first term, which is written, has the sign plus.
-        terms = sorted((term for term in plan.terms if term[0][output] == c), key=lambda term: -sign * term[1])
-        for n, (parts_of_term, factor) in enumerate(terms):
-            factors = values_at[first, parts_of_term[first]], values_at[second, parts_of_term[second]]
-            grid.multiply(values_at[output, c], *factors, group, int(sign * factor) if n else 0)
-        grid.reflect(values_at[output, c], group)
-
-
-def _signs(plan: Transform) -> list[int]:
-    """For each component of the output -1 if all its terms are subtracted, else 1."""
-    signs = []
-    for c in range(len(plan.maps[plan.output])):
-        factors = [factor for parts_of_term, factor in plan.terms if parts_of_term[plan.output] == c]
-        assert all(abs(factor) == 1 for factor in factors)
-        signs.append(1 if max(factors) > 0 else -1)
-    return signs
 
 
 def _matrices(plan: Transform, operations: Operations) -> None:
@@ -316,7 +96,7 @@ def _synthesis(plan: Synthesis, operations: Operations, most_rings: int) -> None
     """One grid values, whose points are the other operand."""
     reduction = ParityReduction.of(plan.grid)
     part = separate(plan.linear_map, plan.sizes[0], plan.grid, reduction)
-    grid = _GridOperations(operations, reduction, most_rings, 1)
+    grid = GridOperations(operations, reduction, most_rings, 1)
     orders, values_at = grid.take_orders(part), grid.take_values()
     coefficients, values = operations.starts
     factors = np.ones(len(reduction.rings))
@@ -324,7 +104,7 @@ def _synthesis(plan: Synthesis, operations: Operations, most_rings: int) -> None
         factors = np.asarray(plan.grid.ring_weights)[reduction.rings[:, 0]]
     if plan.output == 0:
         factors = factors * reduction.ring_shares
-        (adds,) = _zero(plan, operations, [part], [coefficients])
+        (adds,) = zero(operations, coefficients, plan.sizes[0], [part], [coefficients])
     for block in grid.blocks():
         if plan.output == 1:
             grid.to_orders(part, coefficients, orders, block, factors)
@@ -339,3 +119,33 @@ def _synthesis(plan: Synthesis, operations: Operations, most_rings: int) -> None
                 grid.from_values(part, values_at, orders, group)
         if plan.output == 0:
             grid.from_orders(part, coefficients, orders, block, factors, adds or block.start > 0)
+
+
+def _low_rank(plan: LowRankTransform, operations: Operations, most_rings: int) -> None:
+    """One transform after the other, of features times their weights, all in the same room."""
+    k = plan.feature
+    started = False
+    for part, transform in zip(plan.parts, plan.transforms, strict=True):
+        starts = [operations.take(size) for size in transform.sizes]
+        grid = GridTransform(transform, operations, most_rings)
+        components = [np.arange(size) for size in transform.sizes]
+        features = [operations.starts[FEATURES[j]] + part.starts[j] for j in range(3)]
+        degrees = [part.degree_places(j) * part.rank for j in range(3)]
+        weights = [operations.starts[WEIGHTS[j]] + part.weight_starts[j] for j in range(3)]
+        for r in range(part.rank):
+            chosen = [(weights[j] + r, degrees[j]) for j in range(3)]
+            for j in (j for j in range(3) if j != k):
+                operations.products((starts[j], components[j]), (features[j], components[j]), chosen[j])
+            grid.emit(starts)
+            given = starts[k], components[k]
+            if plan.output == FEATURES[k]:
+                operations.products((features[k], components[k]), given, chosen[k], add=started or r > 0)
+                continue
+            first = np.diff(degrees[k], prepend=-1) != 0  # the first component of each degree
+            factors = chosen[k], given, (features[k], components[k])
+            for own, add in ((first, False), (~first, True)):
+                operations.products(*((start, places[own]) for start, places in factors), add=add)
+        started = k < 2  # of the result, each part has its own block
+        grid.release()
+        for start in starts:
+            operations.arena.release(start)

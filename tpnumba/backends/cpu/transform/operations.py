@@ -12,6 +12,9 @@ from tpnumba.backends.lowering.constants import ConstantPool
 from tpnumba.backends.lowering.matrices import Floats, Ints, Sparse
 from tpnumba.plans.base import Plan
 
+#: A place, and columns counted from there.
+Columns = tuple[int, Ints]
+
 
 class Operations:
     """Lays out a tile and collects operations; :meth:`finish` makes the program. Places are counted in columns.
@@ -86,6 +89,16 @@ class Operations:
     def places(self, columns: Ints) -> int:
         """Where a list of columns stands among the places."""
         return self._places.intern(np.asarray(columns, dtype=np.int64) * self.tile_width)
+
+    def products(self, to: Columns, left: Columns, right: Columns, *, add: bool = False) -> None:
+        """Products of columns, one by one: each a place, and columns counted from there."""
+        (at, results), (first, lefts), (second, rights) = to, left, right
+        if len(results) == 0:
+            return
+        places = (start * self.tile_width for start in (at, first, second))
+        lists = (self.places(columns) for columns in (results, lefts, rights))
+        self.add(layout.PRODUCTS, len(results), *places, *lists, int(add))
+        self.flops += (2 if add else 1) * len(results)
 
     def sparse(self, matrix: Sparse, to: int, source: int, *, add: bool, factor: float = 1) -> None:
         """A product with a sparse matrix times ``factor``; rows that read the same columns are one dense matrix."""
