@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import tpnumba
+from tpnumba.commands import benchmark
+from tpnumba.commands.arguments import whole_number
 from tpnumba.plans.base import ITEMSIZE
 
 _USAGE_ERROR = 2
@@ -26,19 +28,6 @@ class _Parser(argparse.ArgumentParser):
 
 #: Those that take NumPy arrays, which is what is compared.
 _BACKENDS = ("auto", "generic", "cpu")
-
-
-def _whole_number(least: int) -> Any:
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got {text!r}")
-        return value
-
-    return read
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,13 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument(
         "--lmax",
-        type=_whole_number(0),
+        type=whole_number(0),
         default=4,
         metavar="L",
         help="largest degree; all up to it are run (default: 4)",
     )
     compare.add_argument(
-        "--batch", type=_whole_number(1), default=1000, metavar="N", help="samples: the atoms, repeated (default: 1000)"
+        "--batch", type=whole_number(1), default=1000, metavar="N", help="samples: the atoms, repeated (default: 1000)"
     )
     compare.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the run (default: float32)")
     compare.add_argument("--backend", choices=_BACKENDS, default="auto", help="what runs the products (default: auto)")
@@ -84,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(run=_compare)
     _add_convert(commands)
     _add_evaluate(commands)
+    benchmark.add_to(commands)
     warmup = commands.add_parser(
         "warmup",
         help="compile all kernels ahead, for containers",
@@ -98,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "compares methods. Takes some minutes on a machine with nothing else to do.",
     )
     calibrate.add_argument(
-        "--lmax", type=_whole_number(2), default=10, metavar="L", help="largest degree timed (default: 10)"
+        "--lmax", type=whole_number(2), default=10, metavar="L", help="largest degree timed (default: 10)"
     )
     calibrate.add_argument(
         "--output", metavar="FILE", help="where to write the coefficients (default: into the installed package)"

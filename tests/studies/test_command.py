@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from strategies import tolerance
 from studies.refusals import assert_refused
+from studies.terminals import read_terminal
 
 from tpnumba.cli import main
 from tpnumba.studies.compare import Row
@@ -148,18 +149,6 @@ def test_the_summary_stands_after_the_tables(capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr().out
     assert printed.index("equivariance error") < printed.index("couples everything")
     assert "--all" not in printed
-
-
-def read_terminal(master: int, slave: int) -> bytes:
-    """What another process writes to a terminal, until it closes it."""
-    os.close(slave)
-    shown = b""
-    try:
-        while chunk := os.read(master, 4096):
-            shown += chunk
-    except OSError:  # how a closed terminal ends on Linux
-        pass
-    return shown
 
 
 def test_the_summary_fits_a_terminal() -> None:

@@ -1,0 +1,1 @@
+"""Commands of their own: what each is told, and what it prints and writes."""
