@@ -130,6 +130,13 @@ def bench_convolution(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_advice(session: nox.Session) -> None:
+    """Whether the adviser's first choice is the quickest, over 120 requirements; takes about 5 minutes."""
+    session.install(".[bench]")
+    session.run("python", "-m", "benchmarks.advice", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The pages, into ``docs/_build/html``: every example and every docstring is run, and warnings are errors."""
     session.install("torch==2.13.0")  # as above
