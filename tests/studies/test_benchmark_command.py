@@ -222,9 +222,17 @@ def test_other_files_are_refused_with_the_reason(
 def test_a_run_of_something_else_is_not_gone_on_with(earlier: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = read(earlier)
     capsys.readouterr()
-    assert_refused([*TINY, "--resume", str(earlier), "--dtype", "float64"], "dtype was 'float32' and is", capsys)
+    assert_refused(
+        [*TINY, "--resume", str(earlier), "--dtype", "float64"],
+        "with other options: dtype was 'float32' and is 'float64'",
+        capsys,
+    )
     machine = {**document["machine"], "processor": "abacus"}
-    assert_refused([*TINY, "--resume", edited(earlier, machine=machine)], "another machine: processor was", capsys)
+    assert_refused(
+        [*TINY, "--resume", edited(earlier, machine=machine)],
+        "on another machine or with other packages: processor was 'abacus' and is",
+        capsys,
+    )
     assert_refused([*SMALL, "--against", str(earlier)], "has nothing in common with what is to be timed", capsys)
     assert read(earlier) == document
 

@@ -87,19 +87,13 @@ def read_run(option: str, path: str) -> Run:
 def require_same(option: str, path: str, before: Run, machine: dict[str, Any], options: Options) -> None:
     """Raise ``ValueError`` unless a run can be gone on with: the same machine, packages and options."""
     for what, then, now in (
-        ("machine", before.machine, machine),
-        ("options", before.options.as_dict(), options.as_dict()),
+        ("on another machine or with other packages", before.machine, machine),
+        ("with other options", before.options.as_dict(), options.as_dict()),
     ):
         differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
         if differing:
-            name = differing[0]
-            others = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
-            raise ValueError(
-                f"{option} {path} is of other {what}: {name} was {then.get(name)!r} and is {now.get(name)!r}{others}"
-                if what == "options"
-                else f"{option} {path} is of another {what}: {name} was {then.get(name)!r} and is {now.get(name)!r}"
-                f"{others}"
-            )
+            listed = "; ".join(f"{name} was {then.get(name)!r} and is {now.get(name)!r}" for name in differing)
+            raise ValueError(f"{option} {path} was measured {what}: {listed}")
 
 
 class Growth(NamedTuple):

@@ -147,19 +147,19 @@ def _prepare(subject: Subject, options: Options) -> _Prepared:
 def _prepare_paper(subject: Subject, options: Options) -> _Prepared:
     case = subject.case
     found = way(case, subject.method.removesuffix(PAPER), options.dtype)
-    complete = found.product is None
+    if found.product is None:  # it couples as the complete product does
+        couples, degrees_of_freedom = len(case.triples), _expressivity(_of_any_method(case, COMPLETE))
+    else:
+        couples = len(interactability(found.product) & case.triples)
+        degrees_of_freedom = expressivity(found.product, single_copies=True)
     return _Prepared(
         call=found.call,
         reference=found.reference,
         sizes=found.sizes,
         flops=found.flops,
         output_irreps=found.irreps_out,
-        couples=len(case.triples) if found.product is None else len(interactability(found.product) & case.triples),
-        expressivity=(
-            _expressivity(_of_any_method(case, COMPLETE))
-            if complete or found.product is None
-            else expressivity(found.product, single_copies=True)
-        ),
+        couples=couples,
+        expressivity=degrees_of_freedom,
         backend="numpy",
         product=None,
         inexact=found.inexact,
@@ -255,7 +255,10 @@ def _row(
     n_bytes = ITEMSIZE[options.dtype] * sum(one.sizes)
     each = None if timing is None else timing.seconds / options.batch
     limit = None if roofline is None else roofline.seconds(one.flops, n_bytes, options.dtype)
-    measured = timing is not None and one.product is not None
+    turned = None
+    if timing is not None and one.product is not None:
+        backend = "auto" if one.backend == "gpu" else one.backend  # the rotations are those of NumPy arrays
+        turned = equivariance_error(one.product, dtype=options.dtype, backend=backend)
 
     def over(value: float | None) -> float | None:
         return None if each is None or value is None else value / each
@@ -272,13 +275,7 @@ def _row(
         bytes=n_bytes,
         seconds_per_sample=each,
         error=error,
-        equivariance_error=(
-            equivariance_error(
-                one.product, dtype=options.dtype, backend="auto" if one.backend == "gpu" else one.backend
-            )
-            if measured and one.product is not None
-            else None
-        ),
+        equivariance_error=turned,
         seconds_spread=None if timing is None else timing.spread / options.batch,
         dtype=options.dtype,
         backend=one.backend,

@@ -150,6 +150,8 @@ def print_against(run: Run, there: Run, name: str) -> None:
             if here.get(key) != other.get(key):
                 output.print(f"{what}: {key} is {here.get(key)!r}, and {other.get(key)!r} in {name}")
     listed = ratios(run.rows, there.rows)
+    lines = list(mean_ratios(listed))  # in the order of their first rows
+    listed.sort(key=lambda entry: lines.index((entry.key.setting, entry.key.product, entry.key.method)))
     table = _plain_table(f"Times of {name}, as multiples of those of this run (above 1: this run is quicker)")
     for title in ("setting", "product", "method", "L", "ns a sample", "there", "ratio"):
         left = title in {"setting", "product", "method"}
