@@ -172,6 +172,11 @@ def test_what_is_counted_of_a_complete_product(rows: list[Measurement]) -> None:
     assert found["Gaunt", "grid (paper)", 2].expressivity == found["Gaunt", "grid", 2].expressivity == 9
 
 
+def test_the_backend_is_the_one_that_evaluated(rows: list[Measurement]) -> None:
+    by_method = {row.method: row.backend for row in rows}
+    assert (by_method["direct"], by_method["dense"], by_method["grid (paper)"]) == ("cpu", "generic", "numpy")
+
+
 def test_what_was_measured_is_not_measured_again() -> None:
     asked = options(products=("bracket",), settings=("SISO", "MIMO"), degrees=(1,), batch=4)
     first = [row for group in measure(asked, None) for row in group]

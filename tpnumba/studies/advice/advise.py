@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tpnumba.backends.call import Call
-from tpnumba.backends.namespaces import common_context
-from tpnumba.backends.registry import check_backend, choose, require
+from tpnumba.backends.registry import check_backend, require
 from tpnumba.irreps import Irreps, IrrepsLike, check_degree
 from tpnumba.limits import require_memory
 from tpnumba.plans.base import ITEMSIZE
@@ -19,6 +17,7 @@ from tpnumba.products.base import Operator
 from tpnumba.products.instructions import check_choice
 from tpnumba.studies.advice.candidates import COMPLETE, candidates, required_alone
 from tpnumba.studies.advice.requirement import Triple, read_requirement, written
+from tpnumba.studies.backends import evaluated_by
 from tpnumba.studies.timing import interleaved
 
 Progress = Callable[[str, int, int], None]
@@ -227,14 +226,11 @@ def _modelled(
     operators: Sequence[Operator], samples: int, dtype: str, backend: str, on_progress: Progress | None
 ) -> list[float]:
     """Seconds of a call of each, by the model."""
-    context = common_context({"x1": np.ones((1, 1), dtype)})
     seconds = []
     for done, p in enumerate(operators):
         if on_progress is not None:
             on_progress("candidates", done, len(operators))
-        # Which backend has a kernel for the plan: one that is too large for any goes to the reference.
-        name = backend if backend == "gpu" else choose(Call(p.methods, (0, 1), (1,), (1,), context, backend))[0]
-        seconds.append(seconds_of_call(p.plan, samples, name, dtype))
+        seconds.append(seconds_of_call(p.plan, samples, evaluated_by(p, dtype, backend), dtype))
     return seconds
 
 

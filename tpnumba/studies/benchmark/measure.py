@@ -21,6 +21,7 @@ from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.ordering import BATCH
 from tpnumba.plans.speed import seconds
 from tpnumba.products.base import Operator
+from tpnumba.studies.backends import evaluated_by
 from tpnumba.studies.benchmark.paper import INEXACT, way
 from tpnumba.studies.benchmark.rows import COMPLETE, DENSE, PAPER, Key, Measurement, Options, Subject, subjects
 from tpnumba.studies.registry import PRODUCTS, Case
@@ -53,6 +54,7 @@ class _Prepared:
     couples: int
     expressivity: int
     backend: str
+    evaluated_by: str
     product: Operator | None
     inexact: bool = False
 
@@ -140,6 +142,7 @@ def _prepare(subject: Subject, options: Options) -> _Prepared:
         couples=case.interactable(product),
         expressivity=_expressivity(_of_any_method(case, case.contender.product)),
         backend=backend,
+        evaluated_by=evaluated_by(product, options.dtype, backend),
         product=product,
     )
 
@@ -161,6 +164,7 @@ def _prepare_paper(subject: Subject, options: Options) -> _Prepared:
         couples=couples,
         expressivity=degrees_of_freedom,
         backend="numpy",
+        evaluated_by="numpy",
         product=None,
         inexact=found.inexact,
     )
@@ -278,7 +282,7 @@ def _row(
         equivariance_error=turned,
         seconds_spread=None if timing is None else timing.spread / options.batch,
         dtype=options.dtype,
-        backend=one.backend,
+        backend=one.evaluated_by,
         batch=options.batch,
         output_irreps=one.output_irreps,
         samples_per_second=over(1.0),

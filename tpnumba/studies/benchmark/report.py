@@ -48,6 +48,7 @@ COLUMNS = (
     Column("GB/s", 6, lambda row: _number(row.bytes_per_second, ",.1f", 1e-9)),
     Column("roofline", 4, lambda row: _number(row.roofline, ".0%")),
     Column("error", 0, lambda row: _number(row.error, ".0e")),
+    Column("backend", 9, lambda row: row.backend),
     Column("equivariance error", 10, lambda row: _number(row.equivariance_error, ".0e")),
 )
 

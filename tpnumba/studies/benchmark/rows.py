@@ -107,6 +107,7 @@ def _subjects(options: Options, setting: str, lmax: int) -> Iterator[Subject]:
 class Measurement(Row):
     """A row of `tpnumba.studies.compare.Row`, and what follows from it; rates are those of the whole batch.
 
+    ``backend`` is the one that evaluated it, also where it was left to ``auto``; ``numpy`` for the paper's ways.
     ``roofline`` is the least time that the machine needs for the operations, or for reading and writing every operand
     once, whichever is more, as a share of the time taken; above 1 where operands stay in the caches. ``output_irreps``
     counts the irreps of the result, one a path in a complete product, and ``seconds_per_irrep`` is what the paper calls
