@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from itertools import product as pairs
 
 import numpy as np
@@ -10,7 +11,8 @@ from strategies import tolerance
 
 import tpnumba as tp
 from tpnumba.studies.benchmark import measure as timing
-from tpnumba.studies.benchmark.document import growths, mean_ratios, ratios
+from tpnumba.studies.benchmark.document import Run, growths, mean_ratios, ratios
+from tpnumba.studies.benchmark.figure import _style, figure
 from tpnumba.studies.benchmark.measure import dense_flops, measure
 from tpnumba.studies.benchmark.rows import NAMES, PAPER, SETTINGS, Measurement, Options, subjects
 from tpnumba.studies.compare import Row
@@ -225,6 +227,29 @@ def test_ratios_are_of_rows_that_both_runs_timed(rows: list[Measurement]) -> Non
     found = ratios(here, there)
     assert [(entry.key.lmax, entry.ratio) for entry in found] == [(1, 2.0), (2, 8.0)]
     assert mean_ratios(found) == {("MIMO", "Gaunt", "grid"): pytest.approx(4.0)}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_figure_has_room_for_its_legend(count: int, rows: list[Measurement]) -> None:
+    asked = options(settings=SETTINGS[:count])
+    run = Run(
+        {"processor": "abacus", "cores": 2}, asked, LIMITS, [row for row in rows if row.setting in asked.settings]
+    )
+    drawing = figure(run)
+    drawing.savefig(io.BytesIO(), format="png")
+    (legend,) = drawing.legends
+    assert len(legend.get_texts()) == len({(row.product, row.method) for row in run.rows if row.seconds_per_sample})
+    place = legend.get_window_extent()
+    assert drawing.bbox.x0 <= place.x0 < place.x1 <= drawing.bbox.x1
+    assert drawing.bbox.y0 <= place.y0 < place.y1 < min(axis.bbox.y0 for axis in drawing.axes)
+
+
+def test_lines_are_told_apart_without_colour(rows: list[Measurement]) -> None:
+    """By marker, filled or hollow, and line."""
+    kinds = {(row.product, row.method) for row in rows}
+    styles = [_style(*kind) for kind in kinds]
+    seen = {(s["marker"], s["markerfacecolor"] == "white", str(s["linestyle"])) for s in styles}
+    assert len(seen) == len(kinds)
 
 
 def test_every_method_has_a_theory() -> None:

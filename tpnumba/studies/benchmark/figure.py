@@ -23,6 +23,9 @@ LINES: Mapping[str, Any] = {
     "matrix": (0, (5, 1, 1, 1, 1, 1)),
 }
 
+#: The width of the longest name in the legend, with its line.
+_LEGEND_INCHES = 2.9
+
 _ROWS: tuple[tuple[str, Callable[[Measurement], float | None], float], ...] = (
     ("ms a batch", lambda row: None if row.seconds_per_sample is None else row.seconds_per_sample * row.batch, 1e3),
     (
@@ -41,8 +44,9 @@ def figure(run: Run) -> Any:
     settings = [entry for entry in CONFIGURATIONS if entry.name in run.options.settings]
     kinds = list(dict.fromkeys((row.product, row.method) for row in run.rows))
     styles = {kind: _style(*kind) for kind in kinds}
-    rows_of_legend = -(-len(kinds) // 5)
-    size = 2 + 4.2 * len(settings), 10.5 + 0.22 * rows_of_legend
+    width = 2 + 4.2 * len(settings)
+    columns = max(1, int(width / _LEGEND_INCHES))
+    size = width, 10.5 + 0.2 * -(-len(kinds) // columns)
     drawing = make_figure(figsize=size, layout="constrained")
     axes = drawing.subplots(len(_ROWS), len(settings), sharex=True, sharey="row", squeeze=False)
     handles: dict[str, Any] = {}
@@ -62,7 +66,8 @@ def figure(run: Run) -> Any:
         for axis in axes[line]:
             axis.set_yscale("log")
             axis.grid(visible=True, which="major", alpha=0.4)
-    drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, max(1, len(handles))))
+    columns = min(columns, max(1, len(handles)))
+    drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8)
     options = run.options
     drawing.suptitle(
         f"{run.machine['processor']}, {run.machine['cores']} cores; batch {options.batch:,}, {options.dtype}, "
