@@ -1,6 +1,6 @@
 """Whether the adviser's first choice is the quickest: over random requirements that its model was not fitted to.
 
-``python -m benchmarks.advice`` draws requirements, asks the model, measures every candidate in turns, prints the
+``python -m benchmarks.advice`` draws requirements, asks the model, measures every alternative in turns, prints the
 misses, and writes ``benchmarks/results/advice-NAME.json`` and ``.md``. The model is fitted to the degrees of SISO, SIMO
 and MIMO, and to one batch each; here degrees are any subset, with other parities, triples, batches and dtypes.
 """
@@ -92,7 +92,7 @@ def _coupled(irreps: tuple[tp.Irreps, ...]) -> bool:
 
 
 def judge(asked: Asked, *, clock: Callable[[], float] = time.perf_counter, repeats: int = 7) -> Entry:
-    """The first choice of the model beside the measured times of all candidates, in turns."""
+    """The first choice of the model beside the measured times of all alternatives, in turns."""
     ranking = asked.advise().ranking
     rng = np.random.default_rng(0)
 

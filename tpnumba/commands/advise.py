@@ -40,7 +40,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the arrays (default: float32)")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the product (default: auto)")
     parser.add_argument(
-        "--measure", action="store_true", help="time the candidates; else a model of their times is asked"
+        "--measure", action="store_true", help="time the alternatives; else a model of their times is asked"
     )
     parser.add_argument("--json", metavar="FILE", help="also write the ranking to FILE")
     parser.set_defaults(run=_run)
@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.json is not None:
         check_writable("--json", options.json)
     triples = options.must_couple
-    with progress_bar("candidates") as report:
+    with progress_bar("alternatives") as report:
         advice = advise(
             options.irreps1,
             options.irreps2,

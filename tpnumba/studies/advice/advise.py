@@ -15,7 +15,7 @@ from tpnumba.plans.base import ITEMSIZE
 from tpnumba.plans.speed import seconds_of_call
 from tpnumba.products.base import Operator
 from tpnumba.products.instructions import check_choice
-from tpnumba.studies.advice.candidates import COMPLETE, candidates, required_alone
+from tpnumba.studies.advice.alternatives import COMPLETE, alternatives, required_alone
 from tpnumba.studies.advice.requirement import Triple, read_requirement, written
 from tpnumba.studies.backends import evaluated_by
 from tpnumba.studies.timing import interleaved
@@ -173,7 +173,7 @@ def advise(
         batch: samples of a call.
         dtype: ``float32`` or ``float64``.
         backend: ``auto``, ``generic``, ``cpu`` or ``gpu``; the kernels of the last are judged as those of ``cpu``.
-        measure: time every candidate, in turns, on NumPy arrays; else a model is asked.
+        measure: time every alternative, in turns, on NumPy arrays; else a model is asked.
         on_progress: called with a description, what is done, and the total.
 
     Raises:
@@ -197,7 +197,7 @@ def advise(
         require(backend)
     if measure and backend == "gpu":
         raise ValueError("measure takes NumPy arrays, which backend 'gpu' does not; leave it out for the model")
-    found = candidates(requirement)
+    found = alternatives(requirement)
     alone = required_alone(requirement, found[0])
     times = _measured if measure else _modelled
     samples = batch * requirement.channels
@@ -229,7 +229,7 @@ def _modelled(
     seconds = []
     for done, p in enumerate(operators):
         if on_progress is not None:
-            on_progress("candidates", done, len(operators))
+            on_progress("alternatives", done, len(operators))
         seconds.append(seconds_of_call(p.plan, samples, evaluated_by(p, dtype, backend), dtype))
     return seconds
 

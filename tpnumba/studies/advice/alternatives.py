@@ -18,7 +18,7 @@ from tpnumba.studies.registry import PRODUCTS, Degrees
 COMPLETE = "Clebsch-Gordan"
 
 
-class Candidate(NamedTuple):
+class Alternative(NamedTuple):
     """A product by one method that reaches the requirement.
 
     Attributes:
@@ -57,7 +57,7 @@ def _families() -> Iterator[_Family]:
             )
 
 
-def candidates(requirement: Requirement) -> list[Candidate]:
+def alternatives(requirement: Requirement) -> list[Alternative]:
     """Every product and method that couples what must be coupled, the complete product first.
 
     A product that does so and respects the inversion is offered as that, and else as one that is equivariant under
@@ -73,17 +73,17 @@ def candidates(requirement: Requirement) -> list[Candidate]:
     return found
 
 
-def _complete(requirement: Requirement) -> Iterator[Candidate]:
+def _complete(requirement: Requirement) -> Iterator[Alternative]:
     for parity in (True, False):
         irreps = requirement.irreps if parity else tuple(_without_parity(block) for block in requirement.irreps)
         operator = FullTensorProduct(*irreps)
         couples = interactability(operator)
         if requirement.must_couple <= couples:
-            yield Candidate(COMPLETE, "direct", operator, couples, () if parity else ("parity",))
+            yield Alternative(COMPLETE, "direct", operator, couples, () if parity else ("parity",))
             return
 
 
-def required_alone(requirement: Requirement, complete: Candidate) -> Operator:
+def required_alone(requirement: Requirement, complete: Alternative) -> Operator:
     """The paths of the complete product that must be there, and no others."""
     in1, in2 = complete.operator.irreps_in1, complete.operator.irreps_in2
     kept = [
@@ -98,7 +98,9 @@ def _without_parity(irreps: Irreps) -> Irreps:
     return Irreps([(1, Irrep(degree, 1)) for degree in sorted(set(irreps.ls))])
 
 
-def _of_family(family: _Family, requirement: Requirement, everything: Candidate, complete: int) -> Iterator[Candidate]:
+def _of_family(
+    family: _Family, requirement: Requirement, everything: Alternative, complete: int
+) -> Iterator[Alternative]:
     if any(len(set(irreps.ls)) < len(irreps) for irreps in requirement.irreps[:2]):
         return  # a function on the sphere has each degree once
     degrees = tuple(tuple(sorted(set(irreps.ls))) for irreps in requirement.irreps)
@@ -118,7 +120,7 @@ def _of_family(family: _Family, requirement: Requirement, everything: Candidate,
         if isinstance(operator, VectorSphericalTensorProduct):
             gives_up.append("plain inputs: each degree is fed to the blocks of a vector field by weights")
         for method in family.methods:
-            yield Candidate(family.name, method, build(method), couples, tuple(gives_up))
+            yield Alternative(family.name, method, build(method), couples, tuple(gives_up))
         return
 
 
