@@ -143,6 +143,13 @@ def bench_convolution(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_advice(session: nox.Session) -> None:
+    """Whether the adviser's first choice is the quickest, over 120 requirements; takes about 5 minutes."""
+    session.install(".[bench]")
+    session.run("python", "-m", "benchmarks.advice", *session.posargs)
+
+
+@nox.session
 def tetris(session: nox.Session) -> None:
     """The Tetris experiment of the paper, all products and ten seeds, into ``benchmarks/results``; some minutes."""
     session.install(".[study]")

@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from benchmarks.bars import AUTO_MUST, AUTO_SLACK, GROWTH_AIM, GROWTH_MUST
+from tpnumba.studies.growth import THEORY, exponent, larger_degrees
 
 Entry = dict[str, Any]
-
-#: With which operations grow, to leading order in L.
-THEORY = {"direct": 5, "grid": 3, "fourier": 3, "matrix": 3}
 
 
 def exponents(cases: list[Entry]) -> list[Entry]:
@@ -28,19 +24,15 @@ def exponents(cases: list[Entry]) -> list[Entry]:
     found = []
     for (kind, method), line in lines.items():
         degrees = sorted(line)
-        fitted = [L for L in degrees if degrees[-1] / 2 <= L]
-        slope = None
-        if len(fitted) > 1:
-            slope = float(np.polyfit(np.log(fitted), np.log([line[L]["seconds"] for L in fitted]), 1)[0])
         found.append(
             {
                 "kind": kind,
                 "method": method,
                 "degrees": degrees,
                 "seconds": [line[L]["seconds"] for L in degrees],
-                "fitted": fitted,
-                "exponent": slope,
-                "theory": THEORY[method],
+                "fitted": larger_degrees(degrees),
+                "exponent": exponent({L: run["seconds"] for L, run in line.items()}),
+                "theory": THEORY["MIMO"][method],
             }
         )
     return found
@@ -52,7 +44,7 @@ def growth_verdicts(cases: list[Entry]) -> list[Entry]:
     for case in _timed(cases, "growth"):
         first, *others = case["runs"]
         for run in others:
-            exponent = math.log(run["seconds"] / first["seconds"]) / math.log(run["lmax"] / first["lmax"])
+            power = math.log(run["seconds"] / first["seconds"]) / math.log(run["lmax"] / first["lmax"])
             found.append(
                 {
                     "from": first["lmax"],
@@ -60,9 +52,9 @@ def growth_verdicts(cases: list[Entry]) -> list[Entry]:
                     "seconds": (first["seconds"], run["seconds"]),
                     "error": run["error"],
                     "expressivity": run["expressivity"],
-                    "exponent": exponent,
-                    "met_must": exponent <= GROWTH_MUST,
-                    "met_aim": exponent <= GROWTH_AIM,
+                    "exponent": power,
+                    "met_must": power <= GROWTH_MUST,
+                    "met_aim": power <= GROWTH_AIM,
                 }
             )
     return found

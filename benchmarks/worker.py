@@ -19,8 +19,8 @@ import numpy as np
 from benchmarks.listing import works
 from benchmarks.options import ProcessOptions, run_process
 from benchmarks.peers import PEERS, NotOfferedError, Run, hand_written
-from benchmarks.roofline import measure_roofline
 from benchmarks.works import Array, Work
+from tpnumba.studies.roofline import measure_roofline
 
 #: Samples that are compared with the float64 reference, spread over the batch.
 COMPARED = 64

@@ -23,6 +23,7 @@ from tpnumba.sphere.conventions import convert
 from tpnumba.sphere.grids import from_grid, to_grid
 from tpnumba.sphere.harmonics import SphericalHarmonics
 from tpnumba.sphere.rotations import rotate, wigner_d
+from tpnumba.studies.advice.advise import advise
 from tpnumba.tables.clebsch_gordan import clebsch_gordan
 from tpnumba.tables.couplings import gaunt
 from tpnumba.tables.quadrature import Grid
@@ -48,6 +49,7 @@ __all__ = [
     "TensorProduct",
     "TensorProductConvolution",
     "VectorSphericalTensorProduct",
+    "advise",
     "clebsch_gordan",
     "convert",
     "equivariance_error",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import tpnumba
-from tpnumba.commands import expressivity, tetris
+from tpnumba.commands import advise, benchmark, expressivity, tetris
 from tpnumba.commands.arguments import whole_number
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.studies import dial
@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     dial.add_command(commands)
     _add_convert(commands)
     _add_evaluate(commands)
+    benchmark.add_to(commands)
+    advise.add_to(commands)
     expressivity.add_to(commands)
     tetris.add_to(commands)
     warmup = commands.add_parser(
@@ -87,9 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     warmup.set_defaults(run=_warmup)
     calibrate = commands.add_parser(
         "calibrate",
-        help="measure what method='auto' chooses by",
+        help="measure what method='auto' and 'tpnumba advise' choose by",
         description="Time the plans of every product on this machine, and fit the model by which method='auto' "
-        "compares methods. Takes some minutes on a machine with nothing else to do.",
+        "compares methods, and 'tpnumba advise' products. Takes some minutes on a machine with nothing else to do.",
     )
     calibrate.add_argument(
         "--lmax", type=whole_number(2), default=10, metavar="L", help="largest degree timed (default: 10)"
@@ -192,7 +194,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 
     from tpnumba.outputs import check_writable, write_whole
     from tpnumba.plans.speed import COEFFICIENTS
-    from tpnumba.studies.calibrate import calibrate
+    from tpnumba.studies.calibrate import calibrate, measure_calls
     from tpnumba.studies.machine import describe_machine
     from tpnumba.studies.report import progress_bar
 
@@ -200,7 +202,12 @@ def _calibrate(options: argparse.Namespace) -> None:
     check_writable("--output", path)
     with progress_bar("plans") as report:
         coefficients, deviations = calibrate(lmax=options.lmax, on_progress=report)
-    document = {"machine": describe_machine(), "lmax": options.lmax, "coefficients": coefficients}
+    document = {
+        "machine": describe_machine(),
+        "lmax": options.lmax,
+        "calls": measure_calls()._asdict(),
+        "coefficients": coefficients,
+    }
     write_whole(path, lambda stream: stream.write((json.dumps(document, indent=1) + "\n").encode()))
     for name, deviation in deviations.items():
         print(f"{name}: half of the plans within {deviation:.0%} of the model")

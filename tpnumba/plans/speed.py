@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
-from tpnumba.plans.base import Plan, cached_on_instance
+from tpnumba.plans.base import ITEMSIZE, Plan, cached_on_instance
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.low_rank import LowRankContraction, LowRankTransform
 from tpnumba.plans.stages import FourierStage, LegendreStage, SparseStage, ThetaStage
@@ -79,8 +79,54 @@ def seconds(plan: Plan, backend: str, dtype: str) -> float:
     return float(sum(each * amount for each, amount in zip(table[kind], done, strict=True)))
 
 
+class Calls(NamedTuple):
+    """What a call costs whatever its arithmetic is, measured with the coefficients.
+
+    Attributes:
+        seconds: of a call of one small sample.
+        threads: with which the coefficients were measured.
+        sharing: seconds until another thread has taken over its share.
+        new_byte: seconds a byte of a result that is too large for memory that was used before.
+    """
+
+    seconds: float
+    threads: int
+    sharing: float
+    new_byte: float
+
+
+#: Results of more bytes are new memory in each call, which the system hands out page by page.
+LARGE_RESULT = 2**25
+#: A call works at least as many samples as two vectors hold, in bytes of one number each.
+_FEWEST_BYTES = 128
+
+
+def seconds_of_call(plan: Plan, batch: int, backend: str, dtype: str) -> float:
+    """About how long a call takes: what products can be compared by, where the batch is known.
+
+    Beyond :func:`seconds` it knows the cost of a call, that small works stay on one thread, and that results which are
+    large are new memory. It never plays a part in what ``method="auto"`` takes.
+    """
+    calls = _calls()
+    itemsize = ITEMSIZE[dtype]
+    alone = seconds(plan, backend, dtype) * max(batch, _FEWEST_BYTES // itemsize)
+    if backend != "generic":  # whose threads are those of the array library
+        alone = min(alone * calls.threads, alone + calls.sharing)
+    written = batch * plan.sizes[plan.output] * itemsize
+    return calls.seconds + alone + (calls.new_byte * written if written > LARGE_RESULT else 0.0)
+
+
 @lru_cache(maxsize=1)
 def _coefficients() -> dict[str, Any]:
-    text = files("tpnumba.plans").joinpath(COEFFICIENTS).read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)["coefficients"]
+    found: dict[str, Any] = _document()["coefficients"]
+    return found
+
+
+@lru_cache(maxsize=1)
+def _calls() -> Calls:
+    return Calls(**_document()["calls"])
+
+
+def _document() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files("tpnumba.plans").joinpath(COEFFICIENTS).read_text(encoding="utf-8"))
     return found

@@ -1,4 +1,4 @@
-"""Measuring the coefficients by which ``method="auto"`` compares methods."""
+"""Measuring the coefficients by which ``method="auto"`` compares methods, and the adviser products."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import common_context
 from tpnumba.plans.base import ITEMSIZE, Plan
 from tpnumba.plans.methods import Methods
-from tpnumba.plans.speed import amounts
+from tpnumba.plans.speed import LARGE_RESULT, Calls, amounts
+from tpnumba.products.clebsch_gordan import FullTensorProduct
+from tpnumba.studies.machine import available_cores
 from tpnumba.studies.registry import cases
 from tpnumba.studies.timing import interleaved
 
@@ -25,6 +27,8 @@ _CALL_SECONDS = 2e-3
 #: Plans that take longer a sample are not needed: other methods have long been quicker.
 _MOST_SECONDS = {"cpu": 2e-4, "generic": 1e-3}
 _MOST_SAMPLES = 4096
+#: Until a thread that sleeps has taken over its share: a third of what is worth sharing.
+_SHARING_SECONDS = 7e-5
 
 
 def calibrate(
@@ -60,8 +64,27 @@ def calibrate(
     return found, deviations
 
 
+def measure_calls(*, repeats: int = 9) -> Calls:
+    """What a call costs besides its arithmetic: by the product of two scalars, and by memory written anew and again."""
+    scalars = FullTensorProduct("0e", "0e")
+    one = np.ones((1, 1), np.float32)
+    size = 2 * LARGE_RESULT
+    kept = np.zeros(size, np.uint8)
+    timed = interleaved(
+        {
+            "call": lambda: scalars(one, one),
+            "new": lambda: np.empty(size, np.uint8).fill(1),
+            "again": lambda: kept.fill(1),
+        },
+        repeats=repeats,
+        repeat_seconds=_CALL_SECONDS,
+    )
+    new_byte = max(0.0, timed["new"].seconds - timed["again"].seconds) / size
+    return Calls(float(f"{timed['call'].seconds:.3g}"), available_cores(), _SHARING_SECONDS, float(f"{new_byte:.3g}"))
+
+
 def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, float]]:
-    listed = [case for case in cases(lmax) if case.contender.product != "Clebsch-Gordan"]
+    listed = cases(lmax)
     too_long: set[tuple[str, str, str]] = set()
     seen: set[Plan] = set()
     for _, group in groupby(listed, key=lambda case: (case.configuration.name, case.lmax)):

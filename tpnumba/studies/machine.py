@@ -14,7 +14,7 @@ def describe_machine() -> dict[str, str | int]:
     """Processor, cores, operating system, and the versions of what computes."""
     described: dict[str, str | int] = {
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": available_cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "tpnumba": tpnumba.__version__,
@@ -37,7 +37,7 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-def _cores() -> int:
+def available_cores() -> int:
     """The cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))

@@ -1,0 +1,101 @@
+"""The command ``tpnumba advise``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tpnumba.backends.registry import BACKENDS
+from tpnumba.commands.arguments import whole_number
+from tpnumba.plans.base import ITEMSIZE
+
+if TYPE_CHECKING:
+    from tpnumba.studies.advice.advise import Advice
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parsers of commands."""
+    parser = commands.add_parser(
+        "advise",
+        help="which product to use for what must be coupled",
+        description="Make every product for these irreps, keep those that couple what must be coupled, and rank them "
+        "by what they cost on this machine, each with what it gives up.",
+    )
+    for number, name in enumerate(("IRREPS1", "IRREPS2", "IRREPS_OUT")):
+        what = ("the first input", "the second input", "the output")[number]
+        parser.add_argument(name.lower(), metavar=name, help=f"irreps of {what}, such as '0e+1o+2e'")
+    parser.add_argument(
+        "--must-couple",
+        action="append",
+        required=True,
+        metavar="L1,L2,L3",
+        help="a triple of degrees that must be coupled, such as 1,1,1; may be given more than once; all: everything "
+        "that the complete product couples",
+    )
+    parser.add_argument(
+        "--batch", type=whole_number(1), default=10_000, metavar="N", help="samples of a call (default: 10000)"
+    )
+    parser.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the arrays (default: float32)")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the product (default: auto)")
+    parser.add_argument(
+        "--measure", action="store_true", help="time the alternatives; else a model of their times is asked"
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write the ranking to FILE")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from tpnumba.outputs import check_writable, write_whole
+    from tpnumba.studies.advice.advise import advise
+    from tpnumba.studies.machine import describe_machine
+    from tpnumba.studies.report import progress_bar
+
+    if options.json is not None:
+        check_writable("--json", options.json)
+    triples = options.must_couple
+    with progress_bar("alternatives") as report:
+        advice = advise(
+            options.irreps1,
+            options.irreps2,
+            options.irreps_out,
+            "all" if "all" in triples else triples,
+            batch=options.batch,
+            dtype=options.dtype,
+            backend=options.backend,
+            measure=options.measure,
+            on_progress=report,
+        )
+    _print(advice)
+    if options.json is not None:
+        text = json.dumps({"machine": describe_machine(), **advice.as_dict()}, indent=1, allow_nan=False) + "\n"
+        sys.stdout.flush()  # FILE may be /dev/stdout
+        write_whole(options.json, lambda stream: stream.write(text.encode()))
+
+
+def _print(advice: Advice) -> None:
+    from tpnumba.extras import need
+    from tpnumba.studies.advice.advise import listed
+
+    output = need("rich.console").Console(highlight=False, markup=False)
+    if not output.is_terminal:
+        output.width = 10_000
+    for statement in advice.statements():
+        output.print(statement)
+    box, make_table = need("rich.box"), need("rich.table").Table
+    how = "measured" if advice.measured else "by the model of tpnumba calibrate"
+    title = f"times {how}; batch {advice.batch:,}, {advice.dtype}, backend {advice.backend}"
+    table = make_table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
+    for name in ("product", "method", "ns a sample", "couples", "gives up"):
+        right = name in {"ns a sample", "couples"}
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for choice in advice.ranking:
+        table.add_row(
+            choice.product,
+            choice.method,
+            f"{choice.seconds_per_sample * 1e9:,.0f}",
+            str(len(choice.couples)),
+            listed(choice.gives_up),
+        )
+    output.print(table)
