@@ -22,7 +22,7 @@ from ase.build import bulk
 from benchmarks.tables import table
 from tpnumba import nn
 from tpnumba.models import Potential, graph_of, load
-from tpnumba.models import potential as potential_module
+from tpnumba.models import inputs as inputs_module
 from tpnumba.products.convolution import ConvolutionAdjoint, TensorProductConvolution
 from tpnumba.sphere.harmonics import SphericalHarmonics
 from tpnumba.studies.machine import describe_machine
@@ -39,7 +39,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("gates, gradient", nn.Gate, "vjp"),
     ("harmonics", SphericalHarmonics, "__call__"),
     ("harmonics, gradient", SphericalHarmonics, "vjp"),
-    ("pairs and parts of the edges", potential_module, "cut"),
+    ("pairs and parts of the edges", inputs_module, "cut"),
 )
 
 
