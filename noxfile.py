@@ -143,6 +143,18 @@ def bench_convolution(session: nox.Session) -> None:
 
 
 @nox.session
+def paper(session: nox.Session) -> None:
+    """The paper's benchmark, with its own ways of computing the products, into ``benchmarks/results``; half an hour."""
+    session.install(".[study]")
+    results = "benchmarks/results"
+    run = f"{results}/benchmark-cpu.json"
+    figures = [option for kind in ("png", "svg") for option in ("--plot", f"{results}/benchmark-cpu.{kind}")]
+    session.run("tpnumba", "benchmark", "--reference", "--json", run, *figures, *session.posargs)
+    (trained,) = sorted(Path(results).glob("tetris-*.json"))[:1]
+    session.run("python", "-m", "benchmarks.paper", run, str(trained))
+
+
+@nox.session
 def bench_advice(session: nox.Session) -> None:
     """Whether the adviser's first choice is the quickest, over 120 requirements; takes about 5 minutes."""
     session.install(".[bench]")
