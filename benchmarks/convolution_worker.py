@@ -18,8 +18,9 @@ from benchmarks.edge_works import ConvolutionWork, convolution
 from benchmarks.options import ProcessOptions, run_process
 from benchmarks.peers import CONVOLUTION_PEERS, Run
 from benchmarks.product_works import Operands
-from benchmarks.worker import ROUNDINGS, versions_of
+from benchmarks.worker import versions_of
 from benchmarks.works import Array, Task
+from tpnumba.studies.checks import ROUNDINGS
 
 OURS = "tpnumba"
 #: Memory is measured so often, and the median taken.

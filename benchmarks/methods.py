@@ -21,10 +21,10 @@ from benchmarks.kinds import ON_SPHERE
 from benchmarks.listing import Extent
 from benchmarks.options import ProcessOptions, run_process
 from benchmarks.product_works import build, registered
-from benchmarks.worker import ROUNDINGS
 from benchmarks.works import Array
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.products.base import Operator
+from tpnumba.studies.checks import ROUNDINGS
 from tpnumba.studies.registry import CONFIGURATIONS
 
 #: Operations of one call, at most; so the batch gets smaller as L grows.

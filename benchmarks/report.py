@@ -10,7 +10,7 @@ from benchmarks.bars import BARS, ROOFLINE_AIM, ROOFLINE_MUST
 from benchmarks.method_report import method_sections, method_summary
 from benchmarks.peers import PEERS
 from benchmarks.tables import table
-from benchmarks.worker import COMPARED
+from tpnumba.studies.checks import COMPARED
 
 Entry = dict[str, Any]
 

@@ -20,13 +20,8 @@ from benchmarks.listing import works
 from benchmarks.options import ProcessOptions, run_process
 from benchmarks.peers import PEERS, NotOfferedError, Run, hand_written
 from benchmarks.works import Array, Work
+from tpnumba.studies.checks import ROUNDINGS, compared_samples
 from tpnumba.studies.roofline import measure_roofline
-
-#: Samples that are compared with the float64 reference, spread over the batch.
-COMPARED = 64
-#: Sums of up to some thousand terms, whose rounding grows as the root of their number; a wrong order, factor or sign
-#: is off by the size of the numbers themselves.
-ROUNDINGS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +128,7 @@ def versions_of(packages: tuple[str, ...]) -> dict[str, str]:
 def _measure(work: Work, module: Any, options: PeerOptions) -> dict[str, Any]:
     """Times and errors of the peer, tpnumba and NumPy, by name."""
     operands = work.operands()
-    chosen = np.unique(np.linspace(0, work.batch - 1, COMPARED).astype(np.intp))
+    chosen = compared_samples(work.batch)
     wanted = work.reference(operands.rows(chosen))
     with _time_limit(options.prepare_seconds):
         theirs = module.prepare(work, operands)

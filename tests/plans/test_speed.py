@@ -8,8 +8,9 @@ from importlib.resources import files
 import pytest
 
 import tpnumba as tp
-from tpnumba.plans.speed import COEFFICIENTS, amounts, seconds
-from tpnumba.studies.calibrate import calibrate
+from tpnumba.backends.cpu.runtime.threads import WORTH_SHARING
+from tpnumba.plans.speed import COEFFICIENTS, Calls, amounts, seconds
+from tpnumba.studies.calibrate import calibrate, measure_calls
 
 PLANS = {
     "contraction": lambda L: tp.GauntTensorProduct(L, L, method="direct").plan,
@@ -46,6 +47,16 @@ def test_the_package_says_where_its_coefficients_come_from():
     for backend in ("cpu", "generic"):
         for dtype in ("float32", "float64"):
             assert sorted(document["coefficients"][backend][dtype]) == sorted(PLANS)
+
+
+def test_the_cost_of_calls_is_measured_and_kept():
+    measured = measure_calls(repeats=1)
+    kept = json.loads(files("tpnumba.plans").joinpath(COEFFICIENTS).read_text(encoding="utf-8"))["calls"]
+    for calls in (measured, Calls(**kept)):
+        assert 0 < calls.seconds < 0.1
+        assert calls.threads >= 1
+        assert 0 < calls.sharing < WORTH_SHARING
+        assert 0 <= calls.new_byte < 1e-6
 
 
 def test_calibration_gives_coefficients_of_this_shape():

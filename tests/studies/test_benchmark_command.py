@@ -160,7 +160,7 @@ def test_interrupt_by_a_signal(tmp_path: Path) -> None:
         str(path),
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        for _ in range(600):
+        for _ in range(1800):
             if path.exists() or process.poll() is not None:
                 break
             time.sleep(0.1)

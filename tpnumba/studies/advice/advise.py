@@ -15,12 +15,10 @@ from tpnumba.plans.base import ITEMSIZE
 from tpnumba.plans.speed import seconds_of_call
 from tpnumba.products.base import Operator
 from tpnumba.products.instructions import check_choice
-from tpnumba.studies.advice.alternatives import COMPLETE, alternatives, required_alone
+from tpnumba.studies.advice.alternatives import COMPLETE, Progress, alternatives, required_alone
 from tpnumba.studies.advice.requirement import Triple, read_requirement, written
 from tpnumba.studies.backends import evaluated_by
 from tpnumba.studies.timing import interleaved
-
-Progress = Callable[[str, int, int], None]
 
 #: A repeat of a measurement lasts at least so long; no further repeats of all begin after the limit.
 _REPEAT_SECONDS, _LIMIT_SECONDS = 0.005, 10.0
@@ -197,7 +195,7 @@ def advise(
         require(backend)
     if measure and backend == "gpu":
         raise ValueError("measure takes NumPy arrays, which backend 'gpu' does not; leave it out for the model")
-    found = alternatives(requirement)
+    found = alternatives(requirement, on_progress)
     alone = required_alone(requirement, found[0])
     times = _measured if measure else _modelled
     samples = batch * requirement.channels
@@ -229,7 +227,7 @@ def _modelled(
     seconds = []
     for done, p in enumerate(operators):
         if on_progress is not None:
-            on_progress("alternatives", done, len(operators))
+            on_progress("asking the model", done, len(operators))
         seconds.append(seconds_of_call(p.plan, samples, evaluated_by(p, dtype, backend), dtype))
     return seconds
 

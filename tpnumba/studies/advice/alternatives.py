@@ -15,6 +15,8 @@ from tpnumba.products.vector_spherical import VectorSphericalTensorProduct
 from tpnumba.studies.advice.requirement import Requirement, Triple, written
 from tpnumba.studies.registry import PRODUCTS, Degrees
 
+Progress = Callable[[str, int, int], None]
+
 COMPLETE = "Clebsch-Gordan"
 
 
@@ -57,30 +59,34 @@ def _families() -> Iterator[_Family]:
             )
 
 
-def alternatives(requirement: Requirement) -> list[Alternative]:
+def alternatives(requirement: Requirement, on_progress: Progress | None = None) -> list[Alternative]:
     """Every product and method that couples what must be coupled, the complete product first.
 
     A product that does so and respects the inversion is offered as that, and else as one that is equivariant under
     rotations alone, if it does so then.
+
+    Args:
+        requirement: what is asked.
+        on_progress: called with a description, the number of products made, and their total.
     """
-    found = list(_complete(requirement))
-    if not found:
-        return found
-    everything = found[0]
-    complete = expressivity(everything.operator, single_copies=True)
-    for family in _families():
-        found += _of_family(family, requirement, everything, complete)
+    families = list(_families())
+    complete = _complete(requirement)
+    degrees_of_freedom = expressivity(complete.operator, single_copies=True)
+    found = [complete]
+    for done, family in enumerate(families, start=1):
+        if on_progress is not None:
+            on_progress(f"making {family.name}", done, len(families) + 1)
+        found += _of_family(family, requirement, complete, degrees_of_freedom)
     return found
 
 
-def _complete(requirement: Requirement) -> Iterator[Alternative]:
-    for parity in (True, False):
-        irreps = requirement.irreps if parity else tuple(_without_parity(block) for block in requirement.irreps)
-        operator = FullTensorProduct(*irreps)
-        couples = interactability(operator)
-        if requirement.must_couple <= couples:
-            yield Alternative(COMPLETE, "direct", operator, couples, () if parity else ("parity",))
-            return
+def _complete(requirement: Requirement) -> Alternative:
+    operator = FullTensorProduct(*requirement.irreps)
+    couples = interactability(operator)
+    if requirement.must_couple <= couples:
+        return Alternative(COMPLETE, "direct", operator, couples, ())
+    operator = FullTensorProduct(*map(_without_parity, requirement.irreps))
+    return Alternative(COMPLETE, "direct", operator, interactability(operator), ("parity",))
 
 
 def required_alone(requirement: Requirement, complete: Alternative) -> Operator:
@@ -99,7 +105,7 @@ def _without_parity(irreps: Irreps) -> Irreps:
 
 
 def _of_family(
-    family: _Family, requirement: Requirement, everything: Alternative, complete: int
+    family: _Family, requirement: Requirement, complete: Alternative, degrees_of_freedom: int
 ) -> Iterator[Alternative]:
     if any(len(set(irreps.ls)) < len(irreps) for irreps in requirement.irreps[:2]):
         return  # a function on the sphere has each degree once
@@ -110,13 +116,15 @@ def _of_family(
         couples = _coupled(operator, requirement) if parity else _coupled_by_rotations(operator, requirement)
         if not requirement.must_couple <= couples:
             continue
-        lost = sorted(everything.couples - couples)
+        lost = sorted(complete.couples - couples)
         gives_up = [written(triple) for triple in lost]
         if not parity:
             gives_up.append("parity")
         reached = min(expressivity(operator, single_copies=True), len(couples))
-        if reached < complete:
-            gives_up.append(f"weights and normalisation of single triples: {reached} of {complete} degrees of freedom")
+        if reached < degrees_of_freedom:
+            gives_up.append(
+                f"weights and normalisation of single triples: {reached} of {degrees_of_freedom} degrees of freedom"
+            )
         if isinstance(operator, VectorSphericalTensorProduct):
             gives_up.append("plain inputs: each degree is fed to the blocks of a vector field by weights")
         for method in family.methods:

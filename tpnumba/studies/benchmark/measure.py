@@ -24,6 +24,7 @@ from tpnumba.products.base import Operator
 from tpnumba.studies.backends import evaluated_by
 from tpnumba.studies.benchmark.paper import INEXACT, way
 from tpnumba.studies.benchmark.rows import COMPLETE, DENSE, PAPER, Key, Measurement, Options, Subject, subjects
+from tpnumba.studies.checks import ROUNDINGS, compared_samples
 from tpnumba.studies.registry import PRODUCTS, Case
 from tpnumba.studies.roofline import Roofline
 from tpnumba.studies.timing import Timing, interleaved
@@ -31,11 +32,6 @@ from tpnumba.studies.timing import Timing, interleaved
 Array = npt.NDArray[Any]
 Progress = Callable[[str, int, int], None]
 
-#: Samples that are compared with the float64 reference, spread over the batch.
-COMPARED = 64
-#: Sums of up to some thousand terms, whose rounding grows as the root of their number; a wrong order, factor or sign
-#: is off by the size of the numbers themselves.
-ROUNDINGS = 200
 #: A repeat lasts at least so long, and no further ones begin once those of all subjects of an L took so long.
 _REPEAT_SECONDS, _LIMIT_SECONDS = 0.01, 20.0
 #: What a subject takes besides its calls: tables, reference, expressivity; and how much the paper's way takes longer.
@@ -234,7 +230,7 @@ def _error(
         RuntimeError: it is more than rounding, or than what the paper's sums have.
     """
     first, second = samples[0, one.sizes[0]], samples[1, one.sizes[1]]
-    chosen = np.unique(np.linspace(0, len(first) - 1, COMPARED).astype(np.intp))
+    chosen = compared_samples(len(first))
     result = call()[chosen]
     found = result if isinstance(result, np.ndarray) else result.get()
     wanted = one.reference(first[chosen].astype(np.float64), second[chosen].astype(np.float64))
