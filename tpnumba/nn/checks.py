@@ -7,16 +7,17 @@ from math import isfinite
 from typing import Any
 
 from tpnumba.backends.namespaces import Context, common_context, is_numpy, short_name
-from tpnumba.irreps import check_degree
+from tpnumba.irreps import Irreps, check_degree
 
 Array = Any
 
 
-def require_last_axis(name: str, array: Array, size: int, of: str = "") -> None:
-    """Raise ``ValueError`` unless ``array`` has shape ``(..., size)``."""
+def require_last_axis(name: str, array: Array, size: int, irreps: Irreps | None = None) -> None:
+    """Raise ``ValueError`` unless ``array`` has shape ``(..., size)``; ``irreps``: those that it is for, if any."""
     shape = tuple(array.shape)
     if not shape or shape[-1] != size:
-        raise ValueError(f"{name} must have shape (..., {size}){of and f' for {of}'}, got {shape}")
+        what = "" if irreps is None else f" for the irreps {irreps}"
+        raise ValueError(f"{name} must have shape (..., {size}){what}, got {shape}")
 
 
 def require_numpy(what: str, context: Context) -> None:

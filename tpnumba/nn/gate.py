@@ -197,7 +197,7 @@ class Gate:
     def _read(self, named: dict[str, Array]) -> tuple[Context, list[Array]]:
         context = context_of(named)
         x = named["x"]
-        require_last_axis("x", x, self.irreps_in.dim, f"the irreps {self.irreps_in}")
+        require_last_axis("x", x, self.irreps_in.dim, self.irreps_in)
         x = context.xp.astype(x, context.dtype, copy=False)
         return context, blocks.split(context, x, self.irreps_in, self.layout)
 

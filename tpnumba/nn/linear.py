@@ -152,7 +152,7 @@ class Linear:
             MemoryError: the result would not fit.
         """
         folded, context = self._read({"x": x}, weights, biases)
-        require_last_axis("x", x, self.irreps_in.dim, f"the irreps {self.irreps_in}")
+        require_last_axis("x", x, self.irreps_in.dim, self.irreps_in)
         shape = (*x.shape[:-1], self.irreps_out.dim)
         if out is None:
             require_result(shape, context)
@@ -184,7 +184,7 @@ class Linear:
         """
         context = context_of({"x": x, "weights": weights, "cotangent": cotangent})
         xp = context.xp
-        require_last_axis("x", x, self.irreps_in.dim, f"the irreps {self.irreps_in}")
+        require_last_axis("x", x, self.irreps_in.dim, self.irreps_in)
         require_shape("cotangent", cotangent, (*x.shape[:-1], self.irreps_out.dim))
         gradient = self.vjp_input(_of(context, cotangent), weights=weights)
         count = prod(x.shape[:-1])
@@ -229,7 +229,7 @@ class Linear:
             TypeError, ValueError: not such arrays.
         """
         folded, context = self._read({"cotangent": cotangent}, weights, None, biased=False)
-        require_last_axis("cotangent", cotangent, self.irreps_out.dim, f"the irreps {self.irreps_out}")
+        require_last_axis("cotangent", cotangent, self.irreps_out.dim, self.irreps_out)
         shape = (*cotangent.shape[:-1], self.irreps_in.dim)
         if out is not None:
             check_out(out, shape, context, given(cotangent=cotangent, weights=None if folded else weights))
@@ -272,7 +272,7 @@ class Linear:
         """
         named = given(x=x, tangent=tangent, weights=weights, tweights=tweights, tbiases=tbiases)
         context = context_of(named)
-        require_last_axis("x", x, self.irreps_in.dim, f"the irreps {self.irreps_in}")
+        require_last_axis("x", x, self.irreps_in.dim, self.irreps_in)
         require_shape("tangent", tangent, tuple(x.shape))
         require_parameters("weights", weights, self.weight_numel)
         for name, array, size in (("tweights", tweights, self.weight_numel), ("tbiases", tbiases, self.bias_numel)):

@@ -143,7 +143,7 @@ class LayerNorm:
 
     def _check(self, named: dict[str, Array], weights: Array | None) -> Context:
         context = context_of(named)
-        require_last_axis("x", named["x"], self.irreps.dim, f"the irreps {self.irreps}")
+        require_last_axis("x", named["x"], self.irreps.dim, self.irreps)
         require_parameters("weights", weights, self.weight_numel)
         return context
 

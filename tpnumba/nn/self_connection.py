@@ -148,7 +148,7 @@ class SelfConnection:
         require_numpy(type(self).__name__, context)
         for name, array in named.items():
             irreps = self.irreps_in if name == "x" else self.irreps_out
-            require_last_axis(name, array, irreps.dim, f"the irreps {irreps}")
+            require_last_axis(name, array, irreps.dim, irreps)
             if array.ndim != 2:
                 raise ValueError(f"{name} must have two axes, got shape {array.shape}")
         require_parameters("weights", weights, self.weight_numel)
