@@ -81,6 +81,7 @@ def from_e3nn(module: Any) -> Converted:
             p, weights, _ = from_e3nn(product)
             y = p(x1, x2, weights)
 
+        >>> from tpnumba.interop.e3nn import from_e3nn
         >>> from_e3nn(lambda x: x)
         Traceback (most recent call last):
             ...

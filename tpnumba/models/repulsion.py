@@ -32,6 +32,7 @@ class Repulsion:
         TypeError, ValueError: a prefactor that is not above zero, or a power that is not a positive integer.
 
     Example:
+        >>> from tpnumba.models import Repulsion
         >>> from ase import Atoms
         >>> from tpnumba.models.graphs import graph_of
         >>> pair = graph_of(Atoms("HO", positions=[[0, 0, 0], [0, 0, 0.5]]), 5.0)
