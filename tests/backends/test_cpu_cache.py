@@ -174,7 +174,34 @@ def test_a_full_disk_is_no_error(tmp_path: Path):
     assert done.stderr.count("No space left on device") == 1
 
 
-def test_warmup_leaves_nothing_to_compile_in_a_folder_that_is_then_read_only(tmp_path: Path):
+#: Kernels of every kind, tiles of every width.
+EVERYTHING = """
+    import numpy as np, tpnumba as tp
+    from tpnumba import nn
+
+    product = tp.ChannelwiseTensorProduct("32x0e + 32x1o + 32x2e", "0e + 1o + 2e", layout="ir_mul")
+    convolution, edges = tp.TensorProductConvolution(product), tp.Edges(np.arange(9), np.arange(9), 9)
+    table = nn.SplineTable(lambda r: r[:, None], 1.0, tolerance=0.1)
+    for dtype in ("float32", "float64"):
+        for mul in (1, 30, 300):
+            p = tp.ChannelwiseTensorProduct(f"{mul}x0e + {mul}x1o", "0e + 1o + 2e")
+            p(np.ones(p.irreps_in1.dim, dtype), np.ones(9, dtype), np.ones(p.weight_numel, dtype))
+        for L in (2, 40):
+            x = np.ones((L + 1) ** 2, dtype)
+            tp.GauntTensorProduct(L, L, method="grid")(x, x)
+        for L in (1, 8, 20):
+            tp.SphericalHarmonics(L).value_and_jacobian(np.ones((3, 3), dtype))
+            tp.SphericalHarmonics(L, normalize=False).vjp(np.ones(3, dtype), np.ones((L + 1) ** 2, dtype))
+        x, y, w = (np.ones((9, n), dtype) for n in (32 * 9, 9, product.weight_numel))
+        convolution.vjp(x, y, convolution(x, y, w, edges), edges, weights=w)
+        network, r = nn.MLP([8, 64, 10], nn.Activation("silu")), np.full(9, 0.5, dtype)
+        network.vjp(x[:, :8], y[:, [0] * 10], weights=np.ones(network.weight_numel, dtype))
+        nn.Linear("32x0e + 32x1o + 32x2e", "0e + 1o", layout="ir_mul")(x, np.ones(64, dtype))
+        table.vjp(r, table(r))
+    """
+
+
+def test_warmup_leaves_nothing_to_compile_also_in_a_folder_that_is_then_read_only(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "tpnumba", "warmup"],
         env={**os.environ, "TPNUMBA_CACHE_DIR": str(tmp_path)},
@@ -182,19 +209,18 @@ def test_warmup_leaves_nothing_to_compile_in_a_folder_that_is_then_read_only(tmp
         text=True,
         check=True,
     )
-    assert done.stdout.count("contraction, float") == done.stdout.count("transform, float") == 6
+    for kind in ("contraction", "transform", "harmonics"):
+        assert done.stdout.count(f"{kind}, float") == 6
+    assert "networks of scalars, float64" in done.stdout
+    (folder,) = tmp_path.iterdir()
+    kept = sorted(path.name for path in folder.iterdir())
+    assert in_process(EVERYTHING, TPNUMBA_CACHE_DIR=str(tmp_path)).stderr == ""
+    assert sorted(path.name for path in folder.iterdir()) == kept
     code = """
-        import numpy as np, tpnumba as tp
         from tpnumba.backends.cpu.contraction import kernel as contraction
         from tpnumba.backends.cpu.transform import kernel as transform
-        for dtype in ("float32", "float64"):
-            for mul in (1, 30, 300):  # tiles of every width
-                p = tp.ChannelwiseTensorProduct(f"{mul}x0e + {mul}x1o", "0e + 1o + 2e")
-                p(np.ones(p.irreps_in1.dim, dtype), np.ones(9, dtype), np.ones(p.weight_numel, dtype))
-            for L in (2, 40):
-                x = np.ones((L + 1) ** 2, dtype)
-                tp.GauntTensorProduct(L, L, method="grid")(x, x)
         print(*(sum(kernel.stats.cache_misses.values()) for kernel in (contraction.contract, transform.transform)))
         """
-    again = in_process(textwrap.dedent(READ_ONLY) + textwrap.dedent(code), TPNUMBA_CACHE_DIR=str(tmp_path))
+    parts = (textwrap.dedent(part) for part in (READ_ONLY, EVERYTHING, code))
+    again = in_process("".join(parts), TPNUMBA_CACHE_DIR=str(tmp_path))
     assert (again.stdout, again.stderr) == ("0 0\n", "")

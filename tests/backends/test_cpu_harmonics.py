@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -217,24 +214,6 @@ def test_a_new_degree_compiles_nothing():
         harmonics = tp.SphericalHarmonics(lmax, normalization="norm", normalize=lmax == 2)
         all_of(harmonics, *arguments_of(harmonics, (5,)))
     assert len(kernel.harmonics.signatures) == before
-
-
-def test_warmup_leaves_nothing_to_compile(tmp_path: Path):
-    environment = {**os.environ, "TPNUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "tpnumba", "warmup"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.count("harmonics, float") == 6
-    (folder,) = tmp_path.iterdir()
-    kept = sorted(path.name for path in folder.iterdir())
-    code = """
-        import numpy as np, tpnumba as tp
-        for dtype in ("float32", "float64"):
-            for lmax in (1, 8, 20):  # tiles of every width
-                tp.SphericalHarmonics(lmax).value_and_jacobian(np.ones((3, 3), dtype))
-                tp.SphericalHarmonics(lmax, normalize=False).vjp(np.ones(3, dtype), np.ones((lmax + 1) ** 2, dtype))
-        """
-    assert in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
-    assert sorted(path.name for path in folder.iterdir()) == kept
 
 
 def test_memory_beyond_the_result_at_a_million_samples():

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-from backends.cpu_cases import in_process
 from backends.test_cpu_guards import GUARD, GUARDS, guarded
 from strategies import tolerance
 
@@ -154,29 +148,3 @@ def test_nothing_beside_workspace_and_result_is_written(layer, dtype, rows, work
         monkeypatch.setattr(f"tpnumba.nn.{name}.kernels_of", lambda _: None)
     for one, other in zip(results, found(np.empty_like(g)), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance(dtype, 0, 100) * float(np.abs(other).max()))
-
-
-def test_warmup_compiles_the_kernels_of_layers(tmp_path: Path):
-    command = [sys.executable, "-m", "tpnumba", "warmup"]
-    environment = {**os.environ, "TPNUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "networks of scalars, float64" in done.stdout
-    code = """
-        import numpy as np, tpnumba as tp
-        from tpnumba import nn
-        from tpnumba.backends.cpu.channelwise import kernel as channelwise
-        from tpnumba.backends.cpu.linear import kernel as linear
-        from tpnumba.backends.cpu.network import kernel as network
-
-        product = tp.ChannelwiseTensorProduct("32x0e + 32x1o + 32x2e", "0e + 1o + 2e", layout="ir_mul")
-        convolution, edges = tp.TensorProductConvolution(product), tp.Edges(np.arange(9), np.arange(9), 9)
-        for dtype in ("float32", "float64"):
-            x, y, w = (np.ones((9, n), dtype) for n in (32 * 9, 9, product.weight_numel))
-            convolution.vjp(x, y, convolution(x, y, w, edges), edges, weights=w)
-            nn.MLP([8, 64, 64, 10], nn.Activation("silu"))(np.ones((9, 8), dtype), np.ones(8 * 64 + 64 * 74, dtype))
-            nn.Linear("32x0e + 32x1o + 32x2e", "0e + 1o", layout="ir_mul")(x, np.ones(64, dtype))
-        kernels = channelwise.combine_channels, network.evaluate_rows, linear.map_rows
-        print(*(sum(kernel.stats.cache_misses.values()) for kernel in kernels))
-        """
-    again = in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path))
-    assert (again.stdout, again.stderr) == ("0 0 0\n", "")
