@@ -108,6 +108,9 @@ CALLS = [
     (ValueError, lambda: LINEAR(X, W), r"biases are missing: an array of shape \(1,\) is expected"),
     (ValueError, lambda: LINEAR(X, W, np.ones(2)), r"biases must have shape \(1,\), got \(2,\)"),
     (TypeError, lambda: LINEAR(X, array_api_strict.ones(3), B), "weights is an array of array_api_strict, but x is"),
+    (ValueError, lambda: LINEAR.fold(W, B, factor=np.nan), "factor must be finite, got nan"),
+    (TypeError, lambda: LINEAR.fold(W, B, factor="2"), "factor must be a number, got '2'"),
+    (TypeError, lambda: LINEAR.fold(W, B, factor=W), r"factor must be a number, got array\(\[1"),
     (
         ValueError,
         lambda: LINEAR.vjp(X, np.ones((2, 5)), weights=W),

@@ -47,12 +47,14 @@ class FoldedLinear(NamedTuple):
 
 
 def fold(linear: Linear, context: Context, weights: Array, biases: Array | None, factor: float) -> FoldedLinear:
-    """The matrices of a map with these weights times ``factor``."""
-    groups, matrices = _groups(linear, context, weights * factor)
+    """The matrices of a map with these weights times ``factor``; copies, in the dtype of the context."""
+    weights = weights.astype(context.dtype, copy=False) * factor
+    biases = None if biases is None else biases.astype(context.dtype)
+    groups, matrices = _groups(linear, context, weights)
     turned = [Group(group.outputs, group.inputs) for group in groups]
     forward = Matrices(make_tables(groups), tuple(matrices))
     backward = Matrices(make_tables(turned), tuple(np.ascontiguousarray(matrix.T) for matrix in matrices))
-    return FoldedLinear(linear, weights * factor, biases, forward, backward, _bias(linear, context, biases))
+    return FoldedLinear(linear, weights, biases, forward, backward, _bias(linear, context, biases))
 
 
 def _groups(linear: Linear, context: Context, weights: Array) -> tuple[list[Group], list[Array]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tpnumba.backends.namespaces import Context, check_out, is_numpy, require_result
 from tpnumba.irreps import Irreps, check_degree
 from tpnumba.nn import blocks, folded_linear
-from tpnumba.nn.checks import context_of, given, require_last_axis, require_numpy, require_parameters
+from tpnumba.nn.checks import check_number, context_of, given, require_last_axis, require_numpy, require_parameters
 from tpnumba.nn.folded_linear import FoldedLinear
 from tpnumba.nn.matmul import matmul
 from tpnumba.plans.base import LAYOUTS
@@ -114,17 +114,17 @@ class Linear:
         Args:
             weights: shape ``(weight_numel,)``, float32 or float64, of NumPy.
             biases: shape ``(bias_numel,)``, if there are any.
-            factor: multiplies the weights.
+            factor: a finite number that multiplies the weights.
 
         Raises:
-            TypeError, ValueError: not such arrays.
+            TypeError, ValueError: not such arrays, or not such a number.
         """
         named = given(weights=weights, biases=biases)
         context = context_of(named)
         require_numpy("Linear.fold", context)
         require_parameters("weights", weights, self.weight_numel)
         require_parameters("biases", biases, self.bias_numel)
-        return folded_linear.fold(self, context, weights, biases, factor)
+        return folded_linear.fold(self, context, weights, biases, check_number("factor", factor))
 
     def __call__(
         self,
