@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tpnumba.backends.cpu.linear.groups import Block, Group, Tables, make_tables
-from tpnumba.backends.cpu.runtime.threads import default_threads
 from tpnumba.backends.namespaces import Context
-from tpnumba.backends.registry import resolve_threads
 from tpnumba.irreps import Irreps
 from tpnumba.nn.kernels import kernels_of
 
@@ -109,7 +107,7 @@ def multiply(
     folded: FoldedLinear,
     x: Array,
     out: Array | None,
-    num_threads: int | None,
+    threads: int,
     *,
     gradient: bool = False,
 ) -> Array | None:
@@ -133,7 +131,7 @@ def multiply(
         bias,
         rows,
         into.reshape(count, size),
-        resolve_threads(num_threads) or default_threads(),
+        threads,
         spaced=linear.layout == "mul_ir",
     )
     if out is not None and into is not out:
