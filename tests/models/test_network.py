@@ -139,6 +139,25 @@ def test_gradients_by_weights_are_slopes_of_the_energy(potential: Potential) -> 
     assert all(array.tobytes() == gradients[name].tobytes() for name, array in potential.gradients(graph).items())
 
 
+@pytest.mark.parametrize("name", ["even", "odd"])
+def test_weights_may_change_afterwards_and_stand_anywhere_in_memory(name: str) -> None:
+    network = small.NETWORKS[name]
+    weights = small.random_weights(network, biases=True)
+    expected = Potential(network, weights, dtype="float64").evaluate(small.crystal())
+    apart = {key: np.repeat(array, 2)[::2] for key, array in weights.items()}
+    potential = Potential(network, apart, dtype="float64")
+    gradients = potential.gradients(small.crystal())
+    for array in apart.values():
+        array[...] = 7
+    found = potential.evaluate(small.crystal())
+    np.testing.assert_array_equal(found.energies, expected.energies)
+    np.testing.assert_array_equal(found.forces, expected.forces)
+    for key, array in potential.gradients(small.crystal()).items():
+        np.testing.assert_array_equal(array, gradients[key])
+    with pytest.raises(ValueError, match="read-only"):
+        potential.weights["scale"] *= 2
+
+
 def test_float32_agrees_with_float64(potential: Potential) -> None:
     atoms = small.crystal()
     single = Potential(potential.network, potential.weights)
