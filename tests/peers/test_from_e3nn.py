@@ -325,8 +325,8 @@ REFUSED = [
     (ValueError, lambda: o3.Linear("1o", "1o", f_in=2, f_out=3, internal_weights=False), r"channels \(f_in, f_out\)"),
     (
         ValueError,
-        lambda: e3nn.nn.Gate("2x0e", [torch.relu], "", [], ""),
-        "activation <.*relu.*>, which is none of silu",
+        lambda: e3nn.nn.Gate("2x0e", [torch.nn.functional.elu], "", [], ""),
+        "activation <.*elu.*>, which is none of silu",
     ),
     (ValueError, lambda: e3nn.nn.Activation("2x0e + 0o", [SILU, torch.tanh]), "the same function for every block"),
     (ValueError, lambda: e3nn.nn.Activation("2x0e + 1o", [SILU, None]), "the same function for every block"),
