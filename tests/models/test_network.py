@@ -302,6 +302,16 @@ def test_other_arguments_are_refused() -> None:
         potential.evaluate(Atoms("C", positions=[[np.nan, 0, 0]]))
     with pytest.raises(ValueError, match=r"atoms overlap: atom 0 \(C\) and atom 1 \(O\)"):
         potential.evaluate(Atoms("CO"))
+    for evaluate in (potential.evaluate_graph, potential.gradients):
+        for atoms, message in (
+            (Atoms("CN"), r"atom 1 \(N\), atomic number 7"),
+            (Atoms("X"), r"atom 0 \(X\), atomic n"),
+        ):
+            atoms.positions[-1, 0] = 1.0
+            with pytest.raises(ValueError, match=message):
+                evaluate(graph_of(atoms, potential.cutoff))
+        with pytest.raises(ValueError, match=r"graph must have a cutoff of at least 3\.2 angstrom, got 3\.1"):
+            evaluate(graph_of(Atoms("C"), 3.1))
 
 
 def test_edges_beyond_the_cutoff_change_nothing() -> None:

@@ -116,7 +116,8 @@ class Potential:
             graph: of the atoms, with all edges within the cutoff.
             num_threads: by default ``TPNUMBA_NUM_THREADS``, or all cores.
 
-        Atomic numbers are those of ``elements``: :func:`tpnumba.models.graph_of` checks them.
+        Raises:
+            ValueError: an atom of an unknown element, or a graph of a smaller cutoff.
         """
         inputs = self.inputs.prepare(graph, num_threads)
         species, data, parts = inputs.species, inputs.data, inputs.parts
