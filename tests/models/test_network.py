@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,6 +140,25 @@ def test_gradients_by_weights_are_slopes_of_the_energy(potential: Potential) -> 
     assert all(array.tobytes() == gradients[name].tobytes() for name, array in potential.gradients(graph).items())
 
 
+@pytest.mark.parametrize("name", ["even", "odd"])
+def test_weights_may_change_afterwards_and_stand_anywhere_in_memory(name: str) -> None:
+    network = small.NETWORKS[name]
+    weights = small.random_weights(network, biases=True)
+    expected = Potential(network, weights, dtype="float64").evaluate(small.crystal())
+    apart = {key: np.repeat(array, 2)[::2] for key, array in weights.items()}
+    potential = Potential(network, apart, dtype="float64")
+    gradients = potential.gradients(small.crystal())
+    for array in apart.values():
+        array[...] = 7
+    found = potential.evaluate(small.crystal())
+    np.testing.assert_array_equal(found.energies, expected.energies)
+    np.testing.assert_array_equal(found.forces, expected.forces)
+    for key, array in potential.gradients(small.crystal()).items():
+        np.testing.assert_array_equal(array, gradients[key])
+    with pytest.raises(ValueError, match="read-only"):
+        potential.weights["scale"] *= 2
+
+
 def test_float32_agrees_with_float64(potential: Potential) -> None:
     atoms = small.crystal()
     single = Potential(potential.network, potential.weights)
@@ -238,6 +258,7 @@ def described(**changes):
         (lambda arrays, metadata: metadata.update({"tpnumba.network": "[1"}), "is malformed"),
         (lambda arrays, metadata: metadata.update({"tpnumba.network": "[1]"}), "is malformed"),
         (described(color="red"), "is malformed.*color"),
+        (described(cutoff=0.0), "cutoff must be finite and above zero, got 0.0"),
         (
             described(radial={"number": 4, "prefactor": 0.4, "envelope": "step", "parameter": 0.0}),
             "envelope must be one of polynomial, xplor, cosine, got 'step'",
@@ -249,6 +270,42 @@ def test_a_file_that_is_no_potential_is_refused(tmp_path: Path, change, message:
     with pytest.raises(ValueError, match=message) as caught:
         load(path)
     assert str(path) in str(caught.value)
+
+
+EVEN = small.NETWORKS["even"]
+FIRST, LAST = EVEN.interactions
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: replace(FIRST, denominator=0.0), "denominator must be finite and above zero, got 0.0"),
+        (lambda: replace(FIRST, denominator=np.nan), "denominator must be finite and above zero, got nan"),
+        (lambda: replace(FIRST, sender_factors=(1.0, np.nan, 1.0)), "sender_factors[1] must be finite, got nan"),
+        (
+            lambda: replace(FIRST, instructions=((1, 0, 0),)),
+            "instructions[0] must be of one of the 1 blocks of irreps_in, got 1",
+        ),
+        (lambda: Radial(0, 1.0, "cosine", 0.0), "number must be a positive integer, got 0"),
+        (lambda: Radial(4, np.inf, "cosine", 0.0), "prefactor must be finite, got inf"),
+        (lambda: Radial(4, 1.0, "polynomial", 5.5), "parameter must be an integer, the power of a polynomial envelope"),
+        (lambda: Radial(4, 1.0, "polynomial", np.inf), "parameter must be finite, got inf"),
+        (lambda: replace(EVEN, elements=(1, 8, 1)), "elements must differ from each other, got 1 twice"),
+        (lambda: replace(EVEN, elements=(1, 8, -1)), "elements[2] must be a non-negative integer, got -1"),
+        (lambda: replace(EVEN, cutoff=np.nan), "cutoff must be finite and above zero, got nan"),
+        (lambda: replace(EVEN, irreps_embedding="4x0o"), "irreps_in of interaction 0 must be 4x0o, got 4x0e"),
+        (lambda: replace(EVEN, interactions=(FIRST, FIRST)), "irreps_in of interaction 1 must be 4x0e+3x1e+2x2e"),
+    ],
+)
+def test_descriptions_that_describe_nothing_are_refused(make, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+def test_numbers_of_numpy_are_described_as_those_of_python() -> None:
+    first = replace(FIRST, denominator=np.float32(2.5), sender_factors=np.ones(3, np.float32))
+    network = replace(EVEN, interactions=(first, LAST))
+    assert Network.from_json(network.to_json()) == network
 
 
 def test_other_arguments_are_refused() -> None:
@@ -283,6 +340,16 @@ def test_other_arguments_are_refused() -> None:
         potential.evaluate(Atoms("C", positions=[[np.nan, 0, 0]]))
     with pytest.raises(ValueError, match=r"atoms overlap: atom 0 \(C\) and atom 1 \(O\)"):
         potential.evaluate(Atoms("CO"))
+    for evaluate in (potential.evaluate_graph, potential.gradients):
+        for atoms, message in (
+            (Atoms("CN"), r"atom 1 \(N\), atomic number 7"),
+            (Atoms("X"), r"atom 0 \(X\), atomic n"),
+        ):
+            atoms.positions[-1, 0] = 1.0
+            with pytest.raises(ValueError, match=message):
+                evaluate(graph_of(atoms, potential.cutoff))
+        with pytest.raises(ValueError, match=r"graph must have a cutoff of at least 3\.2 angstrom, got 3\.1"):
+            evaluate(graph_of(Atoms("C"), 3.1))
 
 
 def test_edges_beyond_the_cutoff_change_nothing() -> None:

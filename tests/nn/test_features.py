@@ -202,6 +202,27 @@ def test_results_have_the_wider_dtype_and_a_given_place(dtype):
     np.testing.assert_array_equal(out, linear(x, w, b))
 
 
+def test_folded_weights_have_the_wider_dtype_and_do_not_change_with_the_weights():
+    linear = nn.Linear("2x0e + 1o", "0e + 2x1o", biases=True)
+    x, w, b = (np.random.default_rng(0).standard_normal(n).astype("float32") for n in (5, 4, 1))
+    wide = b.astype("float64") + 1e-12
+    for found in (
+        linear(x, linear.fold(w, wide)),
+        linear.vjp_input(np.ones(7, "float32"), weights=linear.fold(w, wide)),
+    ):
+        assert found.dtype == "float64"
+    np.testing.assert_allclose(linear(x, linear.fold(w, wide)), linear(x, w, wide), rtol=1e-15)
+    for factor in (np.float64(0.5), np.array(0.5)):
+        assert linear(x, linear.fold(w, b, factor=factor)).dtype == "float32"
+    folded = linear.fold(w, b)
+    before = linear(x, folded)
+    w[:], b[:] = 7, 7
+    np.testing.assert_array_equal(linear(x, folded), before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tpnumba.nn.folded_linear.kernels_of", lambda _: None)
+        np.testing.assert_allclose(linear(x, folded), before, rtol=1e-6)
+
+
 def test_nan_stays_in_its_sample():
     linear, gate = nn.Linear("4x0e + 4x1o", "3x0e + 3x1o"), GATES[0]
     x, w = np.ones((5, 16)), np.ones(linear.weight_numel)

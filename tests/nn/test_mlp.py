@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from strategies import memory_beyond_results, tolerance
+from strategies import memory_beyond_results, require_writable, tolerance
 
 from tpnumba import nn
 from tpnumba.backends import cpu, registry
@@ -86,6 +86,30 @@ def test_threads_give_the_same_bits(mlp):
     for few, several in zip(one, many, strict=True):
         np.testing.assert_array_equal(few, several)
     np.testing.assert_array_equal(mlp.vjp_input(x, g, weights=w, num_threads=3), one[1])
+
+
+@pytest.mark.parametrize("mlp", NETWORKS, ids=repr)
+def test_weights_may_stand_anywhere_in_memory(mlp):
+    x, g, w = arguments(mlp, (5,))
+    apart = np.full(2 * w.size, np.nan)
+    apart[::2] = w
+    unaligned = np.empty(w.nbytes + 1, np.uint8)[1:].view(w.dtype)
+    unaligned[:] = w
+    wanted = mlp(x, w), *mlp.vjp(x, g, weights=w)
+    for weights in (apart[::2], w[::-1].copy()[::-1], unaligned):
+        for found, exact in zip((mlp(x, weights), *mlp.vjp(x, g, weights=weights)), wanted, strict=True):
+            np.testing.assert_array_equal(found, exact)
+
+
+@pytest.mark.parametrize("mlp", NETWORKS, ids=repr)
+def test_folded_weights_do_not_change_with_the_weights(xp, mlp):
+    require_writable(xp)
+    x, _, w = arguments(mlp, (5,))
+    on, weights = xp.asarray, xp.asarray(w)
+    folded = mlp.fold(weights)
+    before = xp.to_numpy(mlp(on(x), folded))
+    weights[...] = 0
+    np.testing.assert_array_equal(xp.to_numpy(mlp(on(x), folded)), before)
 
 
 def test_float32_errs_by_rounding():

@@ -108,6 +108,9 @@ CALLS = [
     (ValueError, lambda: LINEAR(X, W), r"biases are missing: an array of shape \(1,\) is expected"),
     (ValueError, lambda: LINEAR(X, W, np.ones(2)), r"biases must have shape \(1,\), got \(2,\)"),
     (TypeError, lambda: LINEAR(X, array_api_strict.ones(3), B), "weights is an array of array_api_strict, but x is"),
+    (ValueError, lambda: LINEAR.fold(W, B, factor=np.nan), "factor must be finite, got nan"),
+    (TypeError, lambda: LINEAR.fold(W, B, factor="2"), "factor must be a number, got '2'"),
+    (TypeError, lambda: LINEAR.fold(W, B, factor=W), r"factor must be a number, got array\(\[1"),
     (
         ValueError,
         lambda: LINEAR.vjp(X, np.ones((2, 5)), weights=W),
@@ -143,7 +146,6 @@ CALLS = [
         lambda: MLP(XM, nn.MLP([3, 2], SILU).fold(np.ones(6))),
         r"weights were folded for MLP\(widths=\(3, 2\)",
     ),
-    (ValueError, lambda: MLP(XM, WM, num_threads=0), "num_threads must be a positive integer, got 0"),
     (
         NotImplementedError,
         lambda: nn.MLP([3, 2, 2], SILU, layer_norm=True).jvp(XM, XM, weights=np.ones(14)),
@@ -163,6 +165,31 @@ CALLS = [
     (TypeError, lambda: TABLE(array_api_strict.ones(3)), "SplineTable takes NumPy arrays"),
     (ValueError, lambda: TABLE.vjp(R, R), r"cotangent must have shape \(6, 1\), got \(6,\)"),
 ]
+
+
+ON = array_api_strict.asarray
+WITH_THREADS = {
+    "linear": lambda n: LINEAR(X, W, B, num_threads=n),
+    "linear, by x": lambda n: LINEAR.vjp_input(np.ones((2, 4)), weights=W, num_threads=n),
+    "linear, elsewhere": lambda n: LINEAR(ON(X), ON(W), ON(B), num_threads=n),
+    "linear, by x, elsewhere": lambda n: LINEAR.vjp_input(ON(np.ones((2, 4))), weights=ON(W), num_threads=n),
+    "network": lambda n: MLP(XM, WM, num_threads=n),
+    "network, gradients": lambda n: MLP.vjp(XM, np.ones((7, 2)), weights=WM, num_threads=n),
+    "network, no rows": lambda n: MLP.vjp_input(XM[:0], np.ones((0, 2)), weights=WM, num_threads=n),
+    "network, elsewhere": lambda n: MLP(ON(XM), ON(WM), num_threads=n),
+    "spline": lambda n: TABLE(R, num_threads=n),
+    "spline, gradient": lambda n: TABLE.vjp(R, R[:, None], num_threads=n),
+}
+
+
+@pytest.mark.parametrize("call", WITH_THREADS.values(), ids=WITH_THREADS)
+@pytest.mark.parametrize("kernels", [True, False])
+def test_threads_are_a_positive_number(call, kernels, monkeypatch):
+    for module in () if kernels else ("folded_linear", "mlp", "spline"):
+        monkeypatch.setattr(f"tpnumba.nn.{module}.kernels_of", lambda _: None)
+    for error, number in ((ValueError, 0), (ValueError, -1), (TypeError, True), (TypeError, 1.5)):
+        with pytest.raises(error, match=f"num_threads must be a .* integer, got {number}"):
+            call(number)
 
 
 @pytest.mark.parametrize(("error", "call", "message"), CONSTRUCTORS + CALLS)

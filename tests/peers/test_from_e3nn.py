@@ -312,6 +312,34 @@ def hooked():
     return module
 
 
+def hooked_within():
+    module = e3nn.nn.FullyConnectedNet([3, 4, 2], SILU)
+    module[0].register_forward_pre_hook(lambda module, arguments: (2 * arguments[0],))
+    return module
+
+
+def changed_within():
+    module = e3nn.nn.Gate("2x0e", [SILU], "", [], "")
+    module.act_scalars.acts[0].forward = torch.tanh
+    return module
+
+
+class Scaled(torch.nn.Module):
+    """A silu as a module, with a forward of its own and a hook: what it computes is what its values say."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_forward_hook(lambda module, arguments, result: result / 3)
+
+    def forward(self, x):
+        return 3 * SILU(x)
+
+
+def test_a_function_of_its_own_is_known_by_its_values():
+    found = from_e3nn(e3nn.nn.Activation("2x0e", [Scaled()])).operator
+    assert found == from_e3nn(e3nn.nn.Activation("2x0e", [SILU])).operator
+
+
 REFUSED = [
     (TypeError, lambda: torch.nn.Linear(3, 3), "must be a TensorProduct, .* of e3nn, got Linear$"),
     (TypeError, lambda: o3.Irreps("1o"), "of e3nn, got Irreps$"),
@@ -320,13 +348,15 @@ REFUSED = [
     (TypeError, lambda: torch.jit.script(o3.Linear("1o", "1o")), "convert it before it is scripted"),
     (TypeError, lambda: Doubled("1o", "1o"), "a Linear of e3nn with a forward of its own: Doubled"),
     (ValueError, hooked, "module has hooks, which may change what it computes"),
+    (ValueError, hooked_within, "module has hooks in its part layer0, which may change what it computes"),
+    (TypeError, changed_within, r"a forward of its own in its part act_scalars\.acts\.0: normalize2mom"),
     (ValueError, lambda: o3.Linear("1o", "1o", shared_weights=False), "weights for each sample"),
     (ValueError, lambda: o3.Linear("1o", "1o", f_in=2, f_out=3), r"channels \(f_in, f_out\)"),
     (ValueError, lambda: o3.Linear("1o", "1o", f_in=2, f_out=3, internal_weights=False), r"channels \(f_in, f_out\)"),
     (
         ValueError,
-        lambda: e3nn.nn.Gate("2x0e", [torch.relu], "", [], ""),
-        "activation <.*relu.*>, which is none of silu",
+        lambda: e3nn.nn.Gate("2x0e", [torch.nn.functional.elu], "", [], ""),
+        "activation <.*elu.*>, which is none of silu",
     ),
     (ValueError, lambda: e3nn.nn.Activation("2x0e + 0o", [SILU, torch.tanh]), "the same function for every block"),
     (ValueError, lambda: e3nn.nn.Activation("2x0e + 1o", [SILU, None]), "the same function for every block"),

@@ -7,7 +7,7 @@ imported but where an activation is recognised, and of e3nn nothing at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import isclose, sqrt
 from typing import Any, NamedTuple
 
@@ -66,11 +66,11 @@ def from_e3nn(module: Any) -> Converted:
             exactly.
 
     Raises:
-        TypeError: no such module, or one of a class that has a ``forward`` of its own.
+        TypeError: no such module, or one of a class that has a ``forward`` of its own, or with a part of such a class.
         ValueError: a module that nothing here computes the same as: a linear map with weights for each sample or with
             channels (``f_in``, ``f_out``), an activation that is none of :class:`tpnumba.nn.Activation`, one behind the
             last matrix of a network, harmonics of other degrees than 0 to lmax. Also weights without numbers (on the
-            device ``meta``), modules with hooks, and those of e3nn before version 0.4.
+            device ``meta``), modules with hooks, also in a part, and those of e3nn before version 0.4.
 
     Example:
         The first lines need e3nn; without it every argument is refused.
@@ -92,15 +92,27 @@ def from_e3nn(module: Any) -> Converted:
     if name is None:
         scripted = " (convert it before it is scripted)" if hasattr(module, "original_name") else ""
         raise TypeError(f"module must be a TensorProduct, Linear, ... of e3nn, got {type(module).__name__}{scripted}")
-    origin = next(_package(kind) for kind in kinds if "forward" in vars(kind))
-    if origin not in ("e3nn", "torch") or "forward" in vars(module):
-        raise TypeError(f"module is a {name} of e3nn with a forward of its own: {type(module).__name__}")
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise ValueError("module has hooks, which may change what it computes: remove them first")
+    for place, part in _parts(module):
+        where = f" in its part {place}" if place else ""
+        origin = next(_package(kind) for kind in type(part).__mro__ if "forward" in vars(kind))
+        replaced = "forward" in vars(part) and not hasattr(part, "original_name")  # scripted parts have one
+        if origin not in ("e3nn", "torch") or replaced:
+            raise TypeError(f"module is a {name} of e3nn with a forward of its own{where}: {type(part).__name__}")
+        if part._forward_hooks or part._forward_pre_hooks:
+            raise ValueError(f"module has hooks{where}, which may change what it computes: remove them first")
     try:
         return _READERS[name](module)
     except AttributeError as error:
         raise ValueError(f"module is no {name} of e3nn 0.4 or later: it has no {error.name!r}") from error
+
+
+def _parts(module: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """A module and all within it, by name; but for what is evaluated: functions of activations, parametrizations."""
+    yield place, module
+    evaluated = "f" if type(module).__name__ == "normalize2mom" else "parametrizations"
+    for name, part in module.named_children():
+        if name != evaluated:
+            yield from _parts(part, f"{place}.{name}" if place else name)
 
 
 def _package(kind: type) -> str:

@@ -109,7 +109,7 @@ class _Structure(NamedTuple):
 
     def symbol(self, atom: int) -> str:
         """Which atom, by its number and element."""
-        return f"atom {atom} ({_symbol(int(self.numbers[atom]))})"
+        return _atom(self.numbers, atom)
 
 
 def graph_of(atoms: Any, cutoff: float, *, elements: Collection[int] | None = None) -> Graph:
@@ -145,6 +145,16 @@ def check_structure(atoms: Any, elements: Collection[int] | None = None) -> None
         atoms, elements: as of `graph_of`.
     """
     _structure_of(atoms, elements)
+
+
+def require_elements(numbers: Integers, elements: Collection[int]) -> None:
+    """Raise ``ValueError``, which names the atom, if one is of none of the elements that are known."""
+    unknown = np.flatnonzero(~np.isin(numbers, np.array(sorted(elements), dtype=np.int64)))
+    if unknown.size:
+        raise ValueError(
+            f"the potential does not know the element of {_atom(numbers, int(unknown[0]))}, atomic number "
+            f"{numbers[unknown[0]]}; it knows {_listed(elements)}"
+        )
 
 
 def results_of(graph: Graph, result: GraphResult) -> Results:
@@ -282,12 +292,7 @@ def _structure_of(atoms: Any, elements: Collection[int] | None) -> _Structure:
             f"({x:g} {y:g} {z:g})"
         )
     if elements is not None:
-        unknown = np.flatnonzero(~np.isin(numbers, np.array(sorted(elements), dtype=np.int64)))
-        if unknown.size:
-            raise ValueError(
-                f"the potential does not know the element of {structure.symbol(int(unknown[0]))}, atomic number "
-                f"{numbers[unknown[0]]}; it knows {_listed(elements)}"
-            )
+        require_elements(numbers, elements)
     return structure
 
 
@@ -332,6 +337,10 @@ def _refuse_overlap(structure: _Structure, listed: NeighbourList, squares: Array
             f"atoms overlap: {structure.symbol(first)} and{image} {structure.symbol(second)} are "
             f"{np.sqrt(squares[pair]):.2g} angstrom apart"
         )
+
+
+def _atom(numbers: Integers, atom: int) -> str:
+    return f"atom {atom} ({_symbol(int(numbers[atom]))})"
 
 
 def _symbol(number: int) -> str:

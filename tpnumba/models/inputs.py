@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba import nn
-from tpnumba.models.graphs import Graph
+from tpnumba.models.graphs import Graph, require_elements
 from tpnumba.models.interaction import EdgeData
 from tpnumba.models.network import Network
 from tpnumba.models.parts import Integers, Part, cut
@@ -54,6 +54,7 @@ class InputLayers:
 
     def __init__(self, network: Network, weights: Mapping[str, Array], dtype: str, pairs_at_once: int) -> None:
         self.dtype, self.pairs_at_once = dtype, pairs_at_once
+        self.cutoff, self.elements = network.cutoff, network.elements
         self.species = np.zeros(max(network.elements) + 1, dtype=np.intp)
         self.species[list(network.elements)] = np.arange(len(network.elements))
         self.radial: Any = network.radial.embedding(network.cutoff)
@@ -61,7 +62,14 @@ class InputLayers:
         self.harmonics = SphericalHarmonics(network.lmax, normalization="component", normalize=network.unit_vectors)
 
     def prepare(self, graph: Graph, threads: int | None) -> Inputs:
-        """What interactions read of a graph."""
+        """What interactions read of a graph.
+
+        Raises:
+            ValueError: it has an atom of an unknown element, or lacks edges as its cutoff is a smaller one.
+        """
+        require_elements(graph.numbers, self.elements)
+        if graph.cutoff < self.cutoff:
+            raise ValueError(f"graph must have a cutoff of at least {self.cutoff:g} angstrom, got {graph.cutoff:g}")
         order, first, parts = cut(graph, self.pairs_at_once)
         lengths = nn.edge_lengths(graph.vectors[first])
         radial, slopes = self.radial.value_and_derivative(lengths, self.frequencies)

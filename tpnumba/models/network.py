@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tpnumba import nn
-from tpnumba.irreps import Irreps
+from tpnumba.irreps import Irreps, check_degree
 from tpnumba.models.repulsion import Repulsion
 from tpnumba.nn.activations import ACTIVATIONS
+from tpnumba.nn.checks import check_count, check_number
 from tpnumba.products.instructions import check_choice
 
 #: Of the description; a file with another one is of another tpnumba.
@@ -33,6 +34,9 @@ class Radial:
         prefactor: in front of them.
         envelope: ``polynomial``, ``xplor`` or ``cosine``.
         parameter: of the envelope: the power of a polynomial one, the distance at which XPLOR begins.
+
+    Raises:
+        TypeError, ValueError: another envelope, or a number, prefactor or parameter that is malformed.
     """
 
     number: int
@@ -42,6 +46,11 @@ class Radial:
 
     def __post_init__(self) -> None:
         check_choice("envelope", self.envelope, ENVELOPES)
+        check_count("number", self.number)
+        check_number("prefactor", self.prefactor)
+        parameter = check_number("parameter", self.parameter)
+        if self.envelope == "polynomial" and parameter != int(parameter):
+            raise ValueError(f"parameter must be an integer, the power of a polynomial envelope, got {parameter}")
 
     def embedding(self, cutoff: float) -> nn.RadialEmbedding:
         """The functions."""
@@ -69,6 +78,10 @@ class Interaction:
         scalars, gates, gated: irreps of the gate.
         scalar_activations, gate_activations: of each of their blocks.
         sender_factors: of the features that an atom sends, one for each element; empty for none.
+
+    Raises:
+        TypeError, ValueError: unknown names, a denominator that is not above zero, factors that are not finite, or
+            instructions of blocks that are not there.
     """
 
     irreps_in: str
@@ -88,6 +101,13 @@ class Interaction:
     def __post_init__(self) -> None:
         check_choice("self_connection", self.self_connection, SELF_CONNECTIONS)
         check_choice("radial_activation", self.radial_activation, ACTIVATIONS)
+        object.__setattr__(self, "denominator", check_number("denominator", self.denominator, positive=True))
+        factors = (check_number(f"sender_factors[{i}]", factor) for i, factor in enumerate(self.sender_factors))
+        object.__setattr__(self, "sender_factors", tuple(factors))
+        count = len(Irreps(self.irreps_in))
+        for number, (i, _, _) in enumerate(self.instructions):
+            if check_degree(f"the block of instructions[{number}]", i) >= count:
+                raise ValueError(f"instructions[{number}] must be of one of the {count} blocks of irreps_in, got {i}")
         for names in ("scalar_activations", "gate_activations"):
             for number, name in enumerate(getattr(self, names)):
                 check_choice(f"{names}[{number}]", name, ACTIVATIONS)
@@ -126,6 +146,10 @@ class Network:
         hidden: the widths of the hidden layers of the readout.
         readout_activation: after each of these; None for none.
         repulsion: of nuclei, added to what the network gives; None for none.
+
+    Raises:
+        TypeError, ValueError: elements that are no atomic numbers or stand there twice, a cutoff or radial functions
+            that are malformed, or an interaction whose features are not those that come out of what is before it.
     """
 
     name: str
@@ -146,6 +170,15 @@ class Network:
             raise ValueError("interactions must hold at least one Interaction, got none")
         if not self.elements:
             raise ValueError("elements must hold at least one atomic number, got none")
+        for i, element in enumerate(self.elements):
+            if check_count(f"elements[{i}]", element) in self.elements[:i]:
+                raise ValueError(f"elements must differ from each other, got {element} twice")
+        self.radial.embedding(self.cutoff)
+        before = Irreps(self.irreps_embedding)
+        for t, described in enumerate(self.interactions):
+            if Irreps(described.irreps_in) != before:
+                raise ValueError(f"irreps_in of interaction {t} must be {before}, got {described.irreps_in}")
+            before = described.gate("ir_mul").irreps_out
         if self.readout_activation is not None:
             check_choice("readout_activation", self.readout_activation, ACTIVATIONS)
         for t, described in enumerate(self.interactions):

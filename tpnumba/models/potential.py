@@ -36,7 +36,7 @@ class Potential:
 
     Args:
         network: what is computed.
-        weights: arrays by name, as converters give them and files hold them.
+        weights: arrays by name, as converters give them and files hold them; copied, unless they are read-only.
         dtype: ``float32`` or ``float64``: of the arithmetic.
         radial: ``network``, or ``spline`` for tables of splines in place of the radial networks
             (:class:`tpnumba.nn.SplineTable`): quicker, with an error that ``radial_error`` states. Forces are the
@@ -49,6 +49,7 @@ class Potential:
 
     Attributes:
         network, dtype, radial: the arguments.
+        weights: by name, read-only: other weights make another potential.
         radial_error: the largest error of a weight of a product, over the largest one of its interaction at any length;
             0 without tables.
         cutoff: of the edges, in angstrom.
@@ -64,8 +65,8 @@ class Potential:
         check_weights(network, weights)
         self.network, self.dtype = network, dtype
         self.cutoff, self.elements = network.cutoff, network.elements
-        self.weights = dict(weights)
-        typed = {name: array.astype(dtype, copy=False) for name, array in weights.items()}
+        self.weights = {name: _fixed(array) for name, array in weights.items()}
+        typed = {name: array.astype(dtype, copy=False) for name, array in self.weights.items()}
         first = Irreps(network.irreps_embedding)
         embedding = nn.Linear(f"{len(network.elements)}x0e", first, biases="embedding.bias" in typed)
         one_hot = np.eye(len(network.elements), dtype=dtype)
@@ -73,9 +74,9 @@ class Potential:
         self.layers = [InteractionLayers(network, i, typed) for i in range(len(network.interactions))]
         widest = max(layers.convolution.weight_numel for layers in self.layers)
         pairs_at_once = max(256, WEIGHTS_AT_ONCE // max(1, widest) // 256 * 256)
-        self.inputs = InputLayers(network, weights, dtype, pairs_at_once)
+        self.inputs = InputLayers(network, self.weights, dtype, pairs_at_once)
         self.readout = Readout(network, self.layers[-1].gate.irreps_out, typed, LAYOUT)
-        self.shift, self.scale = (np.asarray(weights[name], np.float64) for name in ("shift", "scale"))
+        self.shift, self.scale = (np.asarray(self.weights[name], np.float64) for name in ("shift", "scale"))
         self.radial, self.radial_error = radial, 0.0
         if radial == "spline":
             self._tabulate()
@@ -115,7 +116,8 @@ class Potential:
             graph: of the atoms, with all edges within the cutoff.
             num_threads: by default ``TPNUMBA_NUM_THREADS``, or all cores.
 
-        Atomic numbers are those of ``elements``: :func:`tpnumba.models.graph_of` checks them.
+        Raises:
+            ValueError: an atom of an unknown element, or a graph of a smaller cutoff.
         """
         inputs = self.inputs.prepare(graph, num_threads)
         species, data, parts = inputs.species, inputs.data, inputs.parts
@@ -166,6 +168,15 @@ class Potential:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network and its weights to a file in the format safetensors."""
         write_arrays(path, self.weights, {_NETWORK: self.network.to_json()})
+
+
+def _fixed(array: Array) -> Array:
+    """An array that does not change: layers hold some weights as they are, and products of others."""
+    if not array.flags.writeable:
+        return array
+    found = np.array(array, order="C")
+    found.flags.writeable = False
+    return found
 
 
 def load(path: str | PathLike[str], *, dtype: str = "float32", radial: str = "network") -> Potential:

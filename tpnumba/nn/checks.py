@@ -67,7 +67,7 @@ def check_number(name: str, value: Any, *, positive: bool = False) -> float:
         TypeError: it is no number.
         ValueError: it is not finite, or not above zero where ``positive`` asks for it.
     """
-    if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
+    if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__") or getattr(value, "shape", ()) != ():
         raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
     if not isfinite(number) or (positive and number <= 0):

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tpnumba.backends.cpu.linear.groups import Block, Group, Tables, make_tables
-from tpnumba.backends.cpu.runtime.threads import default_threads
 from tpnumba.backends.namespaces import Context
-from tpnumba.backends.registry import resolve_threads
 from tpnumba.irreps import Irreps
 from tpnumba.nn.kernels import kernels_of
 
@@ -47,12 +45,14 @@ class FoldedLinear(NamedTuple):
 
 
 def fold(linear: Linear, context: Context, weights: Array, biases: Array | None, factor: float) -> FoldedLinear:
-    """The matrices of a map with these weights times ``factor``."""
-    groups, matrices = _groups(linear, context, weights * factor)
+    """The matrices of a map with these weights times ``factor``; copies, in the dtype of the context."""
+    weights = weights.astype(context.dtype, copy=False) * factor
+    biases = None if biases is None else biases.astype(context.dtype)
+    groups, matrices = _groups(linear, context, weights)
     turned = [Group(group.outputs, group.inputs) for group in groups]
     forward = Matrices(make_tables(groups), tuple(matrices))
     backward = Matrices(make_tables(turned), tuple(np.ascontiguousarray(matrix.T) for matrix in matrices))
-    return FoldedLinear(linear, weights * factor, biases, forward, backward, _bias(linear, context, biases))
+    return FoldedLinear(linear, weights, biases, forward, backward, _bias(linear, context, biases))
 
 
 def _groups(linear: Linear, context: Context, weights: Array) -> tuple[list[Group], list[Array]]:
@@ -107,7 +107,7 @@ def multiply(
     folded: FoldedLinear,
     x: Array,
     out: Array | None,
-    num_threads: int | None,
+    threads: int,
     *,
     gradient: bool = False,
 ) -> Array | None:
@@ -131,7 +131,7 @@ def multiply(
         bias,
         rows,
         into.reshape(count, size),
-        resolve_threads(num_threads) or default_threads(),
+        threads,
         spaced=linear.layout == "mul_ir",
     )
     if out is not None and into is not out:

@@ -8,10 +8,12 @@ from functools import lru_cache
 from math import prod, sqrt
 from typing import Any, NamedTuple
 
+from tpnumba.backends.cpu.runtime.threads import default_threads
 from tpnumba.backends.namespaces import Context, check_out, is_numpy, require_result
+from tpnumba.backends.registry import resolve_threads
 from tpnumba.irreps import Irreps, check_degree
 from tpnumba.nn import blocks, folded_linear
-from tpnumba.nn.checks import context_of, given, require_last_axis, require_numpy, require_parameters
+from tpnumba.nn.checks import check_number, context_of, given, require_last_axis, require_numpy, require_parameters
 from tpnumba.nn.folded_linear import FoldedLinear
 from tpnumba.nn.matmul import matmul
 from tpnumba.plans.base import LAYOUTS
@@ -114,17 +116,17 @@ class Linear:
         Args:
             weights: shape ``(weight_numel,)``, float32 or float64, of NumPy.
             biases: shape ``(bias_numel,)``, if there are any.
-            factor: multiplies the weights.
+            factor: a finite number that multiplies the weights.
 
         Raises:
-            TypeError, ValueError: not such arrays.
+            TypeError, ValueError: not such arrays, or not such a number.
         """
         named = given(weights=weights, biases=biases)
         context = context_of(named)
         require_numpy("Linear.fold", context)
         require_parameters("weights", weights, self.weight_numel)
         require_parameters("biases", biases, self.bias_numel)
-        return folded_linear.fold(self, context, weights, biases, factor)
+        return folded_linear.fold(self, context, weights, biases, check_number("factor", factor))
 
     def __call__(
         self,
@@ -154,12 +156,13 @@ class Linear:
         folded, context = self._read({"x": x}, weights, biases)
         require_last_axis("x", x, self.irreps_in.dim, self.irreps_in)
         shape = (*x.shape[:-1], self.irreps_out.dim)
+        threads = resolve_threads(num_threads) or default_threads()
         if out is None:
             require_result(shape, context)
         else:
             check_out(out, shape, context, given(x=x, weights=None if folded else weights, biases=biases))
         if folded is not None:
-            result = folded_linear.multiply(context, folded, x, out, num_threads)
+            result = folded_linear.multiply(context, folded, x, out, threads)
             if result is not None:
                 return result
             weights, biases = folded.weights, folded.biases
@@ -231,10 +234,11 @@ class Linear:
         folded, context = self._read({"cotangent": cotangent}, weights, None, biased=False)
         require_last_axis("cotangent", cotangent, self.irreps_out.dim, self.irreps_out)
         shape = (*cotangent.shape[:-1], self.irreps_in.dim)
+        threads = resolve_threads(num_threads) or default_threads()
         if out is not None:
             check_out(out, shape, context, given(cotangent=cotangent, weights=None if folded else weights))
         if folded is not None:
-            result = folded_linear.multiply(context, folded, cotangent, out, num_threads, gradient=True)
+            result = folded_linear.multiply(context, folded, cotangent, out, threads, gradient=True)
             if result is not None:
                 return result
             weights = folded.weights

@@ -136,7 +136,8 @@ class MLP:
         require_parameters("weights", weights, self.weight_numel)
         layers = []
         for (factor, _), parts in zip(self._factors(), self._split(context, weights), strict=True):
-            bias, norm_weight, norm_bias = (part if part.shape[0] else None for part in parts[1:])
+            # Copies: they do not change with the weights, and follow each other in memory, as compiled loops read them.
+            bias, norm_weight, norm_bias = (part * 1.0 if part.shape[0] else None for part in parts[1:])
             matrix = parts[0] * factor
             transposed = context.xp.matrix_transpose(matrix)
             if is_numpy(context.xp):  # BLAS is twice as fast where the rows of the second factor are contiguous

@@ -162,11 +162,12 @@ class SplineTable:
             check_out(out, shape, context, {"r": r})
             if not out.flags.c_contiguous:
                 raise ValueError(f"out must be contiguous, got strides {out.strides} for shape {shape}")
+        threads = resolve_threads(num_threads) or default_threads()
         result = np.empty(shape, context.dtype) if out is None else out
         rows, flat, table = result.reshape(-1, self.size), r.reshape(-1), self._table(context.dtype_name)
         if kernels := kernels_of("spline.kernel"):
             intervals, places = self._find(context, flat)
-            _share(flat.size, num_threads, lambda a, b: kernels.values(table, intervals, places, a, b, rows))
+            _share(flat.size, threads, lambda a, b: kernels.values(table, intervals, places, a, b, rows))
             return result
         for some in _blocks(flat.size):
             c, t, inside = self._gather(context, flat[some])
@@ -197,13 +198,14 @@ class SplineTable:
         """
         context = self._check({"r": r, "cotangent": cotangent})
         require_shape("cotangent", cotangent, (*r.shape, self.size))
+        threads = resolve_threads(num_threads) or default_threads()
         result = np.empty(r.shape, context.dtype)
         flat, found = r.reshape(-1), result.reshape(-1)
         g = np.ascontiguousarray(cotangent.reshape(-1, self.size), context.dtype)
         if kernels := kernels_of("spline.kernel"):
             intervals, places = self._find(context, flat)
             table = self._table(context.dtype_name)
-            _share(flat.size, num_threads, lambda a, b: kernels.pulled_back(table, intervals, places, a, b, g, found))
+            _share(flat.size, threads, lambda a, b: kernels.pulled_back(table, intervals, places, a, b, g, found))
             return result
         for some in _blocks(flat.size):
             found[some] = np.sum(self._slopes(context, flat[some]) * g[some], axis=1)
@@ -248,9 +250,8 @@ def _blocks(count: int) -> list[slice]:
     return [slice(a, a + BLOCK_ROWS) for a in range(0, count, BLOCK_ROWS)]
 
 
-def _share(count: int, num_threads: int | None, work: Callable[[int, int], None]) -> None:
+def _share(count: int, threads: int, work: Callable[[int, int], None]) -> None:
     """Share points by threads, in chunks; each result depends on its point alone."""
-    threads = resolve_threads(num_threads) or default_threads()
     chunks = -(-count // _CHUNK)
     share(lambda i: work(i * _CHUNK, min((i + 1) * _CHUNK, count)), chunks, threads)
 
