@@ -418,8 +418,8 @@ MUTANTS = (
     Mutant(
         "the place within an interval of a spline table",
         "nn/spline.py",
-        "r - (self.start + intervals * step)",
-        "r - intervals * step",
+        "start + number * step",
+        "number * step",
         "nn/test_mlp.py",
     ),
     Mutant(
