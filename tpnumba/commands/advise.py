@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from tpnumba.backends.registry import BACKENDS
@@ -47,7 +45,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from tpnumba.outputs import check_writable, write_whole
+    from tpnumba.outputs import check_writable, write_json
     from tpnumba.studies.advice.advise import advise
     from tpnumba.studies.machine import describe_machine
     from tpnumba.studies.report import progress_bar
@@ -69,9 +67,7 @@ def _run(options: argparse.Namespace) -> None:
         )
     _print(advice)
     if options.json is not None:
-        text = json.dumps({"machine": describe_machine(), **advice.as_dict()}, indent=1, allow_nan=False) + "\n"
-        sys.stdout.flush()  # FILE may be /dev/stdout
-        write_whole(options.json, lambda stream: stream.write(text.encode()))
+        write_json(options.json, {"machine": describe_machine(), **advice.as_dict()})
 
 
 def _print(advice: Advice) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any, NamedTuple
 
-from tpnumba.outputs import is_of_the_system, write_whole
+from tpnumba.outputs import is_of_the_system, write_json
 from tpnumba.studies.benchmark.rows import Key, Measurement, Options, subjects
 from tpnumba.studies.growth import THEORY, exponent, larger_degrees
 from tpnumba.studies.roofline import Roofline
@@ -48,8 +48,7 @@ class Run:
 
     def write(self, path: str) -> None:
         """Write it whole."""
-        text = json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n"
-        write_whole(path, lambda stream: stream.write(text.encode()))
+        write_json(path, self.as_dict())
 
     def write_so_far(self, path: str) -> None:
         """Write it, if what is written is replaced by what is written next."""
