@@ -29,8 +29,8 @@ def add_to(commands: Any) -> None:
         action="append",
         required=True,
         metavar="L1,L2,L3",
-        help="a triple of degrees that must be coupled, such as 1,1,1; may be given more than once; all: everything "
-        "that the complete product couples",
+        help="a triple of degrees that must be coupled, such as 1,1,1; may be given more than once; or all: "
+        "everything that the complete product couples",
     )
     parser.add_argument(
         "--batch", type=whole_number(1), default=10_000, metavar="N", help="samples of a call (default: 10000)"
@@ -52,13 +52,12 @@ def _run(options: argparse.Namespace) -> None:
 
     if options.json is not None:
         check_writable("--json", options.json)
-    triples = options.must_couple
     with progress_bar("alternatives") as report:
         advice = advise(
             options.irreps1,
             options.irreps2,
             options.irreps_out,
-            "all" if "all" in triples else triples,
+            options.must_couple,
             batch=options.batch,
             dtype=options.dtype,
             backend=options.backend,
