@@ -131,6 +131,11 @@ def test_entries_that_are_missing_play_no_part():
         (ValueError, {"path_weights": np.ones((2, 2, 2), complex), "rank": 1}, "dtype complex128"),
         (ValueError, {"path_weights": np.ones((2, 2, 2)), "rank": 1}, r"zero outside the triangle, got 1\.0 at"),
         (ValueError, {"path_weights": np.full((1, 1, 1), np.nan), "rank": 1}, r"finite, got nan at \(0, 0, 0\)"),
+        (ValueError, {"path_weights": [[1.0], [1.0, 2.0]], "rank": 1}, "path_weights must be a mapping, or an array"),
+        (TypeError, {"path_weights": {(1, 1, 1): np.ones(1)}, "rank": 1}, r"numbers, got array\(\[1\.\]\) at"),
+        (TypeError, {"path_weights": {(1, 1, 1): np.True_}, "rank": 1}, r"numbers, got .*True.* at \(1, 1, 1\)"),
+        (MemoryError, {"rank": 10**9}, "equations of a decomposition of rank 1000000000 would take"),
+        (MemoryError, {"rank": (1, 10**6)}, "equations of a decomposition of rank 1000000 would take"),
     ],
 )
 def test_bad_arguments(error, arguments, message):

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.irreps import check_degree
+from tpnumba.limits import require_memory
 from tpnumba.products.degrees import normalised
 from tpnumba.products.instructions import check_choice
 from tpnumba.products.low_rank import LowRankTensorProduct
-from tpnumba.products.polyadic import Factors, MaskedTable, decompose, decompositions
+from tpnumba.products.polyadic import Factors, MaskedTable, decompose, decompositions, joint_bytes
 from tpnumba.tables.clebsch_gordan import check_triple
 from tpnumba.tables.couplings import NORMALIZATIONS, bracket_coupling, gaunt_coupling
 
@@ -70,6 +71,7 @@ def fit_low_rank(
 
     Raises:
         TypeError, ValueError: a table, ranks or numbers that are malformed; neither ``rank`` nor ``tol``.
+        MemoryError: a rank whose equations would not fit; their size is named.
         ValueError: no rank up to ``max_rank`` reaches ``tol``, or the one given does not; the error found is named.
 
     Example:
@@ -91,6 +93,8 @@ def fit_low_rank(
     factors: list[Factors | None] = []
     for half, own in zip(halves, ranks, strict=True):
         best: Factors | None = None
+        if half is not None and own:
+            require_memory(joint_bytes(half, own), f"the equations of a decomposition of rank {own}")
         if half is not None and own != 0:
             for best in decompositions(half, most if own is None else own, **search):
                 # As no half has a larger error than tol, neither has the whole.
@@ -167,7 +171,10 @@ def _read_table(path_weights: Any) -> Floats:
         for triple, number in path_weights.items():
             table[triple] = _number(triple, number)
     else:
-        table = np.asarray(path_weights)
+        try:
+            table = np.asarray(path_weights)
+        except ValueError as error:
+            raise ValueError(f"path_weights must be a mapping, or an array with axes (l1, l2, l3): {error}") from error
         if table.ndim != 3 or table.dtype.kind not in "fiu" or 0 in table.shape:
             raise ValueError(
                 f"path_weights must be a mapping, or an array of real numbers with axes (l1, l2, l3), got shape "
@@ -188,7 +195,7 @@ def _read_table(path_weights: Any) -> Floats:
 
 
 def _number(triple: Triple, value: Any) -> float:
-    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+    if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__") or getattr(value, "ndim", 0):
         raise TypeError(f"path_weights must be numbers, got {value!r} at {triple}")
     if not isfinite(float(value)):
         raise ValueError(f"path_weights must be finite, got {value!r} at {triple}")
