@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ def fit_low_rank(
     halves = _halves(table, normalization)
     ranks, most = _read_ranks(rank), _positive("max_rank", max_rank)
     search = {"restarts": _positive("restarts", restarts), "seed": check_degree("seed", seed)}
-    if tol is not None and not (isinstance(tol, int | float) and isfinite(tol) and tol > 0):
+    if tol is not None and (isinstance(tol, bool) or not isinstance(tol, Real) or not (isfinite(tol) and tol > 0)):
         raise ValueError(f"tol must be a positive number, got {tol!r}")
     if rank is None and tol is None:
         raise ValueError("rank or tol must be given")
@@ -133,23 +134,44 @@ def fits_by_rank(
 def _fit(table: Floats, factors: Sequence[Factors | None], options: Mapping[str, Any]) -> LowRankFit:
     ranks = [0 if found is None else found[0].shape[1] for found in factors]
     lmax1, lmax2, lmax_out = (length - 1 for length in table.shape)
+    sizes = [np.cbrt(largest) for largest in _largest(table)]
     product = LowRankTensorProduct(lmax1, lmax2, lmax_out, rank=ranks[0], bracket_rank=ranks[1], **options)
-    weights = np.concatenate([found[axis].ravel() for axis in range(3) for found in factors if found is not None])
+    weights = np.concatenate(
+        [
+            size * found[axis].ravel()
+            for axis in range(3)
+            for found, size in zip(factors, sizes, strict=True)
+            if found is not None
+        ]
+    )
     reached = np.zeros(table.shape)
     for triple, number in product.path_weights(weights).items():
         reached[triple] = number
-    return LowRankFit(product, weights, float(np.linalg.norm(reached - table) / np.linalg.norm(table)))
+    unit = np.max(np.abs(table))
+    error = np.linalg.norm(reached / unit - table / unit) / np.linalg.norm(table / unit)
+    return LowRankFit(product, weights, float(error))
+
+
+def _largest(table: Floats) -> list[float]:
+    """The largest size of a number in each half; 1 where all are zero."""
+    odd = np.sum(np.indices(table.shape), axis=0) % 2
+    found = (float(np.max(np.abs(table[odd == parity]), initial=0.0)) for parity in (0, 1))
+    return [largest or 1.0 for largest in found]
 
 
 def _halves(table: Floats, normalization: str) -> list[MaskedTable | None]:
-    """The triples of even sum with the couplings of the Gaunt product, and those of odd sum with the bracket's."""
+    """The triples of even sum with the couplings of the Gaunt product, and those of odd sum with the bracket's.
+
+    Each has its largest number scaled to 1, so that squares neither overflow nor vanish.
+    """
     check_choice("normalization", normalization, NORMALIZATIONS)
     inside = _triangle(table.shape)
     halves: list[MaskedTable | None] = []
+    largest = _largest(table)
     for parity, coupling in enumerate((gaunt_coupling, bracket_coupling)):
         scale = normalised(coupling, normalization)
         coords = np.array([triple for triple in inside if sum(triple) % 2 == parity], dtype=np.int64).reshape(-1, 3).T
-        values = table[tuple(coords)]
+        values = table[tuple(coords)] / largest[parity]
         scales = np.array([scale(*triple) for triple in coords.T.tolist()])
         found = MaskedTable((table.shape[0], table.shape[1], table.shape[2]), coords, values, scales)
         halves.append(found if np.any(values) else None)
@@ -195,7 +217,7 @@ def _read_table(path_weights: Any) -> Floats:
 
 
 def _number(triple: Triple, value: Any) -> float:
-    if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__") or getattr(value, "ndim", 0):
+    if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__") or np.ndim(value):
         raise TypeError(f"path_weights must be numbers, got {value!r} at {triple}")
     if not isfinite(float(value)):
         raise ValueError(f"path_weights must be finite, got {value!r} at {triple}")
