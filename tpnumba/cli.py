@@ -8,14 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any, NoReturn
 
 import tpnumba
-from tpnumba.commands import advise, benchmark, expressivity, tetris
+from tpnumba.commands import advise, benchmark, dial, expressivity, tetris
 from tpnumba.commands.arguments import whole_number
+from tpnumba.commands.outputs import add_outputs, check_outputs, write_outputs
 from tpnumba.plans.base import ITEMSIZE
-from tpnumba.studies import dial
 
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
@@ -68,12 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the run (default: float32)")
     compare.add_argument("--backend", choices=_BACKENDS, default="auto", help="what runs the products (default: auto)")
     compare.add_argument("--all", action="store_true", help="also print the tables of all cases, before the summary")
-    compare.add_argument(
-        "--json", metavar="FILE", help="also write the machine, the structure and the rows of all cases to FILE"
+    add_outputs(
+        compare,
+        json_help="also write the machine, the structure and the rows of all cases to FILE",
+        plot_help="also draw time and time a degree of freedom against L",
     )
-    compare.add_argument("--plot", metavar="FILE.png", help="also draw time and time a degree of freedom against L")
     compare.set_defaults(run=_compare)
-    dial.add_command(commands)
+    dial.add_to(commands)
     _add_convert(commands)
     _add_evaluate(commands)
     benchmark.add_to(commands)
@@ -232,20 +232,13 @@ def _warmup(_: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from tpnumba.outputs import check_writable, write_whole
     from tpnumba.structures.files import COUNTED_FRAMES
     from tpnumba.studies.compare import compare
     from tpnumba.studies.machine import describe_machine
-    from tpnumba.studies.report import check_figure_format, figure, print_summary, print_tables, progress_bar
+    from tpnumba.studies.report import figure, print_summary, print_tables, progress_bar
     from tpnumba.studies.structures import CUTOFF, read_neighbourhoods
 
-    if options.json is not None:
-        check_writable("--json", options.json)
-    if options.plot is not None:
-        check_writable("--plot", options.plot)
-        check_figure_format("--plot", options.plot)
-        if options.json is not None and Path(options.json).absolute() == Path(options.plot).absolute():
-            raise ValueError(f"--json and --plot are both {options.json}")
+    check_outputs(options)
     if options.format is not None and options.structure is None:
         raise ValueError("--format is that of a STRUCTURE, and none is given")
     neighbourhoods = read_neighbourhoods(options.structure, options.format)
@@ -275,16 +268,9 @@ def _compare(options: argparse.Namespace) -> None:
             "\nA degree of freedom is a dimension of the bilinear maps that a product can reach: its expressivity.\n"
             f"All {len(rows)} cases: --all prints them as tables, --json FILE writes them."
         )
-    if options.json is not None:
-        structure = {"name": neighbourhoods.name, "atoms": neighbourhoods.n_atoms, "pairs": neighbourhoods.pairs}
-        document = {"machine": machine, "structure": structure, "rows": [row.as_dict() for row in rows]}
-        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        sys.stdout.flush()  # FILE may be /dev/stdout
-        write_whole(options.json, lambda stream: stream.write(text.encode()))
-    if options.plot is not None:
-        drawing = figure(rows, subject)
-        kind = Path(options.plot).suffix.removeprefix(".").lower()
-        write_whole(options.plot, lambda stream: drawing.savefig(stream, format=kind, dpi=150))
+    structure = {"name": neighbourhoods.name, "atoms": neighbourhoods.n_atoms, "pairs": neighbourhoods.pairs}
+    document = {"machine": machine, "structure": structure, "rows": [row.as_dict() for row in rows]}
+    write_outputs(options, lambda: document, lambda: figure(rows, subject))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def check_writable(option: str, path: str) -> None:
@@ -24,6 +26,16 @@ def check_writable(option: str, path: str) -> None:
             pass
     except OSError as error:
         raise ValueError(f"{option} {path} cannot be written: {error.strerror}") from error
+
+
+def check_apart(files: Iterable[tuple[str, str | None]]) -> None:
+    """Raise ``ValueError`` if two options name the same file, also by a link; None is no file."""
+    named: dict[str, str] = {}
+    for option, path in files:
+        if path is not None:
+            other = named.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise ValueError(f"{other} and {option} are both {path}")
 
 
 def is_of_the_system(path: str) -> bool:
@@ -53,3 +65,11 @@ def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_json(path: str, document: Any) -> None:
+    """Write a document whole, behind what was printed so far: ``path`` may be ``/dev/stdout``."""
+    if sys.stdout is not None:  # closed by whoever started us
+        sys.stdout.flush()
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_whole(path, lambda stream: stream.write(text.encode()))

@@ -91,6 +91,8 @@ def test_path_weights_are_the_numbers_in_front_of_the_coefficients(method):
     np.testing.assert_allclose(p(x1, x2, weights), expected, rtol=0, atol=size * tolerance("float64", 3, 36))
     with pytest.raises(ValueError, match=r"weights must have shape \(27,\), got \(2, 27\)"):
         p.path_weights(np.ones((2, p.weight_numel)))
+    with pytest.raises(TypeError, match="weights must be real numbers, got dtype complex128"):
+        p.path_weights(np.ones(p.weight_numel, complex))
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -95,6 +95,17 @@ def test_a_table_that_is_not_reached_is_said_to_be_so():
         tp.fit_low_rank(random_table(3), rank=(2, 0), tol=0.1)
 
 
+@pytest.mark.parametrize("sizes", [(1e-300, 1e-300), (1e250, 1e250), (1.0, 1e-200), (1e-300, 1.0), (1e200, 1e-200)])
+def test_numbers_of_any_size_are_fitted(sizes):
+    """Also where squares overflow or vanish, and where one half is far larger than the other."""
+    table = {triple: sizes[sum(triple) % 2] * number for triple, number in random_table(1).items()}
+    fit = tp.fit_low_rank(table, tol=np.float32(1e-9))
+    numbers = fit.product.path_weights(fit.weights)
+    for triple, number in table.items():
+        size = sizes[sum(triple) % 2]
+        assert numbers[triple] / size == pytest.approx(number / size, rel=0, abs=1e-6)
+
+
 def test_entries_that_are_missing_play_no_part():
     """A decomposition of some entries alone, which other entries would not fit."""
     rng = np.random.default_rng(0)
@@ -114,6 +125,7 @@ def test_entries_that_are_missing_play_no_part():
     [
         (ValueError, {}, "rank or tol must be given"),
         (ValueError, {"tol": 0.0}, r"tol must be a positive number, got 0\.0"),
+        (ValueError, {"tol": True}, "tol must be a positive number, got True"),
         (ValueError, {"tol": np.nan}, "tol must be a positive number, got nan"),
         (ValueError, {"rank": -1}, "rank must be a non-negative integer, got -1"),
         (TypeError, {"rank": 1.5}, r"rank must be a non-negative integer, got 1\.5"),
@@ -131,6 +143,11 @@ def test_entries_that_are_missing_play_no_part():
         (ValueError, {"path_weights": np.ones((2, 2, 2), complex), "rank": 1}, "dtype complex128"),
         (ValueError, {"path_weights": np.ones((2, 2, 2)), "rank": 1}, r"zero outside the triangle, got 1\.0 at"),
         (ValueError, {"path_weights": np.full((1, 1, 1), np.nan), "rank": 1}, r"finite, got nan at \(0, 0, 0\)"),
+        (ValueError, {"path_weights": [[1.0], [1.0, 2.0]], "rank": 1}, "path_weights must be a mapping, or an array"),
+        (TypeError, {"path_weights": {(1, 1, 1): np.ones(1)}, "rank": 1}, r"numbers, got array\(\[1\.\]\) at"),
+        (TypeError, {"path_weights": {(1, 1, 1): np.True_}, "rank": 1}, r"numbers, got .*True.* at \(1, 1, 1\)"),
+        (MemoryError, {"rank": 10**9}, "equations of a decomposition of rank 1000000000 would take"),
+        (MemoryError, {"rank": (1, 10**6)}, "equations of a decomposition of rank 1000000 would take"),
     ],
 )
 def test_bad_arguments(error, arguments, message):

@@ -191,6 +191,16 @@ def test_there_is_always_the_complete_product(first: set[int], second: set[int],
 
 
 @pytest.mark.parametrize(
+    "given", [["1,1,0"], (1, 1, 0), [(1, 1, 0)], np.array([1, 1, 0]), np.array([[1, 1, 0]])], ids=repr
+)
+def test_triples_are_read_however_they_are_given(given) -> None:
+    assert tp.advise(NATURAL, NATURAL, NATURAL, given).must_couple == ((1, 1, 0),)
+    assert tp.advise(NATURAL, NATURAL, NATURAL, ["all"]).must_couple == (
+        tp.advise(NATURAL, NATURAL, NATURAL, "all").must_couple
+    )
+
+
+@pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ((NATURAL, NATURAL, NATURAL, "1,1"), ValueError, r"must_couple must have triples \(l1, l2, l3\)"),
@@ -205,6 +215,14 @@ def test_there_is_always_the_complete_product(first: set[int], second: set[int],
         (("2x0e", "3x0e", "3x0e", "0,0,0"), ValueError, "got 2, 3 and 3"),
         (("2x0e", "2x0e", "0e", "0,0,0"), ValueError, "got 2, 2 and 1"),
         (("7q", NATURAL, NATURAL, "0,0,0"), ValueError, "7q"),
+        (
+            ("1o", "1o", "5e", "all"),
+            ValueError,
+            "no product of irreps_in1 1x1o and irreps_in2 1x1o reaches irreps_out 1x5e",
+        ),
+        ((NATURAL, NATURAL, NATURAL, ["all", "9,9,9"]), ValueError, r"must be 'all' or triples, got both"),
+        ((NATURAL, NATURAL, NATURAL, None), TypeError, r"must_couple must be triples .* got None"),
+        ((NATURAL, NATURAL, NATURAL, 3), TypeError, r"must_couple must be triples .* got 3"),
     ],
 )
 def test_bad_requirements_are_refused(arguments, error, message) -> None:

@@ -55,7 +55,7 @@ def test_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_from_a_shell_with_a_narrow_terminal() -> None:
     command = [sys.executable, "-m", "tpnumba", "advise", "0e+1o+1e", "0e+1o", "0e", "--must-couple", "1,1,0"]
-    environment = {**os.environ, "COLUMNS": "40", "TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "dumb"}
+    environment = {**os.environ, "COLUMNS": "40", "LINES": "25", "TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "dumb"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0
     assert "Nothing cheaper than the complete product" in " ".join(done.stdout.split())

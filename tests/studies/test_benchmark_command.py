@@ -217,6 +217,15 @@ def test_other_files_are_refused_with_the_reason(
     for path, reason in cases.items():
         assert_refused([*TINY, option, path], reason, capsys)
     assert_refused([*TINY, option, edited(earlier, rows=[{"setting": "MIMO"}])], "is damaged: rows with other", capsys)
+    first = read(earlier)["rows"][0]
+    for changed, reason in (
+        ({"setting": "MISO"}, "its options ask for no row"),
+        ({"lmax": [1]}, "unhashable"),
+        ({"seconds_per_sample": "soon"}, "seconds_per_sample of .* is 'soon'"),
+        ({"seconds_per_sample": 0.0}, "seconds_per_sample of .* is 0"),
+    ):
+        with pytest.raises(ValueError, match=rf"{option} .* is damaged: .*{reason}"):
+            read_run(option, edited(earlier, rows=[first | changed]))
 
 
 def test_a_run_of_something_else_is_not_gone_on_with(earlier: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,6 +252,35 @@ def test_without_an_output_there_is_no_traceback() -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "--lmax", "1", "--batch", "10"],
+        ["advise", "0e", "0e", "0e", "--must-couple", "all"],
+        ["benchmark", "--products", "gaunt", "--settings", "SISO", "--degrees", "1", "--batch", "9", "--quick"],
+        ["dial", "--lmax", "2", "--batch", "10"],
+    ],
+)
+def test_without_an_output_files_are_written(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it where standard output is closed
+    assert main([*arguments, "--json", str(tmp_path / "out.json")]) == 0
+    assert json.loads((tmp_path / "out.json").read_text())["machine"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["compare"], ["dial"], ["benchmark"], ["expressivity", "0e", "0e"], ["tetris"]], ids=lambda a: a[0]
+)
+def test_a_link_to_the_other_file_is_that_file(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, link = tmp_path / "file.png", tmp_path / "link.png"
+    link.symlink_to(file)
+    assert_refused([*arguments, "--json", str(file), "--plot", str(link)], f"--json and --plot are both {link}", capsys)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["compare", "--lmax", "-1"], "--lmax"),

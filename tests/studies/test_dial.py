@@ -131,9 +131,9 @@ def test_the_figure_has_a_line_for_each_of_a_few_degrees() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--lmax", "1"], "--lmax must be at least 2, got 1"),
-        (["--lmax", "two"], "invalid int value: 'two'"),
-        (["--batch", "0"], "--batch must be at least 1, got 0"),
+        (["--lmax", "1"], "--lmax: must be an integer of at least 2, got '1'"),
+        (["--lmax", "two"], "--lmax: must be an integer of at least 2, got 'two'"),
+        (["--batch", "0"], "--batch: must be an integer of at least 1, got '0'"),
         (["--dtype", "float16"], "invalid choice: 'float16'"),
         (["--json", "/nowhere/rows.json"], "--json /nowhere/rows.json cannot be written"),
         (["--plot", "/nowhere/figure.png"], "--plot /nowhere/figure.png cannot be written"),

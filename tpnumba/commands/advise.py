@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from tpnumba.backends.registry import BACKENDS
@@ -31,8 +29,8 @@ def add_to(commands: Any) -> None:
         action="append",
         required=True,
         metavar="L1,L2,L3",
-        help="a triple of degrees that must be coupled, such as 1,1,1; may be given more than once; all: everything "
-        "that the complete product couples",
+        help="a triple of degrees that must be coupled, such as 1,1,1; may be given more than once; or all: "
+        "everything that the complete product couples",
     )
     parser.add_argument(
         "--batch", type=whole_number(1), default=10_000, metavar="N", help="samples of a call (default: 10000)"
@@ -47,20 +45,19 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from tpnumba.outputs import check_writable, write_whole
+    from tpnumba.outputs import check_writable, write_json
     from tpnumba.studies.advice.advise import advise
     from tpnumba.studies.machine import describe_machine
     from tpnumba.studies.report import progress_bar
 
     if options.json is not None:
         check_writable("--json", options.json)
-    triples = options.must_couple
     with progress_bar("alternatives") as report:
         advice = advise(
             options.irreps1,
             options.irreps2,
             options.irreps_out,
-            "all" if "all" in triples else triples,
+            options.must_couple,
             batch=options.batch,
             dtype=options.dtype,
             backend=options.backend,
@@ -69,9 +66,7 @@ def _run(options: argparse.Namespace) -> None:
         )
     _print(advice)
     if options.json is not None:
-        text = json.dumps({"machine": describe_machine(), **advice.as_dict()}, indent=1, allow_nan=False) + "\n"
-        sys.stdout.flush()  # FILE may be /dev/stdout
-        write_whole(options.json, lambda stream: stream.write(text.encode()))
+        write_json(options.json, {"machine": describe_machine(), **advice.as_dict()})
 
 
 def _print(advice: Advice) -> None:

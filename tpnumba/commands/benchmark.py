@@ -93,19 +93,17 @@ def _read_options(options: argparse.Namespace) -> Options:
 
 def _check_outputs(options: argparse.Namespace) -> str | None:
     """Raise unless everything can be written, and return where the run goes."""
-    from tpnumba.outputs import check_writable
+    from tpnumba.outputs import check_apart, check_writable
     from tpnumba.studies.report import check_figure_format
 
     target: str | None = options.json or options.resume
     if target is not None:
         check_writable("--json" if options.json else "--resume", target)
-    used = {Path(path).absolute(): name for name, path in (("--json", target), ("--against", options.against)) if path}
     for path in options.plot:
         check_writable("--plot", path)
         check_figure_format("--plot", path)
-        other = used.setdefault(Path(path).absolute(), "--plot")
-        if other != "--plot":
-            raise ValueError(f"{other} and --plot are both {path}")
+    for name, path in (("--json" if options.json else "--resume", target), ("--against", options.against)):
+        check_apart([(name, path), *(("--plot", plot) for plot in options.plot)])
     return target
 
 
@@ -176,7 +174,6 @@ def _show(run: Any, options: argparse.Namespace, target: str | None) -> None:
             f"{run.roofline.flops_per_second[asked.dtype] / 1e9:.0f} GFLOP/s\n"
         )
     print_run(run)
-    sys.stdout.flush()  # FILE may be /dev/stdout
     if target is not None:
         run.write(target)
     for path in options.plot:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tpnumba.outputs import check_writable, write_whole
+from tpnumba.outputs import check_apart, check_writable, write_json, write_whole
 
 
 def add_outputs(parser: argparse.ArgumentParser, *, json_help: str, plot_help: str) -> None:
@@ -27,17 +25,13 @@ def check_outputs(options: argparse.Namespace) -> None:
     if options.plot is not None:
         check_writable("--plot", options.plot)
         check_figure_format("--plot", options.plot)
-        if options.json is not None and Path(options.json).absolute() == Path(options.plot).absolute():
-            raise ValueError(f"--json and --plot are both {options.json}")
+    check_apart([("--json", options.json), ("--plot", options.plot)])
 
 
 def write_outputs(options: argparse.Namespace, document: Callable[[], Any], figure: Callable[[], Any]) -> None:
     """Write what ``--json`` and ``--plot`` ask for."""
-    if sys.stdout is not None:  # closed by whoever started us
-        sys.stdout.flush()  # FILE may be /dev/stdout
     if options.json is not None:
-        text = json.dumps(document(), indent=1, allow_nan=False) + "\n"
-        write_whole(options.json, lambda stream: stream.write(text.encode()))
+        write_json(options.json, document())
     if options.plot is not None:
         drawing = figure()
         kind = Path(options.plot).suffix.removeprefix(".").lower()

@@ -126,7 +126,7 @@ class LowRankTensorProduct(Operator):
             weights: shape ``(weight_numel,)``.
 
         Raises:
-            ValueError: another shape.
+            TypeError, ValueError: another shape, or no real numbers.
 
         Example:
             >>> p = LowRankTensorProduct(1, 1, rank=1)
@@ -137,6 +137,8 @@ class LowRankTensorProduct(Operator):
         flat = np.asarray(weights)
         if flat.shape != (self.weight_numel,):
             raise ValueError(f"weights must have shape ({self.weight_numel},), got {flat.shape}")
+        if flat.dtype.kind not in "fiu":
+            raise TypeError(f"weights must be real numbers, got dtype {flat.dtype}")
         parts = np.split(flat.astype(np.float64), np.cumsum(self.form.sizes[2:4]))
         found = {}
         for path, info in zip(self.form.paths, self.paths, strict=True):

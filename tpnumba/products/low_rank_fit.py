@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tpnumba.irreps import check_degree
+from tpnumba.limits import require_memory
 from tpnumba.products.degrees import normalised
 from tpnumba.products.instructions import check_choice
 from tpnumba.products.low_rank import LowRankTensorProduct
-from tpnumba.products.polyadic import Factors, MaskedTable, decompose, decompositions
+from tpnumba.products.polyadic import Factors, MaskedTable, decompose, decompositions, joint_bytes
 from tpnumba.tables.clebsch_gordan import check_triple
 from tpnumba.tables.couplings import NORMALIZATIONS, bracket_coupling, gaunt_coupling
 
@@ -70,6 +72,7 @@ def fit_low_rank(
 
     Raises:
         TypeError, ValueError: a table, ranks or numbers that are malformed; neither ``rank`` nor ``tol``.
+        MemoryError: a rank whose equations would not fit; their size is named.
         ValueError: no rank up to ``max_rank`` reaches ``tol``, or the one given does not; the error found is named.
 
     Example:
@@ -84,13 +87,15 @@ def fit_low_rank(
     halves = _halves(table, normalization)
     ranks, most = _read_ranks(rank), _positive("max_rank", max_rank)
     search = {"restarts": _positive("restarts", restarts), "seed": check_degree("seed", seed)}
-    if tol is not None and not (isinstance(tol, int | float) and isfinite(tol) and tol > 0):
+    if tol is not None and (isinstance(tol, bool) or not isinstance(tol, Real) or not (isfinite(tol) and tol > 0)):
         raise ValueError(f"tol must be a positive number, got {tol!r}")
     if rank is None and tol is None:
         raise ValueError("rank or tol must be given")
     factors: list[Factors | None] = []
     for half, own in zip(halves, ranks, strict=True):
         best: Factors | None = None
+        if half is not None and own:
+            require_memory(joint_bytes(half, own), f"the equations of a decomposition of rank {own}")
         if half is not None and own != 0:
             for best in decompositions(half, most if own is None else own, **search):
                 # As no half has a larger error than tol, neither has the whole.
@@ -129,23 +134,44 @@ def fits_by_rank(
 def _fit(table: Floats, factors: Sequence[Factors | None], options: Mapping[str, Any]) -> LowRankFit:
     ranks = [0 if found is None else found[0].shape[1] for found in factors]
     lmax1, lmax2, lmax_out = (length - 1 for length in table.shape)
+    sizes = [np.cbrt(largest) for largest in _largest(table)]
     product = LowRankTensorProduct(lmax1, lmax2, lmax_out, rank=ranks[0], bracket_rank=ranks[1], **options)
-    weights = np.concatenate([found[axis].ravel() for axis in range(3) for found in factors if found is not None])
+    weights = np.concatenate(
+        [
+            size * found[axis].ravel()
+            for axis in range(3)
+            for found, size in zip(factors, sizes, strict=True)
+            if found is not None
+        ]
+    )
     reached = np.zeros(table.shape)
     for triple, number in product.path_weights(weights).items():
         reached[triple] = number
-    return LowRankFit(product, weights, float(np.linalg.norm(reached - table) / np.linalg.norm(table)))
+    unit = np.max(np.abs(table))
+    error = np.linalg.norm(reached / unit - table / unit) / np.linalg.norm(table / unit)
+    return LowRankFit(product, weights, float(error))
+
+
+def _largest(table: Floats) -> list[float]:
+    """The largest size of a number in each half; 1 where all are zero."""
+    odd = np.sum(np.indices(table.shape), axis=0) % 2
+    found = (float(np.max(np.abs(table[odd == parity]), initial=0.0)) for parity in (0, 1))
+    return [largest or 1.0 for largest in found]
 
 
 def _halves(table: Floats, normalization: str) -> list[MaskedTable | None]:
-    """The triples of even sum with the couplings of the Gaunt product, and those of odd sum with the bracket's."""
+    """The triples of even sum with the couplings of the Gaunt product, and those of odd sum with the bracket's.
+
+    Each has its largest number scaled to 1, so that squares neither overflow nor vanish.
+    """
     check_choice("normalization", normalization, NORMALIZATIONS)
     inside = _triangle(table.shape)
     halves: list[MaskedTable | None] = []
+    largest = _largest(table)
     for parity, coupling in enumerate((gaunt_coupling, bracket_coupling)):
         scale = normalised(coupling, normalization)
         coords = np.array([triple for triple in inside if sum(triple) % 2 == parity], dtype=np.int64).reshape(-1, 3).T
-        values = table[tuple(coords)]
+        values = table[tuple(coords)] / largest[parity]
         scales = np.array([scale(*triple) for triple in coords.T.tolist()])
         found = MaskedTable((table.shape[0], table.shape[1], table.shape[2]), coords, values, scales)
         halves.append(found if np.any(values) else None)
@@ -167,7 +193,10 @@ def _read_table(path_weights: Any) -> Floats:
         for triple, number in path_weights.items():
             table[triple] = _number(triple, number)
     else:
-        table = np.asarray(path_weights)
+        try:
+            table = np.asarray(path_weights)
+        except ValueError as error:
+            raise ValueError(f"path_weights must be a mapping, or an array with axes (l1, l2, l3): {error}") from error
         if table.ndim != 3 or table.dtype.kind not in "fiu" or 0 in table.shape:
             raise ValueError(
                 f"path_weights must be a mapping, or an array of real numbers with axes (l1, l2, l3), got shape "
@@ -188,7 +217,7 @@ def _read_table(path_weights: Any) -> Floats:
 
 
 def _number(triple: Triple, value: Any) -> float:
-    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+    if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__") or np.ndim(value):
         raise TypeError(f"path_weights must be numbers, got {value!r} at {triple}")
     if not isfinite(float(value)):
         raise ValueError(f"path_weights must be finite, got {value!r} at {triple}")

@@ -54,6 +54,12 @@ class MaskedTable:
         return float(np.linalg.norm(self.residual(factors))) / self.norm
 
 
+def joint_bytes(table: MaskedTable, rank: int) -> int:
+    """Of the equations for all factors of a rank at once: their matrix, a copy with damping, and the derivatives."""
+    parameters = rank * sum(table.shape)
+    return 8 * parameters * (2 * parameters + len(table.values))
+
+
 def decompositions(table: MaskedTable, most: int, *, restarts: int, seed: int) -> Iterator[Factors]:
     """The best decomposition found of each rank from 1 to ``most``, from which the error falls rank by rank.
 

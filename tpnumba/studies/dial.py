@@ -1,8 +1,7 @@
-"""The command ``tpnumba dial``: expressivity, error and time of low-rank products between Gaunt and complete."""
+"""The dial: expressivity, error and time of low-rank products between Gaunt and complete."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,8 +26,6 @@ from tpnumba.tables.quadrature import Grid
 
 Floats = npt.NDArray[np.float64]
 Table = dict[Triple, float]
-#: The least degree of the command, and the largest of ``--quick``.
-LEAST, QUICK_LMAX = 2, 4
 #: Ranks that are looked at, of Gaunt products and brackets alike; the first that reaches every table follows.
 RANKS = (1, 2, 3, 4, 6, 8, 11)
 #: Samples that path weights are learned from.
@@ -233,52 +230,3 @@ def _deviation(found: Any, expected: Floats) -> float:
     size = found.shape[-1]
     rest = np.linalg.norm(expected[:, size:])
     return float(np.hypot(np.linalg.norm(found - expected[:, :size]), rest) / np.linalg.norm(expected))
-
-
-def add_command(commands: Any) -> None:
-    """Add ``dial`` to the commands."""
-    dial = commands.add_parser(
-        "dial",
-        help="expressivity, error and time of low-rank products, by rank",
-        description="Between one Gaunt product and the complete product: fit low-rank products (Gaunt products and "
-        "brackets between weights of each degree, as many of each) to tables of path weights, random and learned ones, "
-        "and time them on grids against the complete product as a sparse contraction. High degrees take minutes.",
-    )
-    dial.add_argument(
-        "--lmax",
-        type=int,
-        metavar="L",
-        help=f"largest degree; all from {LEAST} up to it are run (default: 10; {QUICK_LMAX} with --quick)",
-    )
-    dial.add_argument("--batch", type=int, default=1000, metavar="N", help="samples (default: 1000)")
-    dial.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the calls (default: float32)")
-    dial.add_argument(
-        "--backend", choices=("auto", "generic", "cpu"), default="auto", help="what runs the products (default: auto)"
-    )
-    dial.add_argument("--quick", action="store_true", help="a smaller default of --lmax, for some seconds")
-    dial.add_argument("--json", metavar="FILE", help="also write the machine and all rows to FILE")
-    dial.add_argument("--plot", metavar="FILE", help="also draw time, error and expressivity, as .png or .svg")
-    dial.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> None:
-    """Run the command: ``options`` are those of ``tpnumba dial --help``."""
-    from tpnumba.studies.dial_report import check_outputs, print_table, write_outputs
-    from tpnumba.studies.report import progress_bar
-
-    lmax = (QUICK_LMAX if options.quick else 10) if options.lmax is None else options.lmax
-    for name, value, least in (("--lmax", lmax, LEAST), ("--batch", options.batch, 1)):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-    check_outputs(options)
-    with progress_bar("fits and times") as report:
-        rows = measure(
-            range(LEAST, lmax + 1),
-            batch=options.batch,
-            dtype=options.dtype,
-            backend=options.backend,
-            on_progress=report,
-        )
-    settings = {"lmax": lmax, "batch": options.batch, "dtype": options.dtype, "backend": options.backend}
-    print_table(rows, settings)
-    write_outputs(rows, settings, options)

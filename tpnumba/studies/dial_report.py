@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from tpnumba.extras import need
-from tpnumba.outputs import check_writable, write_whole
 from tpnumba.studies.dial import TABLES, Row
 from tpnumba.studies.machine import describe_machine
-from tpnumba.studies.report import check_figure_format
 
 #: Errors that are asked for, in the lines below the table.
 _ERRORS = (0.1, 0.01)
@@ -22,31 +16,13 @@ _ERRORS = (0.1, 0.01)
 _DRAWN, _LEAST_DRAWN = 5, 1e-5
 
 
-def check_outputs(options: argparse.Namespace) -> None:
-    """Raise ``ValueError`` if a file that the options name cannot be written."""
-    if options.json is not None:
-        check_writable("--json", options.json)
-    if options.plot is not None:
-        check_writable("--plot", options.plot)
-        check_figure_format("--plot", options.plot)
-        if options.json is not None and Path(options.json).absolute() == Path(options.plot).absolute():
-            raise ValueError(f"--json and --plot are both {options.json}")
+def document(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``--json`` writes."""
+    return {"machine": describe_machine(), "settings": dict(settings), "rows": [row.as_dict() for row in rows]}
 
 
-def write_outputs(rows: Sequence[Row], settings: Mapping[str, Any], options: argparse.Namespace) -> None:
-    """Write the files that the options name."""
-    if options.json is not None:
-        document = {"machine": describe_machine(), "settings": dict(settings), "rows": [row.as_dict() for row in rows]}
-        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        sys.stdout.flush()  # FILE may be /dev/stdout
-        write_whole(options.json, lambda stream: stream.write(text.encode()))
-    if options.plot is not None:
-        drawing = figure(rows, _subject(settings))
-        kind = Path(options.plot).suffix.removeprefix(".").lower()
-        write_whole(options.plot, lambda stream: drawing.savefig(stream, format=kind, dpi=150))
-
-
-def _subject(settings: Mapping[str, Any]) -> str:
+def subject(settings: Mapping[str, Any]) -> str:
+    """What was timed, for the head of the table and the title of the figure."""
     return f"{settings['batch']:,} samples in {settings['dtype']}, backend {settings['backend']}"
 
 
@@ -55,7 +31,7 @@ def print_table(rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
     box, console, table = need("rich.box"), need("rich.console"), need("rich.table")
     output = console.Console(highlight=False, markup=False)
     machine = describe_machine()
-    print(f"{_subject(settings)}; {machine['processor']}, {machine['cores']} cores, {machine['system']}\n")
+    print(f"{subject(settings)}; {machine['processor']}, {machine['cores']} cores, {machine['system']}\n")
     printed = table.Table(box=box.SIMPLE_HEAD)
     columns = ("L", "ranks", "expressivity", *(f"error, {name}" for name in TABLES))
     for name in (*columns, "ns a sample", "spread", "complete, ns", "spread", "share of its time"):

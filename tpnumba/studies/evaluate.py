@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import numpy as np
 
 from tpnumba.extras import need
 from tpnumba.models.graphs import EvaluatesGraphs, Results, check_structure, graph_of, results_of
-from tpnumba.outputs import check_writable, write_whole
+from tpnumba.outputs import check_apart, check_writable, write_json, write_whole
 from tpnumba.structures.files import read_frames, shown_name, source_of
 
 
@@ -56,8 +55,7 @@ def run(options: argparse.Namespace, load: Callable[..., EvaluatesGraphs]) -> No
     for option, path in outputs.items():
         if path is not None:
             check_writable(option, path)
-    if None not in outputs.values() and Path(options.json).absolute() == Path(options.xyz).absolute():
-        raise ValueError(f"--json and --xyz are both {options.json}")
+    check_apart(outputs.items())
     if options.structures.count("-") > 1:
         raise ValueError("standard input (-) is named more than once")
     model = load(options.model, dtype=options.dtype, radial=options.radial)
@@ -65,12 +63,12 @@ def run(options: argparse.Namespace, load: Callable[..., EvaluatesGraphs]) -> No
     with progress_bar("structures") as report:
         evaluated = evaluate(model, frames, on_progress=report)
     print_table(evaluated)
-    sys.stdout.flush()  # a file may be /dev/stdout
+    if sys.stdout is not None:  # closed by whoever started us
+        sys.stdout.flush()  # a file may be /dev/stdout
     if options.json is not None:
         about = {"file": Path(options.model).name, "dtype": options.dtype, "radial": options.radial}
         about["cutoff"] = model.cutoff
-        text = json.dumps(document(evaluated, about), indent=1, allow_nan=False) + "\n"
-        write_whole(options.json, lambda stream: stream.write(text.encode()))
+        write_json(options.json, document(evaluated, about))
     if options.xyz is not None:
         written = extended_xyz(evaluated).encode()
         write_whole(options.xyz, lambda stream: stream.write(written))

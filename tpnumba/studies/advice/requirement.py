@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 from tpnumba.irreps import Irreps, IrrepsLike, check_degree
@@ -83,10 +84,17 @@ def read_requirement(
 
 def _read_triples(given: str | Iterable[Any], requirement: Requirement) -> frozenset[Triple]:
     possible = requirement.possible(parity=False)
-    if given == ALL:
-        return requirement.possible(parity=True) or possible
+    if not possible:
+        first, second, out = requirement.irreps
+        raise ValueError(f"no product of irreps_in1 {first} and irreps_in2 {second} reaches irreps_out {out}")
+    if not isinstance(given, Iterable):
+        raise TypeError(f"must_couple must be triples (l1, l2, l3) or '{ALL}', got {given!r}")
     items = [given] if isinstance(given, str) else list(given)
-    if len(items) == 3 and all(isinstance(item, int) for item in items):
+    if any(isinstance(item, str) and item == ALL for item in items):
+        if len(items) > 1:
+            raise ValueError(f"must_couple must be '{ALL}' or triples, got both: {items!r}")
+        return requirement.possible(parity=True) or possible
+    if len(items) == 3 and all(isinstance(item, Integral) for item in items):
         items = [tuple(items)]
     if not items:
         raise ValueError("must_couple must have at least one triple (l1, l2, l3)")

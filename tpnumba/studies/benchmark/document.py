@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any, NamedTuple
 
-from tpnumba.outputs import is_of_the_system, write_whole
+from tpnumba.outputs import is_of_the_system, write_json
 from tpnumba.studies.benchmark.rows import Key, Measurement, Options, subjects
 from tpnumba.studies.growth import THEORY, exponent, larger_degrees
 from tpnumba.studies.roofline import Roofline
@@ -48,8 +49,7 @@ class Run:
 
     def write(self, path: str) -> None:
         """Write it whole."""
-        text = json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n"
-        write_whole(path, lambda stream: stream.write(text.encode()))
+        write_json(path, self.as_dict())
 
     def write_so_far(self, path: str) -> None:
         """Write it, if what is written is replaced by what is written next."""
@@ -79,9 +79,25 @@ def read_run(option: str, path: str) -> Run:
     try:
         roofline = None if document["roofline"] is None else Roofline(**document["roofline"])
         rows = [Measurement.from_dict(row) for row in document["rows"]]
-        return Run(dict(document["machine"]), Options.from_dict(document["options"]), roofline, rows)
+        run = Run(dict(document["machine"]), Options.from_dict(document["options"]), roofline, rows)
+        _check_rows(run)
+        return run
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{option} {path} is damaged: {error}") from error
+
+
+def _check_rows(run: Run) -> None:
+    """Raise ``ValueError`` if a row is none of those that the options ask for, or its times are no times."""
+    asked = {subject.key for group in subjects(run.options) for subject in group}
+    for row in run.rows:
+        if row.key not in asked:
+            raise ValueError(f"its options ask for no row {tuple(row.key)}")
+        for name in ("seconds_per_sample", "seconds_spread"):
+            seconds = getattr(row, name)
+            if seconds is not None and not (isinstance(seconds, int | float) and 0 <= seconds < inf):
+                raise ValueError(f"{name} of {tuple(row.key)} is {seconds!r}")
+        if row.seconds_per_sample == 0:
+            raise ValueError(f"seconds_per_sample of {tuple(row.key)} is 0")
 
 
 def require_same(option: str, path: str, before: Run, machine: dict[str, Any], options: Options) -> None:
