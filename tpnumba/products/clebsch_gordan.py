@@ -20,6 +20,7 @@ from tpnumba.products.instructions import (
     read_instructions,
     read_variances,
 )
+from tpnumba.products.pairwise_grid import pairwise_grid_plan
 
 Unread = tuple[int, int, int, str, bool]
 Chosen = tuple[Irreps, Irreps, Irreps, list[Unread]]
@@ -67,6 +68,35 @@ class TensorProduct(Operator):
         path_normalization: str = "element",
         layout: str = "mul_ir",
     ) -> None:
+        self._build(
+            irreps_in1,
+            irreps_in2,
+            irreps_out,
+            instructions,
+            in1_var=in1_var,
+            in2_var=in2_var,
+            out_var=out_var,
+            irrep_normalization=irrep_normalization,
+            path_normalization=path_normalization,
+            layout=layout,
+        )
+
+    def _build(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        irreps_out: IrrepsLike,
+        instructions: Iterable[Any],
+        *,
+        in1_var: Iterable[float] | None = None,
+        in2_var: Iterable[float] | None = None,
+        out_var: Iterable[float] | None = None,
+        irrep_normalization: str = "component",
+        path_normalization: str = "element",
+        layout: str = "mul_ir",
+        method: str = "direct",
+    ) -> None:
+        """Fill in the operator; the arguments are those of the constructor, and the method."""
         irreps = Irreps(irreps_in1), Irreps(irreps_in2), Irreps(irreps_out)
         read = read_instructions(instructions, *irreps)
         variances = (
@@ -90,9 +120,13 @@ class TensorProduct(Operator):
             "irrep_normalization": irrep_normalization,
             "path_normalization": path_normalization,
             "layout": layout,
+            "method": method,
         }
+        # Of the other methods none is quicker at any degree in reach (docs/performance.md).
+        chosen = "direct" if method == "auto" else method
+        methods = Methods.of(chosen, form, {"grid": lambda: pairwise_grid_plan(form)})
         operands = (irreps[0], irreps[1], *([Irreps([(weight_numel, "0e")])] if weighted else []), irreps[2])
-        self._initialize(arguments, form, Methods.of("direct", form, {}), operands, (0, 1, 2) if weighted else (0, 1))
+        self._initialize(arguments, form, methods, operands, (0, 1, 2) if weighted else (0, 1))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The special products differ in how they choose instructions; what they chose is enough to restore them.
@@ -106,7 +140,7 @@ class TensorProduct(Operator):
 
 def _restore(cls: type[TensorProduct], arguments: dict[str, Any]) -> TensorProduct:
     product = cls.__new__(cls)
-    TensorProduct.__init__(product, **arguments)
+    product._build(**arguments)
     return product
 
 
@@ -129,13 +163,27 @@ class UnweightedTensorProduct(TensorProduct):
         irrep_normalization: str = "component",
         layout: str = "mul_ir",
     ) -> None:
+        self._build_chosen(irreps_in1, irreps_in2, filter_ir_out, irrep_normalization, layout)
+
+    def _build_chosen(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: IrrepsLike | None,
+        irrep_normalization: str,
+        layout: str,
+        method: str = "direct",
+    ) -> None:
+        """Fill in the operator with the paths chosen."""
         in1, in2 = _merged(irreps_in1, layout), _merged(irreps_in2, layout)
         cut1, cut2, out, instructions = self._choose(in1, in2, filter_ir_out)
         if layout == "ir_mul" and (cut1, cut2) != (in1, in2):
             raise ValueError(
                 f"in the layout ir_mul the blocks of irreps_in1 and irreps_in2 must line up, got {in1} and {in2}"
             )
-        super().__init__(cut1, cut2, out, instructions, irrep_normalization=irrep_normalization, layout=layout)
+        self._build(
+            cut1, cut2, out, instructions, irrep_normalization=irrep_normalization, layout=layout, method=method
+        )
 
     @staticmethod
     def _choose(in1: Irreps, in2: Irreps, filter_ir_out: IrrepsLike | None) -> Chosen:
@@ -151,6 +199,9 @@ class FullTensorProduct(UnweightedTensorProduct):
             ``mul_ir``, where this moves nothing).
         filter_ir_out: keep only these irreps in the output: a string, :class:`Irreps`, or a list of irreps.
         irrep_normalization, layout: see :class:`TensorProduct`.
+        method: ``direct`` (sparse coefficients, O(L^5)), ``grid`` (for each pair of blocks one product of two functions
+            on a grid and one analysis, see :mod:`tpnumba.products.pairwise_grid`; O(L^5) as well, and slower) or
+            ``auto`` (``direct``). Both give the same numbers to rounding.
 
     The output has one block a path, sorted by irrep (stable), not merged; in it u (of in1) is outer and v inner.
 
@@ -161,6 +212,21 @@ class FullTensorProduct(UnweightedTensorProduct):
         >>> FullTensorProduct("2x0e + 1o", "1o").irreps_out
         1x0e+2x1o+1x1e+1x2e
     """
+
+    METHODS = ("direct", "grid")
+
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: IrrepsLike | None = None,
+        *,
+        irrep_normalization: str = "component",
+        layout: str = "mul_ir",
+        method: str = "auto",
+    ) -> None:
+        check_choice("method", method, ("auto", *self.METHODS))
+        self._build_chosen(irreps_in1, irreps_in2, filter_ir_out, irrep_normalization, layout, method)
 
     @staticmethod
     def _choose(in1: Irreps, in2: Irreps, filter_ir_out: IrrepsLike | None) -> Chosen:

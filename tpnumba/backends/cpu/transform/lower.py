@@ -66,7 +66,7 @@ class _GridOperations:
         rings = np.arange(len(block))
         for part in separated.blocks:
             results = (2 * rings + part.odd) * separated.orders + part.order_index
-            again = (2, 1, -2 * part.m) if part.both else (1, 0, 0)
+            again = (2, 1, part.mirror) if part.both else (1, 0, 0)
             self.operations.dense(
                 part.matrix[:, block] * factors[block], results, part.places, orders, source, times=again
             )
@@ -76,7 +76,7 @@ class _GridOperations:
         rings = np.arange(len(block))
         for part in separated.blocks:
             sources = (2 * rings + part.odd) * separated.orders + part.order_index
-            again = (2, -2 * part.m, 1) if part.both else (1, 0, 0)
+            again = (2, part.mirror, 1) if part.both else (1, 0, 0)
             matrix = (part.matrix[:, block] * factors[block]).T
             self.operations.dense(matrix, part.places, sources, to, orders, add=add, times=again)
 
@@ -231,7 +231,7 @@ def _zero(plan: Transform | Synthesis, operations: Operations, maps: list[Separa
         for block in part.blocks:
             own[block.places] = True
             if block.both:
-                own[block.places - 2 * block.m] = True
+                own[block.places + block.mirror] = True
         if part.sparse is None:
             adds.append(bool((written & own).any()))
             if adds[-1]:  # what another map does not write first
@@ -308,7 +308,6 @@ def _basis(linear_map: LinearMap, size: int) -> Sparse:
     """The map of ``size`` components to the entries of a matrix, which is sparse."""
     (own,) = passes_of(linear_map, size)
     assert isinstance(own.matrices, Sparse)
-    assert own.start == 0
     return own.matrices
 
 
