@@ -169,7 +169,7 @@ class LegendreStage:
     @property
     def flops(self) -> int:
         """Operations a sample."""
-        return sum(2 * columns.size * self.n_beta for columns, _ in self.orders)
+        return 2 * self.n_beta * sum(2 * degree + 1 for degree in self.degrees if degree <= self.highest)
 
     @property
     def size_out(self) -> int:

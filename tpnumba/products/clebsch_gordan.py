@@ -94,9 +94,9 @@ class TensorProduct(Operator):
         irrep_normalization: str = "component",
         path_normalization: str = "element",
         layout: str = "mul_ir",
-        method: str = "direct",
+        method: str | None = None,
     ) -> None:
-        """Fill in the operator; the arguments are those of the constructor, and the method."""
+        """Fill in the operator; the arguments are those of the constructor, and the method if there are any."""
         irreps = Irreps(irreps_in1), Irreps(irreps_in2), Irreps(irreps_out)
         read = read_instructions(instructions, *irreps)
         variances = (
@@ -120,10 +120,10 @@ class TensorProduct(Operator):
             "irrep_normalization": irrep_normalization,
             "path_normalization": path_normalization,
             "layout": layout,
-            "method": method,
+            **({} if method is None else {"method": method}),
         }
-        # Of the other methods none is quicker at any degree in reach (docs/performance.md).
-        chosen = "direct" if method == "auto" else method
+        # The grid overtakes the coefficients at no degree in reach, so that auto has no choice (docs/performance.md).
+        chosen = "grid" if method == "grid" else "direct"
         methods = Methods.of(chosen, form, {"grid": lambda: pairwise_grid_plan(form)})
         operands = (irreps[0], irreps[1], *([Irreps([(weight_numel, "0e")])] if weighted else []), irreps[2])
         self._initialize(arguments, form, methods, operands, (0, 1, 2) if weighted else (0, 1))
@@ -172,7 +172,7 @@ class UnweightedTensorProduct(TensorProduct):
         filter_ir_out: IrrepsLike | None,
         irrep_normalization: str,
         layout: str,
-        method: str = "direct",
+        method: str | None = None,
     ) -> None:
         """Fill in the operator with the paths chosen."""
         in1, in2 = _merged(irreps_in1, layout), _merged(irreps_in2, layout)

@@ -11,8 +11,7 @@ one analysis of H has every path of the pair, times a number that is known, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import prod, sqrt
+from math import sqrt
 from typing import NamedTuple
 
 from tpnumba.plans.base import Operand
@@ -53,16 +52,21 @@ def _gradient_size(degree: int) -> float:
 
 
 class _Pair(NamedTuple):
-    """The paths of a pair of blocks, by the degree of the output."""
+    """A block of each input, and the paths between them, by the degree of the output."""
 
-    first: int
-    second: int
+    blocks: tuple[int, int]
     paths: tuple[Path, ...]
 
     @property
-    def parities(self) -> set[int]:
-        """Of the sums of the degrees of its paths."""
-        return {sum(path.coupling.degrees) % 2 for path in self.paths}
+    def meetings(self) -> list[tuple[tuple[int, int], float]]:
+        """The terms of H that some path reads: the kinds of field that are multiplied, and the sign."""
+        odd = {sum(path.coupling.degrees) % 2 for path in self.paths}
+        found = []
+        if 0 in odd:
+            found.append(((_VALUE, _VALUE), 1.0))
+        if 1 in odd:
+            found += [((_SLOPE, _OVER_SINE), 1.0), ((_OVER_SINE, _SLOPE), -1.0)]
+        return found
 
 
 def pairwise_grid_plan(form: Contraction) -> Transform:
@@ -72,28 +76,32 @@ def pairwise_grid_plan(form: Contraction) -> Transform:
     """
     pairs = _pairs(form)
     grid = product_grid(max(sum(path.coupling.degrees) for path in form.paths))
-    components: tuple[dict[tuple[Copy, int], int], ...] = ({}, {})
-    maps: tuple[list[LinearMap], ...] = ([], [], [])
+    fields = _fields(form, pairs, 0), _fields(form, pairs, 1)
+    number = [{field: n for n, field in enumerate(own)} for own in fields]
+    maps = [tuple(_synthesis(form.operands[i], *field, grid) for field in own) for i, own in enumerate(fields)]
+    analyses: list[LinearMap] = []
     terms: list[tuple[tuple[int, ...], float]] = []
-
-    def field(i: int, copy: Copy, kind: int) -> int:
-        """The component of input ``i``, made at its first use."""
-        known = components[i]
-        if (copy, kind) not in known:
-            known[copy, kind] = len(maps[i])
-            maps[i].append(_synthesis(form.operands[i], copy, kind, grid))
-        return known[copy, kind]
-
     for pair in pairs:
-        muls = [form.operands[i].segments[block].mul for i, block in enumerate((pair.first, pair.second))]
-        for u in range(muls[0]):
-            for v in range(muls[1]):
-                copies = (pair.first, u), (pair.second, v)
-                for kinds, factor in _meetings(pair):
-                    met = (field(i, copy, kind) for i, (copy, kind) in enumerate(zip(copies, kinds, strict=True)))
-                    terms.append(((*met, len(maps[2])), factor))
-                maps[2].append(_analysis(form.operands[2], pair, u * muls[1] + v, grid))
-    return Transform(form.operands, form.output, (tuple(maps[0]), tuple(maps[1]), tuple(maps[2])), tuple(terms), grid)
+        copies1, copies2 = (_copies(form.operands[i], pair.blocks[i]) for i in (0, 1))
+        for first in copies1:
+            for second in copies2:
+                for kinds, factor in pair.meetings:
+                    met = number[0][first, kinds[0]], number[1][second, kinds[1]], len(analyses)
+                    terms.append((met, factor))
+                analyses.append(_analysis(form.operands[2], pair, first[1] * len(copies2) + second[1], grid))
+    return Transform(form.operands, form.output, (maps[0], maps[1], tuple(analyses)), tuple(terms), grid)
+
+
+def _fields(form: Contraction, pairs: list[_Pair], i: int) -> list[tuple[Copy, int]]:
+    """The fields of an input that are read, as copies and kinds; those of a copy follow each other."""
+    read = {(pair.blocks[i], kinds[i]) for pair in pairs for kinds, _ in pair.meetings}
+    blocks = sorted({block for block, _ in read})
+    copies = (copy for block in blocks for copy in _copies(form.operands[i], block))
+    return [(copy, kind) for copy in copies for kind in range(len(_FIELDS)) if (copy[0], kind) in read]
+
+
+def _copies(operand: Operand, block: int) -> list[Copy]:
+    return [(block, copy) for copy in range(operand.segments[block].mul)]
 
 
 def _pairs(form: Contraction) -> list[_Pair]:
@@ -104,21 +112,11 @@ def _pairs(form: Contraction) -> list[_Pair]:
         assert second is not None
         assert out is not None
         assert path.channels == "u,v,uv"
-        if prod(form.operands[i].segments[place].mul for i, place in ((0, first), (1, second))):
-            found.setdefault((first, second), []).append(path)
+        found.setdefault((first, second), []).append(path)
     return [
-        _Pair(*blocks, tuple(sorted(paths, key=lambda path: path.coupling.degrees[2])))
+        _Pair(blocks, tuple(sorted(paths, key=lambda path: path.coupling.degrees[2])))
         for blocks, paths in found.items()
     ]
-
-
-def _meetings(pair: _Pair) -> Iterator[tuple[tuple[int, int], float]]:
-    """The terms of H that some path of the pair reads: the kinds of field that are multiplied, and the sign."""
-    if 0 in pair.parities:
-        yield (_VALUE, _VALUE), 1.0
-    if 1 in pair.parities:
-        yield (_SLOPE, _OVER_SINE), 1.0
-        yield (_OVER_SINE, _SLOPE), -1.0
 
 
 def _synthesis(operand: Operand, copy: Copy, kind: int, grid: Grid) -> LinearMap:
