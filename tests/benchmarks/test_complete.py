@@ -38,7 +38,7 @@ def test_the_grid_grows_as_said() -> None:
     assert 4.3 < grid < 5
     assert 4.4 < direct < 5
     assert free < min(legendre, fourier) < grid
-    assert 4 < free < 4.5
+    assert 3.5 < free < 4.2
 
 
 def test_a_measurement_is_checked() -> None:

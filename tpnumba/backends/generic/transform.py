@@ -22,7 +22,8 @@ def evaluate(plan: Transform, context: Context, inputs: dict[int, Array]) -> Ite
     weights = None if isinstance(plan.domain, Matrices) else constant(context, plan.domain.ring_weights)
     shared = plan.operands[plan.output].access == Access.SHARED
     fields: dict[tuple[int, int], Array] = {}
-    totals: dict[Blocks | None, Array] = {}
+    total: Array | None = None
+    in_blocks: dict[Blocks, Array] = {}
     for linear_map, step in zip(plan.maps[plan.output], plan.steps, strict=True):
         for i, component in step.first_read:
             fields[i, component] = apply(plan.maps[i][component], context, rows[i])
@@ -38,18 +39,17 @@ def evaluate(plan: Transform, context: Context, inputs: dict[int, Array]) -> Ite
             del fields[place]
         if shared:
             field = xp.sum(field, axis=0, keepdims=True)
-        where, part = _backward(linear_map, context, field)
-        totals[where] = totals[where] + part if where in totals else part
-    (total,) = totals.values() if None in totals else (put_blocks(totals, context),)
+        first, *others = linear_map.stages
+        if isinstance(first, Blocks):
+            part = transpose(LinearMap(tuple(others)), context, field) * constant(context, first.scales)
+            in_blocks[first.plain] = in_blocks[first.plain] + part if first.plain in in_blocks else part
+        else:
+            part = transpose(linear_map, context, field)
+            total = part if total is None else total + part
+    if in_blocks:  # the numbers of all blocks are put in their places at once
+        total = put_blocks(in_blocks, context)
+    assert total is not None
     yield slice(0, plan.operands[plan.output].size), total[0, :] if shared else total
-
-
-def _backward(linear_map: LinearMap, context: Context, field: Array) -> tuple[Blocks | None, Array]:
-    """The transpose of a map; of one that begins with blocks only these, to be put in their place with all others."""
-    first, *others = linear_map.stages
-    if not isinstance(first, Blocks):
-        return None, transpose(linear_map, context, field)
-    return first.plain, transpose(LinearMap(tuple(others)), context, field) * constant(context, first.scales)
 
 
 def _matrix_product(plan: Transform, context: Context, met: dict[int, Array]) -> Array:
