@@ -15,6 +15,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from math import log2
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from tpnumba.outputs import check_writable, write_whole
 from tpnumba.plans.stages import Blocks, FourierStage, LegendreStage
 from tpnumba.plans.transform import Transform
 from tpnumba.studies.machine import describe_machine
+from tpnumba.tables.clebsch_gordan import clebsch_gordan_sparse
 
 #: Beyond the counted ones.
 FAR = (32, 48, 64)
@@ -58,7 +60,7 @@ def count(lmax: int, *, by_rule: bool = False) -> Counts:
     """Operations at one L; ``by_rule``: those of the coefficients without making these."""
     plan = product(lmax, "grid").plan
     assert isinstance(plan, Transform)
-    direct = direct_by_rule(lmax) if by_rule else product(lmax, "direct").cost().flops
+    direct = direct_by_rule(lmax) if by_rule else direct_by_coefficients(lmax)
     with_fourier = with_legendre = free = sum(plan.flops) - sum(own.flops for maps in plan.maps for own in maps)
     for stage in (stage for maps in plan.maps for own in maps for stage in own.stages):
         match stage:
@@ -75,10 +77,23 @@ def count(lmax: int, *, by_rule: bool = False) -> Counts:
     return Counts(direct, sum(plan.flops), with_fourier, with_legendre, free)
 
 
-def direct_by_rule(lmax: int) -> int:
-    """Operations by coefficients: a product for each pair of components, and two for each coefficient.
+def direct_by_coefficients(lmax: int) -> int:
+    """Operations by coefficients: a product for each pair of components, and two for each coefficient."""
+    pairs = ((l1, l2) for l1 in range(lmax + 1) for l2 in range(lmax + 1))
+    triples = ((l1, l2, l3) for l1, l2 in pairs for l3 in range(abs(l1 - l2), l1 + l2 + 1))
+    return (lmax + 1) ** 4 + 2 * sum(_coefficients(*sorted(degrees)) for degrees in triples)
 
-    A coefficient may differ from zero if ``mu3`` is ``mu1 + mu2`` or ``|mu1 - mu2|`` and ``l1 + l2 + l3`` plus the
+
+@cache
+def _coefficients(l1: int, l2: int, l3: int) -> int:
+    """How many coefficients of three degrees, in any order, are other than zero."""
+    return int(clebsch_gordan_sparse(l1, l2, l3).values.size)
+
+
+def direct_by_rule(lmax: int) -> int:
+    """As :func:`direct_by_coefficients`, without making the coefficients.
+
+    One may differ from zero if ``mu3`` is ``mu1 + mu2`` or ``|mu1 - mu2|`` and ``l1 + l2 + l3`` plus the
     number of negative orders is even: for orders ``m1``, ``m2`` and ``mu3 > 0``, of one of the two ``m3``. Some of
     these vanish by accident, so this is at most a little too much.
     """
