@@ -1,17 +1,18 @@
 """The complete product by coefficients and by a grid: operations by their count, and times beside them.
 
-    python -m benchmarks.complete [--counted L] [--timed L ...] [--output FILE]
+    python -m benchmarks.complete [--counted L] [--far L ...] [--timed L ...] [--folder FOLDER]
 
 All degrees up to L in each input and all paths out. Operations are those of ``cost()`` and are exact; those beyond the
 largest L whose coefficients are made (``--counted``) are counted by the rule for which coefficients may differ from
 zero. Fast stages are counted as if they were there: a real Fourier transform of n numbers takes ``2.5 n log2(n)``
 operations, a fast Legendre transform of n rings ``2.5 n log2(n)^2`` an order. Times are the least of a few, in seconds
-of the processor, on one thread of the backend ``cpu``, as the machine may be busy.
+of the processor, on one thread, as the machine may be busy.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ import numpy as np
 
 import tpnumba as tp
 from benchmarks.tables import table
+from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.outputs import check_writable, write_whole
 from tpnumba.plans.stages import Blocks, FourierStage, LegendreStage
 from tpnumba.plans.transform import Transform
@@ -31,10 +33,13 @@ from tpnumba.tables.clebsch_gordan import clebsch_gordan_sparse
 
 #: Beyond the counted ones.
 FAR = (32, 48, 64)
-TIMED = (2, 4, 8, 12, 16)
+TIMED = (2, 4, 8, 12, 16, 20, 24)
+#: Beyond this L, only float32 is timed.
+BOTH_DTYPES = 16
 #: Numbers of a result that is timed, about.
 RESULT_NUMBERS = 2**20
 REPEATS = 5
+DTYPES = ("float32", "float64")
 
 
 class Counts(NamedTuple):
@@ -121,12 +126,16 @@ def exponent(lmaxes: Sequence[int], numbers: Sequence[float]) -> float:
 
 
 class Times(NamedTuple):
-    """Seconds a sample by coefficients and by the grid, and the error of the grid beside the largest number."""
+    """Seconds a sample by coefficients and by the grid, and the error of the grid beside the largest number.
+
+    ``backends``: those that evaluated the two, as plans that are too large have no kernel on the processor.
+    """
 
     samples: int
     direct: float
     grid: float
     error: float
+    backends: tuple[str, str]
 
 
 def measure(lmax: int, dtype: str) -> Times:
@@ -142,7 +151,8 @@ def measure(lmax: int, dtype: str) -> Times:
         least_seconds(lambda p=p: p(x, y, out=out, num_threads=1)) / samples  # type: ignore[misc]
         for p in (direct, grid)
     ]
-    return Times(samples, *seconds, float(error))
+    backends = ["generic" if program_of(p.plan, dtype) is None else "cpu" for p in (direct, grid)]
+    return Times(samples, *seconds, float(error), (backends[0], backends[1]))
 
 
 def least_seconds(run: Callable[[], object]) -> float:
@@ -156,8 +166,8 @@ def least_seconds(run: Callable[[], object]) -> float:
     return min(found)
 
 
-def report(counted: dict[int, Counts], far: dict[int, Counts], times: dict[tuple[int, str], Times]) -> str:
-    """The tables, as Markdown."""
+def counts_report(counted: dict[int, Counts], far: dict[int, Counts]) -> str:
+    """The table of counts, as Markdown."""
     heads = ("by coefficients", "grid", "and fast Fourier stages", "and fast Legendre stages", "Legendre stages free")
 
     def row(L: int, found: Counts) -> list[str]:
@@ -173,52 +183,65 @@ def report(counted: dict[int, Counts], far: dict[int, Counts], times: dict[tuple
     rows.append(fitted(counted, f"exponent to {max(counted)}"))
     if far:
         rows.append(fitted({**counted, **far}, f"exponent to {max(far)}"))
-    parts = [
-        "# The complete product by coefficients and by a grid",
+    return _page(
+        "# The operations of the complete product by coefficients and by a grid",
         "Operations a sample, and in brackets how many times those by coefficients; exponents are fitted from half of "
         "the largest L on. Fast stages are counted, not there.",
         table(("L", *heads), rows),
-    ]
-    if times:
-        processor = describe_machine()["processor"]
-        parts += [
-            f"Microseconds a sample on one thread of {processor}, least processor time of {REPEATS} runs; the error of "
-            "the grid is beside coefficients in float64, over the largest number of the result.",
-            table(
-                ("L", "dtype", "samples", "by coefficients", "grid", "times as long", "error"),
-                [
-                    [
-                        str(L),
-                        dtype,
-                        f"{found.samples:,}",
-                        f"{found.direct * 1e6:.3g}",
-                        f"{found.grid * 1e6:.3g}",
-                        f"{found.grid / found.direct:.1f}",
-                        f"{found.error:.1e}",
-                    ]
-                    for (L, dtype), found in times.items()
-                ],
-            ),
+    )
+
+
+def times_report(times: dict[tuple[int, str], Times]) -> str:
+    """The table of times, as Markdown."""
+    rows = [
+        [
+            str(L),
+            dtype,
+            f"{found.samples:,}",
+            f"{found.direct * 1e6:.3g}",
+            f"{found.grid * 1e6:.3g}",
+            f"{found.grid / found.direct:.1f}",
+            f"{found.error:.1e}",
+            ", ".join(dict.fromkeys(found.backends)),
         ]
+        for (L, dtype), found in times.items()
+    ]
+    return _page(
+        "# The times of the complete product by coefficients and by a grid",
+        f"Microseconds a sample on one thread of {describe_machine()['processor']}, least processor time of {REPEATS} "
+        "runs; the error of the grid is beside coefficients in float64, over the largest number of the result. Where "
+        "the backend is `generic`, the plans are too large for the kernels of the processor.",
+        table(("L", "dtype", "samples", "by coefficients", "grid", "times as long", "error", "backend"), rows),
+    )
+
+
+def _page(*parts: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.complete", description=__doc__)
-    parser.add_argument("--counted", type=int, default=24, metavar="L", help="largest L counted (default: 24)")
+    parser.add_argument("--counted", type=int, default=24, metavar="L", help="largest L counted; 0: none (default: 24)")
     parser.add_argument(
         "--far", type=int, nargs="*", default=FAR, metavar="L", help="counted by rule as well (default: 32 48 64)"
     )
     parser.add_argument("--timed", type=int, nargs="*", default=TIMED, metavar="L")
-    parser.add_argument("--output", default="benchmarks/results/complete.md", metavar="FILE")
+    parser.add_argument("--folder", default="benchmarks/results", help="of complete-counts.md and complete-times.md")
     options = parser.parse_args(arguments)
-    check_writable("--output", options.output)
-    counted = {L: count(L) for L in range(1, options.counted + 1)}
-    far = {L: count(L, by_rule=True) for L in options.far}
-    times = {(L, dtype): measure(L, dtype) for L in options.timed for dtype in ("float32", "float64")}
-    text = report(counted, far, times)
-    write_whole(options.output, lambda stream: stream.write(text.encode()))
+    counts_file, times_file = (os.path.join(options.folder, f"complete-{name}.md") for name in ("counts", "times"))
+    for path in (counts_file, times_file):
+        check_writable("--folder", path)
+    if options.counted:
+        counted = {L: count(L) for L in range(1, options.counted + 1)}
+        _write(counts_file, counts_report(counted, {L: count(L, by_rule=True) for L in options.far}))
+    if options.timed:
+        listed = [(L, dtype) for L in options.timed for dtype in DTYPES if dtype == "float32" or L <= BOTH_DTYPES]
+        _write(times_file, times_report({case: measure(*case) for case in listed}))
+
+
+def _write(path: str, text: str) -> None:
+    write_whole(path, lambda stream: stream.write(text.encode()))
 
 
 if __name__ == "__main__":

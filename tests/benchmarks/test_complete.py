@@ -49,13 +49,17 @@ def test_a_measurement_is_checked() -> None:
 
 
 def test_the_command_writes_its_tables(tmp_path: Path) -> None:
-    target = tmp_path / "found.md"
-    main(["--counted", "3", "--far", "4", "--timed", "1", "--output", str(target)])
-    text = target.read_text(encoding="utf-8")
+    counts, times = tmp_path / "complete-counts.md", tmp_path / "complete-times.md"
+    main(["--counted", "3", "--far", "4", "--timed", "--folder", str(tmp_path)])
+    assert not times.exists()
+    text = counts.read_text(encoding="utf-8")
     assert f"| 2 | {count(2).direct:,} |" in text
     assert f"| 4 | {direct_by_rule(4):,} |" in text
     assert "exponent to 3" in text
     assert "exponent to 4" in text
-    assert "| 1 | float64 |" in text
-    with pytest.raises(ValueError, match="--output"):
-        main(["--output", str(tmp_path)])
+    counts.unlink()
+    main(["--counted", "0", "--timed", "1", "--folder", str(tmp_path)])
+    assert not counts.exists()
+    assert "| 1 | float64 |" in times.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="--folder"):
+        main(["--folder", str(times)])
