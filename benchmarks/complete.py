@@ -206,11 +206,18 @@ def times_report(times: dict[tuple[int, str], Times]) -> str:
         ]
         for (L, dtype), found in times.items()
     ]
+    kernels = {L: found for (L, dtype), found in times.items() if dtype == "float32" and set(found.backends) == {"cpu"}}
+    grown = ""
+    if len([L for L in kernels if max(kernels) <= 2 * L]) > 1:
+        slopes = [
+            exponent([*kernels], [getattr(found, way) for found in kernels.values()]) for way in ("direct", "grid")
+        ]
+        grown = f" On the kernels, in float32, times grow with the powers {slopes[0]:.2f} and {slopes[1]:.2f} of L."
     return _page(
         "# The times of the complete product by coefficients and by a grid",
         f"Microseconds a sample on one thread of {describe_machine()['processor']}, least processor time of {REPEATS} "
         "runs; the error of the grid is beside coefficients in float64, over the largest number of the result. Where "
-        "the backend is `generic`, the plans are too large for the kernels of the processor.",
+        f"the backend is `generic`, the plans are too large for the kernels of the processor.{grown}",
         table(("L", "dtype", "samples", "by coefficients", "grid", "times as long", "error", "backend"), rows),
     )
 

@@ -58,8 +58,10 @@ def test_the_command_writes_its_tables(tmp_path: Path) -> None:
     assert "exponent to 3" in text
     assert "exponent to 4" in text
     counts.unlink()
-    main(["--counted", "0", "--timed", "1", "--folder", str(tmp_path)])
+    main(["--counted", "0", "--timed", "1", "2", "--folder", str(tmp_path)])
     assert not counts.exists()
-    assert "| 1 | float64 |" in times.read_text(encoding="utf-8")
+    text = times.read_text(encoding="utf-8")
+    assert "| 1 | float64 |" in text
+    assert "times grow with the powers" in text
     with pytest.raises(ValueError, match="--folder"):
         main(["--folder", str(times)])
