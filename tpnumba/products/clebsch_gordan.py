@@ -200,8 +200,8 @@ class FullTensorProduct(UnweightedTensorProduct):
         filter_ir_out: keep only these irreps in the output: a string, :class:`Irreps`, or a list of irreps.
         irrep_normalization, layout: see :class:`TensorProduct`.
         method: ``direct`` (sparse coefficients, O(L^5)), ``grid`` (for each pair of blocks one product of two functions
-            on a grid and one analysis, see :mod:`tpnumba.products.pairwise_grid`; O(L^5) as well, and slower) or
-            ``auto`` (``direct``). Both give the same numbers to rounding.
+            on a grid and one analysis, see ``products/pairwise_grid.py``; O(L^5) as well, and slower) or ``auto``
+            (``direct``). Both give the same numbers to rounding.
 
     The output has one block a path, sorted by irrep (stable), not merged; in it u (of in1) is outer and v inner.
 
