@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from tpnumba.irreps import Irrep, Irreps, IrrepsLike
-from tpnumba.plans.base import LAYOUTS
 from tpnumba.plans.methods import Methods
 from tpnumba.products.base import Operator
 from tpnumba.products.instructions import (
@@ -21,8 +19,8 @@ from tpnumba.products.instructions import (
     read_variances,
 )
 from tpnumba.products.pairwise_grid import pairwise_grid_plan
+from tpnumba.products.path_choice import Unread, all_paths, cut_to_pairs, merged, reader_of_filter
 
-Unread = tuple[int, int, int, str, bool]
 Chosen = tuple[Irreps, Irreps, Irreps, list[Unread]]
 
 
@@ -175,7 +173,7 @@ class UnweightedTensorProduct(TensorProduct):
         method: str | None = None,
     ) -> None:
         """Fill in the operator with the paths chosen."""
-        in1, in2 = _merged(irreps_in1, layout), _merged(irreps_in2, layout)
+        in1, in2 = merged(irreps_in1, layout), merged(irreps_in2, layout)
         cut1, cut2, out, instructions = self._choose(in1, in2, filter_ir_out)
         if layout == "ir_mul" and (cut1, cut2) != (in1, in2):
             raise ValueError(
@@ -230,7 +228,7 @@ class FullTensorProduct(UnweightedTensorProduct):
 
     @staticmethod
     def _choose(in1: Irreps, in2: Irreps, filter_ir_out: IrrepsLike | None) -> Chosen:
-        paths = _all_paths(in1, in2, filter_ir_out, "uvuv", has_weight=False, mul_out=lambda u, v: u * v)
+        paths = all_paths(in1, in2, filter_ir_out, "uvuv", has_weight=False, mul_out=lambda u, v: u * v)
         return in1, in2, *paths
 
 
@@ -315,7 +313,7 @@ class ChannelwiseTensorProduct(TensorProduct):
         layout: str = "mul_ir",
     ) -> None:
         in1, in2 = Irreps(irreps_in1), Irreps(irreps_in2)
-        out, instructions = _all_paths(in1, in2, filter_ir_out, "uvu", has_weight=True, mul_out=lambda u, v: u)
+        out, instructions = all_paths(in1, in2, filter_ir_out, "uvu", has_weight=True, mul_out=lambda u, v: u)
         super().__init__(
             in1,
             in2,
@@ -351,8 +349,8 @@ class ElementwiseTensorProduct(UnweightedTensorProduct):
                 f"irreps_in1 and irreps_in2 must have as many copies, got {in1.num_irreps} in {in1} and "
                 f"{in2.num_irreps} in {in2}"
             )
-        cut1, cut2 = _cut_to_pairs(in1, in2)
-        keep = _reader_of_filter(filter_ir_out)
+        cut1, cut2 = cut_to_pairs(in1, in2)
+        keep = reader_of_filter(filter_ir_out)
         blocks: list[tuple[int, Irrep]] = []
         instructions: list[Unread] = []
         for i, (block1, block2) in enumerate(zip(cut1, cut2, strict=True)):
@@ -361,49 +359,3 @@ class ElementwiseTensorProduct(UnweightedTensorProduct):
                     instructions.append((i, i, len(blocks), "uuu", False))
                     blocks.append((block1.mul, ir))
         return cut1, cut2, Irreps(blocks), instructions
-
-
-def _merged(irreps: IrrepsLike, layout: str) -> Irreps:
-    """Neighbouring equal blocks as one, where that leaves every number in its place."""
-    check_choice("layout", layout, LAYOUTS)
-    return Irreps(irreps).simplify() if layout == "mul_ir" else Irreps(irreps).remove_zero_multiplicities()
-
-
-def _reader_of_filter(filter_ir_out: IrrepsLike | None) -> Callable[[Irrep], bool]:
-    if filter_ir_out is None:
-        return lambda ir: True
-    wanted = {block.ir for block in Irreps(filter_ir_out)}
-    return lambda ir: ir in wanted
-
-
-def _all_paths(
-    in1: Irreps,
-    in2: Irreps,
-    filter_ir_out: IrrepsLike | None,
-    mode: str,
-    *,
-    has_weight: bool,
-    mul_out: Callable[[int, int], int],
-) -> tuple[Irreps, list[Unread]]:
-    """Every path that the filter keeps, with the output sorted."""
-    keep = _reader_of_filter(filter_ir_out)
-    found = [
-        (i1, i2, (mul_out(block1.mul, block2.mul), ir))
-        for i1, block1 in enumerate(in1)
-        for i2, block2 in enumerate(in2)
-        for ir in block1.ir * block2.ir
-        if keep(ir)
-    ]
-    out, places, _ = Irreps([block for _, _, block in found]).sort()
-    return out, [(i1, i2, places[k], mode, has_weight) for k, (i1, i2, _) in enumerate(found)]
-
-
-def _cut_to_pairs(in1: Irreps, in2: Irreps) -> tuple[Irreps, Irreps]:
-    """Cut both so that their blocks have the same multiplicities."""
-    copies1 = [ir for mul, ir in in1 for _ in range(mul)]
-    copies2 = [ir for mul, ir in in2 for _ in range(mul)]
-    parts: list[tuple[Irrep, Irrep, int]] = []
-    ends = {end for irreps in (in1, in2) for end in itertools.accumulate(mul for mul, _ in irreps)}
-    for start, end in itertools.pairwise(sorted({0, *ends})):
-        parts.append((copies1[start], copies2[start], end - start))
-    return Irreps([(n, ir) for ir, _, n in parts]), Irreps([(n, ir) for _, ir, n in parts])
