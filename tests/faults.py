@@ -299,9 +299,30 @@ MUTANTS = (
     Mutant(
         "one of two selections in a row forgotten",
         "backends/lowering/linear_maps.py",
-        "start, factors = start + stage.start,",
-        "start, factors = stage.start,",
+        "places, factors = places[stage.start : stage.stop],",
+        "places, factors = np.arange(stage.start, stage.stop),",
         "backends/lowering/test_linear_maps.py",
+    ),
+    Mutant(
+        "the factors of blocks forgotten in a matrix",
+        "backends/lowering/linear_maps.py",
+        "factors[stage.places] * stage.scales",
+        "factors[stage.places]",
+        "backends/lowering/test_linear_maps.py",
+    ),
+    Mutant(
+        "a sign of the bracket of a pair of blocks",
+        "products/pairwise_grid.py",
+        "((_OVER_SINE, _SLOPE), -1.0)",
+        "((_OVER_SINE, _SLOPE), 1.0)",
+        "products/test_pairwise_grid.py",
+    ),
+    Mutant(
+        "copies of the second input counted as those of the first",
+        "products/pairwise_grid.py",
+        "first[1] * len(copies2) + second[1]",
+        "second[1] * len(copies1) + first[1]",
+        "products/test_pairwise_grid.py",
     ),
     Mutant(
         "orders of a wrong parity in longitude",

@@ -164,7 +164,9 @@ def products(draw: Any) -> Any:
     in1, in2 = draw(irreps(2, 2)), draw(irreps(2, 2))
     layout = draw(layouts)
     if kind == "full":
-        return tp.FullTensorProduct(in1, in2, draw(st.sampled_from([None, "0e + 1o + 1e + 2e"])), layout=layout)
+        keep = draw(st.sampled_from([None, "0e + 1o + 1e + 2e"]))
+        method = draw(st.sampled_from(["auto", *tp.FullTensorProduct.METHODS]))
+        return tp.FullTensorProduct(in1, in2, keep, layout=layout, method=method)
     if kind == "connected":
         return tp.FullyConnectedTensorProduct(in1, in2, draw(irreps(2, 2)), layout=layout)
     if kind == "channelwise":

@@ -17,6 +17,7 @@ from tpnumba.plans.base import Operand, Segment
 from tpnumba.plans.contraction import Contraction, Coupling, Path, channel_extents
 from tpnumba.plans.ordering import BATCH, cheapest_order
 from tpnumba.plans.stages import DegreeScaling, FourierStage, LegendreStage
+from tpnumba.plans.transform import Transform
 
 
 @given(products())
@@ -55,6 +56,29 @@ def test_a_shared_operand_changes_the_order_of_work():
     plan = p.form.with_access(("batch", "shared", "batch"))
     assert plan.flops[1] > 0
     assert p.form.flops[1] == 0
+
+
+@given(products(), st.integers(0, 2))
+def test_steps_of_a_transform_read_what_is_held(p, output):
+    """Each of the fields is made once, before it is read, and given up once, after it was."""
+    for _, of_method in p.methods.plans:
+        if isinstance(of_method, Transform):
+            plan = of_method.adjoint(output)
+            held, made = set(), []
+            for step, maps in zip(plan.steps, plan.maps[output], strict=True):
+                assert maps
+                assert not held.intersection(step.first_read)
+                held |= set(step.first_read)
+                made += step.first_read
+                read = {(i, meeting[i]) for meeting, _ in step.terms for i in plan.inputs}
+                assert read <= held
+                assert set(step.last_read) <= read
+                held -= set(step.last_read)
+            assert not held
+            assert len(made) == len(set(made))
+            assert set(made) == {(i, meeting[i]) for meeting, _ in plan.terms for i in plan.inputs}
+            terms = [term for step in plan.steps for term in step.terms]
+            assert sorted(terms) == sorted(plan.terms)
 
 
 def test_repr_tells_operands_paths_and_grid():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, log2, sqrt
 from typing import Any
@@ -38,6 +38,50 @@ class Selection:
     def size_out(self) -> int:
         """Numbers a sample that it makes."""
         return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Some blocks of an operand, each times a factor, one after the other; the first stage of a map.
+
+    Args:
+        starts: where the first component of each block stands.
+        degrees: of the blocks, ``2 l + 1`` components each.
+        factors: one a block.
+        step: how far apart the components of a block are; the number of copies in the layout ``ir_mul``.
+        size: of the operand.
+    """
+
+    starts: tuple[int, ...]
+    degrees: tuple[int, ...]
+    factors: tuple[float, ...]
+    step: int
+    size: int
+
+    @property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Where each component stands in the operand, shape ``(size_out,)``, read-only."""
+        return _block_places(self)
+
+    @property
+    def scales(self) -> Array:
+        """The factor of each component, read-only."""
+        return _block_scales(self)
+
+    @property
+    def plain(self) -> Blocks:
+        """The same blocks with the factors 1."""
+        return replace(self, factors=(1.0,) * len(self.factors))
+
+    @property
+    def flops(self) -> int:
+        """Operations a sample."""
+        return sum(2 * degree + 1 for degree, factor in zip(self.degrees, self.factors, strict=True) if factor != 1)
+
+    @property
+    def size_out(self) -> int:
+        """Numbers a sample that it makes."""
+        return sum(2 * degree + 1 for degree in self.degrees)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +169,7 @@ class LegendreStage:
     @property
     def flops(self) -> int:
         """Operations a sample."""
-        return sum(2 * columns.size * self.n_beta for columns, _ in self.orders)
+        return 2 * self.n_beta * sum(2 * degree + 1 for degree in self.degrees if degree <= self.highest)
 
     @property
     def size_out(self) -> int:
@@ -183,7 +227,7 @@ class ThetaStage:
         return (2 * self.m_max + 1) * self.n_theta * 2
 
 
-Stage = Selection | DegreeScaling | SparseStage | LegendreStage | FourierStage | ThetaStage
+Stage = Selection | Blocks | DegreeScaling | SparseStage | LegendreStage | FourierStage | ThetaStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +272,19 @@ def synthesis(
 def _fast_flops(length: int) -> int:
     """Operations of a real fast Fourier transform: half of the usual ``5 n log2(n)`` of a complex one."""
     return ceil(2.5 * length * log2(max(length, 2)))
+
+
+@lru_cache(maxsize=2048)
+def _block_places(stage: Blocks) -> npt.NDArray[np.int64]:
+    blocks = zip(stage.starts, stage.degrees, strict=True)
+    return _frozen(
+        np.concatenate([start + stage.step * np.arange(2 * degree + 1, dtype=np.int64) for start, degree in blocks])
+    )
+
+
+@lru_cache(maxsize=2048)
+def _block_scales(stage: Blocks) -> Array:
+    return _frozen(np.repeat(stage.factors, [2 * degree + 1 for degree in stage.degrees]))
 
 
 @lru_cache(maxsize=512)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from tpnumba.plans.access import Access
 from tpnumba.plans.base import Plan
-from tpnumba.plans.stages import LinearMap
+from tpnumba.plans.stages import Blocks, LinearMap
 from tpnumba.tables.quadrature import Grid, Torus
 
 
@@ -20,6 +22,19 @@ class Matrices:
     def shape(self) -> tuple[int, int]:
         """``(size, size)``."""
         return self.size, self.size
+
+
+class Step(NamedTuple):
+    """What makes one component of the output.
+
+    Attributes:
+        terms: those of the plan with this component.
+        first_read, last_read: fields ``(operand, component)`` that no step before reads, and none after.
+    """
+
+    terms: tuple[tuple[tuple[int, ...], float], ...]
+    first_read: tuple[tuple[int, int], ...]
+    last_read: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,9 +83,33 @@ class Transform(Plan):
                 once += work
         return a_sample, once
 
-    @property
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """A step for each component of the output, in order, so that few fields are held at a time."""
+        terms: list[list[tuple[tuple[int, ...], float]]] = [[] for _ in self.maps[self.output]]
+        for meeting, factor in self.terms:
+            terms[meeting[self.output]].append((meeting, factor))
+        read = [dict.fromkeys((i, meeting[i]) for i in self.inputs for meeting, _ in own) for own in terms]
+        numbered = list(enumerate(read))
+        first, last = ({place: n for n, own in order for place in own} for order in (numbered[::-1], numbered))
+        return tuple(
+            Step(
+                tuple(own),
+                tuple(place for place in read[n] if first[place] == n),
+                tuple(place for place in read[n] if last[place] == n),
+            )
+            for n, own in enumerate(terms)
+        )
+
+    @cached_property
     def workspace(self) -> int:
         """Numbers a sample that the reference backend keeps besides operands and result."""
         rows, columns = self.domain.shape
         stages = max(linear_map.workspace for maps in self.maps for linear_map in maps)
-        return (2 + sum(len(maps) for maps in self.maps)) * rows * columns + stages
+        held = most = 0
+        for step in self.steps:
+            held += len(step.first_read)
+            most = max(most, held)
+            held -= len(step.last_read)
+        blocks = isinstance(self.maps[self.output][0].stages[0], Blocks)
+        return (3 + most) * rows * columns + stages + 2 * self.sizes[self.output] * blocks

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from tpnumba.irreps import Irrep, Irreps, IrrepsLike
-from tpnumba.plans.base import LAYOUTS
 from tpnumba.plans.methods import Methods
 from tpnumba.products.base import Operator
 from tpnumba.products.instructions import (
@@ -20,8 +18,9 @@ from tpnumba.products.instructions import (
     read_instructions,
     read_variances,
 )
+from tpnumba.products.pairwise_grid import pairwise_grid_plan
+from tpnumba.products.path_choice import Unread, all_paths, cut_to_pairs, merged, reader_of_filter
 
-Unread = tuple[int, int, int, str, bool]
 Chosen = tuple[Irreps, Irreps, Irreps, list[Unread]]
 
 
@@ -67,6 +66,35 @@ class TensorProduct(Operator):
         path_normalization: str = "element",
         layout: str = "mul_ir",
     ) -> None:
+        self._build(
+            irreps_in1,
+            irreps_in2,
+            irreps_out,
+            instructions,
+            in1_var=in1_var,
+            in2_var=in2_var,
+            out_var=out_var,
+            irrep_normalization=irrep_normalization,
+            path_normalization=path_normalization,
+            layout=layout,
+        )
+
+    def _build(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        irreps_out: IrrepsLike,
+        instructions: Iterable[Any],
+        *,
+        in1_var: Iterable[float] | None = None,
+        in2_var: Iterable[float] | None = None,
+        out_var: Iterable[float] | None = None,
+        irrep_normalization: str = "component",
+        path_normalization: str = "element",
+        layout: str = "mul_ir",
+        method: str | None = None,
+    ) -> None:
+        """Fill in the operator; the arguments are those of the constructor, and the method if there are any."""
         irreps = Irreps(irreps_in1), Irreps(irreps_in2), Irreps(irreps_out)
         read = read_instructions(instructions, *irreps)
         variances = (
@@ -90,9 +118,13 @@ class TensorProduct(Operator):
             "irrep_normalization": irrep_normalization,
             "path_normalization": path_normalization,
             "layout": layout,
+            **({} if method is None else {"method": method}),
         }
+        # The grid overtakes the coefficients at no degree in reach, so that auto has no choice (docs/performance.md).
+        chosen = "grid" if method == "grid" else "direct"
+        methods = Methods.of(chosen, form, {"grid": lambda: pairwise_grid_plan(form)})
         operands = (irreps[0], irreps[1], *([Irreps([(weight_numel, "0e")])] if weighted else []), irreps[2])
-        self._initialize(arguments, form, Methods.of("direct", form, {}), operands, (0, 1, 2) if weighted else (0, 1))
+        self._initialize(arguments, form, methods, operands, (0, 1, 2) if weighted else (0, 1))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The special products differ in how they choose instructions; what they chose is enough to restore them.
@@ -106,7 +138,7 @@ class TensorProduct(Operator):
 
 def _restore(cls: type[TensorProduct], arguments: dict[str, Any]) -> TensorProduct:
     product = cls.__new__(cls)
-    TensorProduct.__init__(product, **arguments)
+    product._build(**arguments)
     return product
 
 
@@ -129,13 +161,27 @@ class UnweightedTensorProduct(TensorProduct):
         irrep_normalization: str = "component",
         layout: str = "mul_ir",
     ) -> None:
-        in1, in2 = _merged(irreps_in1, layout), _merged(irreps_in2, layout)
+        self._build_chosen(irreps_in1, irreps_in2, filter_ir_out, irrep_normalization, layout)
+
+    def _build_chosen(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: IrrepsLike | None,
+        irrep_normalization: str,
+        layout: str,
+        method: str | None = None,
+    ) -> None:
+        """Fill in the operator with the paths chosen."""
+        in1, in2 = merged(irreps_in1, layout), merged(irreps_in2, layout)
         cut1, cut2, out, instructions = self._choose(in1, in2, filter_ir_out)
         if layout == "ir_mul" and (cut1, cut2) != (in1, in2):
             raise ValueError(
                 f"in the layout ir_mul the blocks of irreps_in1 and irreps_in2 must line up, got {in1} and {in2}"
             )
-        super().__init__(cut1, cut2, out, instructions, irrep_normalization=irrep_normalization, layout=layout)
+        self._build(
+            cut1, cut2, out, instructions, irrep_normalization=irrep_normalization, layout=layout, method=method
+        )
 
     @staticmethod
     def _choose(in1: Irreps, in2: Irreps, filter_ir_out: IrrepsLike | None) -> Chosen:
@@ -151,6 +197,9 @@ class FullTensorProduct(UnweightedTensorProduct):
             ``mul_ir``, where this moves nothing).
         filter_ir_out: keep only these irreps in the output: a string, :class:`Irreps`, or a list of irreps.
         irrep_normalization, layout: see :class:`TensorProduct`.
+        method: ``direct`` (sparse coefficients, O(L^5)), ``grid`` (for each pair of blocks one product of two functions
+            on a grid and one analysis, see ``products/pairwise_grid.py``; O(L^5) as well, and slower) or ``auto``
+            (``direct``). Both give the same numbers to rounding.
 
     The output has one block a path, sorted by irrep (stable), not merged; in it u (of in1) is outer and v inner.
 
@@ -162,9 +211,24 @@ class FullTensorProduct(UnweightedTensorProduct):
         1x0e+2x1o+1x1e+1x2e
     """
 
+    METHODS = ("direct", "grid")
+
+    def __init__(
+        self,
+        irreps_in1: IrrepsLike,
+        irreps_in2: IrrepsLike,
+        filter_ir_out: IrrepsLike | None = None,
+        *,
+        irrep_normalization: str = "component",
+        layout: str = "mul_ir",
+        method: str = "auto",
+    ) -> None:
+        check_choice("method", method, ("auto", *self.METHODS))
+        self._build_chosen(irreps_in1, irreps_in2, filter_ir_out, irrep_normalization, layout, method)
+
     @staticmethod
     def _choose(in1: Irreps, in2: Irreps, filter_ir_out: IrrepsLike | None) -> Chosen:
-        paths = _all_paths(in1, in2, filter_ir_out, "uvuv", has_weight=False, mul_out=lambda u, v: u * v)
+        paths = all_paths(in1, in2, filter_ir_out, "uvuv", has_weight=False, mul_out=lambda u, v: u * v)
         return in1, in2, *paths
 
 
@@ -249,7 +313,7 @@ class ChannelwiseTensorProduct(TensorProduct):
         layout: str = "mul_ir",
     ) -> None:
         in1, in2 = Irreps(irreps_in1), Irreps(irreps_in2)
-        out, instructions = _all_paths(in1, in2, filter_ir_out, "uvu", has_weight=True, mul_out=lambda u, v: u)
+        out, instructions = all_paths(in1, in2, filter_ir_out, "uvu", has_weight=True, mul_out=lambda u, v: u)
         super().__init__(
             in1,
             in2,
@@ -285,8 +349,8 @@ class ElementwiseTensorProduct(UnweightedTensorProduct):
                 f"irreps_in1 and irreps_in2 must have as many copies, got {in1.num_irreps} in {in1} and "
                 f"{in2.num_irreps} in {in2}"
             )
-        cut1, cut2 = _cut_to_pairs(in1, in2)
-        keep = _reader_of_filter(filter_ir_out)
+        cut1, cut2 = cut_to_pairs(in1, in2)
+        keep = reader_of_filter(filter_ir_out)
         blocks: list[tuple[int, Irrep]] = []
         instructions: list[Unread] = []
         for i, (block1, block2) in enumerate(zip(cut1, cut2, strict=True)):
@@ -295,49 +359,3 @@ class ElementwiseTensorProduct(UnweightedTensorProduct):
                     instructions.append((i, i, len(blocks), "uuu", False))
                     blocks.append((block1.mul, ir))
         return cut1, cut2, Irreps(blocks), instructions
-
-
-def _merged(irreps: IrrepsLike, layout: str) -> Irreps:
-    """Neighbouring equal blocks as one, where that leaves every number in its place."""
-    check_choice("layout", layout, LAYOUTS)
-    return Irreps(irreps).simplify() if layout == "mul_ir" else Irreps(irreps).remove_zero_multiplicities()
-
-
-def _reader_of_filter(filter_ir_out: IrrepsLike | None) -> Callable[[Irrep], bool]:
-    if filter_ir_out is None:
-        return lambda ir: True
-    wanted = {block.ir for block in Irreps(filter_ir_out)}
-    return lambda ir: ir in wanted
-
-
-def _all_paths(
-    in1: Irreps,
-    in2: Irreps,
-    filter_ir_out: IrrepsLike | None,
-    mode: str,
-    *,
-    has_weight: bool,
-    mul_out: Callable[[int, int], int],
-) -> tuple[Irreps, list[Unread]]:
-    """Every path that the filter keeps, with the output sorted."""
-    keep = _reader_of_filter(filter_ir_out)
-    found = [
-        (i1, i2, (mul_out(block1.mul, block2.mul), ir))
-        for i1, block1 in enumerate(in1)
-        for i2, block2 in enumerate(in2)
-        for ir in block1.ir * block2.ir
-        if keep(ir)
-    ]
-    out, places, _ = Irreps([block for _, _, block in found]).sort()
-    return out, [(i1, i2, places[k], mode, has_weight) for k, (i1, i2, _) in enumerate(found)]
-
-
-def _cut_to_pairs(in1: Irreps, in2: Irreps) -> tuple[Irreps, Irreps]:
-    """Cut both so that their blocks have the same multiplicities."""
-    copies1 = [ir for mul, ir in in1 for _ in range(mul)]
-    copies2 = [ir for mul, ir in in2 for _ in range(mul)]
-    parts: list[tuple[Irrep, Irrep, int]] = []
-    ends = {end for irreps in (in1, in2) for end in itertools.accumulate(mul for mul, _ in irreps)}
-    for start, end in itertools.pairwise(sorted({0, *ends})):
-        parts.append((copies1[start], copies2[start], end - start))
-    return Irreps([(n, ir) for ir, _, n in parts]), Irreps([(n, ir) for _, ir, n in parts])

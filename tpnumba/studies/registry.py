@@ -55,10 +55,10 @@ class Contender:
     reference: Build
 
 
-def _clebsch_gordan(_: str) -> Build:
+def _clebsch_gordan(method: str) -> Build:
     def build(degrees1: Degrees, degrees2: Degrees, degrees_out: Degrees) -> Operator:
         filter_ir_out = with_opposite_parity(irreps_of(degrees_out))
-        return FullTensorProduct(irreps_of(degrees1), irreps_of(degrees2), filter_ir_out)
+        return FullTensorProduct(irreps_of(degrees1), irreps_of(degrees2), filter_ir_out, method=method)
 
     return build
 
@@ -80,7 +80,7 @@ class Product(NamedTuple):
 
 
 PRODUCTS = (
-    Product("Clebsch-Gordan", _clebsch_gordan, ("direct",)),
+    Product("Clebsch-Gordan", _clebsch_gordan, FullTensorProduct.METHODS),
     *(
         Product(variant.title, _on_sphere(product, variant.options), product.METHODS)
         for product in SPHERE_PRODUCTS

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from strategies import sphere_products, tolerance
 
 import tpnumba as tp
-from tpnumba.backends.generic.stages import apply
+from tpnumba.backends.generic.stages import apply, transpose
 from tpnumba.backends.lowering.linear_maps import one_pass, passes_of
 from tpnumba.backends.lowering.matrices import Sparse
 from tpnumba.backends.lowering.parity import ParityReduction, mirrored_columns, reflected, representatives, separate
 from tpnumba.backends.namespaces import Context
-from tpnumba.plans.stages import DegreeScaling, LinearMap, Selection, synthesis
+from tpnumba.plans.stages import Blocks, DegreeScaling, LinearMap, Selection, synthesis
 from tpnumba.plans.transform import Matrices, Transform
 
 CONTEXT = Context(np, None, np.float64)
@@ -38,16 +38,15 @@ def multiply(matrices, x, size):
 
 def forward(passes, x):
     for own in passes:
-        x = multiply(own.matrices, x[own.start : own.start + own.taken], own.made)
+        x = multiply(own.matrices, x, own.made)
     return x
 
 
 def backward(passes, g, size):
     sizes = [size, *(own.made for own in passes)]
     for own, width in reversed(list(zip(passes, sizes, strict=False))):
-        taken = np.zeros(width)
-        taken[own.start : own.start + own.taken] = multiply(own.transposed(), g, own.taken)
-        g = taken
+        assert own.taken == width
+        g = multiply(own.transposed(), g, width)
     return g
 
 
@@ -107,6 +106,24 @@ def test_selections_and_scaling_in_front_are_part_of_the_first_matrix():
     agree(by_parities(linear_map, 20, grid, x), apply(linear_map, CONTEXT, x[None])[0], x)
 
 
+@pytest.mark.parametrize("step", [1, 3])
+def test_blocks_in_front_are_part_of_the_first_matrix(step):
+    """Of two operands, one with the blocks in turn, the other with copies between the components of a block."""
+    grid = tp.Grid(5, 8)
+    blocks = Blocks((30, 2, 0), (1, 2, 0), (2.0, -0.5, 3.0), step, 45)
+    linear_map = LinearMap((blocks, *synthesis((1, 2, 0), 2, grid, "integral", output=False).stages))
+    x = np.random.default_rng(0).standard_normal(45)
+    picked = np.concatenate([2 * x[30:][: 3 * step : step], -0.5 * x[2:][: 5 * step : step], 3 * x[:1]])
+    expected = apply(LinearMap(linear_map.stages[1:]), CONTEXT, picked[None])
+    agree(apply(linear_map, CONTEXT, x[None]), expected, x)
+    passes = list(passes_of(linear_map, 45))
+    assert len(passes) == 2
+    agree(forward(passes, x), expected.ravel(), x)
+    agree(by_parities(linear_map, 45, grid, x), expected[0], x)
+    g = np.random.default_rng(1).standard_normal(expected.shape)
+    agree(backward(passes, g.ravel(), 45), transpose(linear_map, CONTEXT, g).ravel(), g)
+
+
 def by_parities(linear_map, size, domain, x):
     """The values at all points, ``(longitudes, rings)``, from those of each parity at a point of each mirror set."""
     reduction = ParityReduction.of(domain)
@@ -117,7 +134,7 @@ def by_parities(linear_map, size, domain, x):
     for block in parts.blocks:
         orders[block.odd, block.order_index] += x[block.places] @ block.matrix
         if block.both:
-            orders[block.odd, block.order_index + 1] += x[block.places - 2 * block.m] @ block.matrix
+            orders[block.odd, block.order_index + 1] += x[block.places + block.mirror] @ block.matrix
     values = np.full(domain.shape[::-1], np.nan)
     for side in (0, 1):  # the second ring of a set, and the other longitudes: the signs of the parities
         rings = orders[0] + (-1) ** side * orders[1]

@@ -53,12 +53,16 @@ def test_dense_matrices_as_a_sparse_one(k, m, columns, seed):
     np.testing.assert_array_equal(dense(Sparse.of([own.transposed()], expected.T.shape)), expected.T)
 
 
-def test_a_stage_with_factors():
+def test_a_stage_that_reads_some_of_the_numbers_with_factors():
     stage = SparseStage("cartesian_component", (1, 2, (0, 1), (1, 0), (1, 2)))
-    factors = np.random.default_rng(0).uniform(1, 2, stage.sparse.shape[1])
-    plain = dense(Sparse.of_stage(stage, np.ones_like(factors)))
+    rng = np.random.default_rng(0)
+    size = stage.sparse.shape[1]
+    factors, places = rng.uniform(1, 2, size), rng.permutation(size + 3)[:size]
+    plain = dense(Sparse.of_stage(stage, size, np.arange(size), np.ones(size)))
     assert np.abs(plain).max() > 0.1
-    np.testing.assert_allclose(dense(Sparse.of_stage(stage, factors)), plain * factors, rtol=1e-15)
+    found = dense(Sparse.of_stage(stage, size + 3, places, factors))
+    np.testing.assert_allclose(found[:, places], plain * factors, rtol=1e-15)
+    assert not np.delete(found, places, axis=1).any()
 
 
 @pytest.mark.parametrize("output", range(3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -45,6 +45,31 @@ def _deselect(stage: plan_stages.Selection, context: Context, value: Array) -> A
     n = value.shape[0]
     around = [xp.zeros((n, width), dtype=dtype, device=device) for width in (stage.start, stage.size - stage.stop)]
     return xp.concat([around[0], value, around[1]], axis=1)
+
+
+def _pick(stage: plan_stages.Blocks, context: Context, value: Array) -> Array:
+    return context.xp.take(value, constant(context, stage.places), axis=1) * constant(context, stage.scales)
+
+
+def _put(stage: plan_stages.Blocks, context: Context, value: Array) -> Array:
+    return put_blocks({stage: value * constant(context, stage.scales)}, context)
+
+
+def put_blocks(values: Mapping[plan_stages.Blocks, Array], context: Context) -> Array:
+    """The operand with these numbers in its blocks, their factors being done; no two may share a component."""
+    xp, device, dtype = context
+    parts = [*values.values(), xp.zeros((next(iter(values.values())).shape[0], 1), dtype=dtype, device=device)]
+    return xp.take(xp.concat(parts, axis=1), constant(context, _sources(tuple(values))), axis=1)
+
+
+@lru_cache(maxsize=64)
+def _sources(blocks: tuple[plan_stages.Blocks, ...]) -> npt.NDArray[np.int64]:
+    """Where each component of the operand stands in the blocks one after the other; behind them if in none."""
+    places = np.concatenate([stage.places for stage in blocks])
+    assert np.unique(places).size == places.size
+    sources = np.full(blocks[0].size, places.size, dtype=np.int64)
+    sources[places] = np.arange(places.size)
+    return sources
 
 
 def _scale(stage: plan_stages.DegreeScaling, context: Context, value: Array) -> Array:
@@ -192,6 +217,7 @@ def _padded(stage: plan_stages.SparseStage, axis: int) -> tuple[npt.NDArray[np.i
 _Run = Callable[[Any, Context, Array], Array]
 _RUN: dict[type[plan_stages.Stage], tuple[_Run, _Run]] = {
     plan_stages.Selection: (_select, _deselect),
+    plan_stages.Blocks: (_pick, _put),
     plan_stages.DegreeScaling: (_scale, _scale),
     plan_stages.SparseStage: (_sparse, _sparse_transpose),
     plan_stages.LegendreStage: (_to_orders, _from_orders),

@@ -15,24 +15,36 @@ from tpnumba.plans import stages
 MatrixStage = stages.SparseStage | stages.LegendreStage | stages.FourierStage | stages.ThetaStage
 
 
-def folded(linear_map: stages.LinearMap, size: int) -> Iterator[tuple[MatrixStage, int, Floats]]:
+def folded(linear_map: stages.LinearMap, size: int) -> Iterator[tuple[MatrixStage, Ints, Floats]]:
     """The stages of a map of ``size`` numbers that are matrices; selections and scaling become part of the next one.
 
     Yields:
-        A stage; the place of the first number that it reads, of those before it; and the factor of each.
+        A stage; where each number that it reads stands among those before it; and the factor of each.
     """
-    start, factors = 0, np.ones(size)
+    places, factors = np.arange(size), np.ones(size)
     for stage in linear_map.stages:
         match stage:
             case stages.Selection():
-                start, factors = start + stage.start, factors[stage.start : stage.stop]
+                places, factors = places[stage.start : stage.stop], factors[stage.start : stage.stop]
+            case stages.Blocks():
+                places, factors = places[stage.places], factors[stage.places] * stage.scales
             case stages.DegreeScaling():
                 factors = factors * stage.factors
             case _:
-                yield stage, start, factors
-                start, factors = 0, np.ones(_size_made(stage))
+                yield stage, places, factors
+                made = _size_made(stage)
+                places, factors = np.arange(made), np.ones(made)
     # Nothing selects or scales last.
-    assert not isinstance(linear_map.stages[-1], stages.Selection | stages.DegreeScaling)
+    assert not isinstance(linear_map.stages[-1], stages.Selection | stages.Blocks | stages.DegreeScaling)
+
+
+def mirror_step(places: Ints) -> int:
+    """How far from the component of each order m > 0 that of -m stands; 0 where there is none.
+
+    Args:
+        places: of the components of an order, and of its negative, shape ``(1 or 2, degrees)``.
+    """
+    return int(places[1, 0] - places[0, 0]) if places.shape[0] == 2 and places.size else 0
 
 
 def _size_made(stage: MatrixStage) -> int:
@@ -55,11 +67,10 @@ def angles(waves: Ints, count: int) -> Floats:
 class Pass:
     """One factor of a linear map: dense matrices, none of which write or read the same numbers as another, or sparse.
 
-    ``taken`` and ``made`` are sizes; the numbers taken start at ``start`` of the array that stands before.
+    ``taken`` and ``made`` are the sizes of the array that stands before and of the one that it makes.
     """
 
     matrices: tuple[ConstantMatrix, ...] | Sparse
-    start: int
     taken: int
     made: int
 
@@ -96,14 +107,17 @@ def passes_of(
         weights: of rings, to be multiplied with.
         first_factor: which factor of its length a Fourier sum is cut by, see :meth:`Axis.sums`.
     """
-    for stage, start, factors in folded(linear_map, size):
-        first, *others = _passes(stage, factors, steps, weights, first_factor)
-        yield Pass(first.matrices, start, first.taken, first.made)
-        yield from others
+    taken = size
+    for stage, places, factors in folded(linear_map, size):
+        passes = _passes(stage, taken, places, factors, steps, weights, first_factor)
+        yield from passes
+        taken = passes[-1].made
 
 
 def _passes(
     stage: MatrixStage,
+    taken: int,
+    places: Ints,
     factors: Floats,
     steps: Steps | None,
     weights: Floats | None,
@@ -111,22 +125,24 @@ def _passes(
 ) -> list[Pass]:
     match stage:
         case stages.SparseStage():
-            return [Pass(Sparse.of_stage(stage, factors), 0, factors.size, stage.size_out)]
+            return [Pass(Sparse.of_stage(stage, taken, places, factors), taken, stage.size_out)]
         case stages.LegendreStage():
-            return [Pass(tuple(_legendre(stage, factors, weights)), 0, factors.size, stage.size_out)]
+            return [Pass(tuple(_legendre(stage, places, factors, weights)), taken, stage.size_out)]
         case stages.FourierStage():
             return _fourier(stage, steps or (stage.n_beta, 1), first_factor)
     return _theta(stage, first_factor)
 
 
-def _legendre(stage: stages.LegendreStage, factors: Floats, weights: Floats | None) -> Iterator[ConstantMatrix]:
+def _legendre(
+    stage: stages.LegendreStage, places: Ints, factors: Floats, weights: Floats | None
+) -> Iterator[ConstantMatrix]:
     """A matrix for each order and its negative; factors are those of degrees, so the same for both."""
     rings = np.arange(stage.n_beta)
-    for m, (places, matrix) in enumerate(stage.orders):
-        scaled = matrix * factors[places[0]][:, None]
+    for m, (columns, matrix) in enumerate(stage.orders):
+        scaled = matrix * factors[columns[0]][:, None]
         scaled = scaled if weights is None else scaled * weights
-        order = max(2 * m - 1, 0)
-        yield ConstantMatrix(scaled, order * stage.n_beta + rings, places[0], places.shape[0], stage.n_beta, -2 * m)
+        to, source = max(2 * m - 1, 0) * stage.n_beta + rings, places[columns]
+        yield ConstantMatrix(scaled, to, source[0], source.shape[0], stage.n_beta, mirror_step(source))
 
 
 def _fourier(stage: stages.FourierStage, steps: Steps, first_factor: Callable[[Axis], int]) -> list[Pass]:
@@ -215,5 +231,5 @@ def _joined(beside: list[list[list[ConstantMatrix]]], taken: int, made: int) -> 
     """Passes of several sums that work beside each other, equally many, as passes of one."""
     passes = [tuple(matrix for own in together for matrix in own) for together in zip(*beside, strict=True)]
     if len(passes) == 1:
-        return [Pass(passes[0], 0, taken, made)]
-    return [Pass(passes[0], 0, taken, 2 * made), Pass(passes[1], 0, 2 * made, made)]
+        return [Pass(passes[0], taken, made)]
+    return [Pass(passes[0], taken, 2 * made), Pass(passes[1], 2 * made, made)]

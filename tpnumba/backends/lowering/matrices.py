@@ -64,11 +64,11 @@ class Sparse:
         return cls(shape, *(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
     @classmethod
-    def of_stage(cls, stage: SparseStage, factors: Floats) -> Sparse:
-        """The matrix of a stage that reads its numbers times ``factors``."""
+    def of_stage(cls, stage: SparseStage, size: int, places: Ints, factors: Floats) -> Sparse:
+        """The matrix of a stage that reads its numbers at ``places`` of ``size``, times ``factors``."""
         table = stage.sparse
         rows, columns = table.coords
-        return cls((table.shape[0], table.shape[1]), rows, columns, table.values * factors[columns])
+        return cls((table.shape[0], size), rows, places[columns], table.values * factors[columns])
 
     def transposed(self) -> Sparse:
         """The transpose."""

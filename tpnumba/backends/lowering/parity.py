@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tpnumba.backends.lowering.linear_maps import angles, folded
+from tpnumba.backends.lowering.linear_maps import angles, folded, mirror_step
 from tpnumba.backends.lowering.matrices import Floats, Ints, Sparse
 from tpnumba.plans import stages
 from tpnumba.tables.quadrature import Grid, Torus
@@ -87,14 +87,14 @@ class Block:
     """Components of one order and one parity of the rings, and their values at one ring of each mirror set.
 
     ``places`` are the components (sources), ``order_index`` the order's place among ``0, +1, -1, +2, ...``. The order
-    ``-m``, if ``both``, has the same matrix, its components ``2 m`` places earlier and its index one later. ``matrix``
-    has the shape ``(components, mirror sets of rings)``.
+    ``-m``, if ``both``, has the same matrix, its components ``mirror`` places further and its index one later.
+    ``matrix`` has the shape ``(components, mirror sets of rings)``.
     """
 
-    m: int
     odd: int
     order_index: int
     both: bool
+    mirror: int
     places: Ints
     matrix: Floats
 
@@ -119,16 +119,15 @@ class Separated:
 def separate(linear_map: stages.LinearMap, size: int, domain: Grid | Torus, reduction: ParityReduction) -> Separated:
     """Read a map of ``size`` numbers to the points of a domain."""
     sparse: Sparse | None = None
-    legendre: tuple[stages.LegendreStage, int, Floats] | None = None
+    legendre: tuple[stages.LegendreStage, Ints, Floats] | None = None
     fourier: stages.FourierStage | None = None
     theta: stages.ThetaStage | None = None
-    for stage, start, factors in folded(linear_map, size):
+    for stage, places, factors in folded(linear_map, size):
         match stage:
             case stages.SparseStage():
-                assert start == 0
-                sparse = Sparse.of_stage(stage, factors)
+                sparse = Sparse.of_stage(stage, size, places, factors)
             case stages.LegendreStage():
-                legendre = stage, start, factors
+                legendre = stage, places, factors
             case stages.ThetaStage():
                 theta = stage
             case stages.FourierStage():
@@ -141,22 +140,22 @@ def separate(linear_map: stages.LinearMap, size: int, domain: Grid | Torus, redu
 
 def _blocks(
     legendre: stages.LegendreStage,
-    start: int,
+    places: Ints,
     factors: Floats,
     theta: stages.ThetaStage | None,
     domain: Grid | Torus,
     reduction: ParityReduction,
 ) -> Iterator[Block]:
-    """Of each order and parity of the rings; components are counted from ``start`` and have ``factors``."""
+    """Of each order and parity of the rings; components stand at ``places`` and have ``factors``."""
     for m, (columns, table) in enumerate(legendre.orders):
         values = table if theta is None else table @ _theta_waves(m, theta, domain)
         values = values * factors[columns[0], None]
         here, there = values[:, reduction.rings[:, 0]], values[:, reduction.rings[:, 1]]
         odd = np.abs(here + there).sum(axis=1) < np.abs(here - there).sum(axis=1)
+        read, order_index = places[columns], max(2 * m - 1, 0)
         for parity in (0, 1):
             chosen = odd == bool(parity)
-            order_index = max(2 * m - 1, 0)
-            yield Block(m, parity, order_index, m > 0, start + columns[0][chosen], here[chosen])
+            yield Block(parity, order_index, m > 0, mirror_step(read), read[0][chosen], here[chosen])
 
 
 def _turns(fourier: stages.FourierStage, reduction: ParityReduction) -> tuple[tuple[Ints, Floats], ...]:

@@ -55,7 +55,7 @@ class GridOperations:
         rings = np.arange(len(block))
         for part in separated.blocks:
             results = (2 * rings + part.odd) * separated.orders + part.order_index
-            again = (2, 1, -2 * part.m) if part.both else (1, 0, 0)
+            again = (2, 1, part.mirror) if part.both else (1, 0, 0)
             self.operations.dense(
                 part.matrix[:, block] * factors[block], results, part.places, orders, source, times=again
             )
@@ -65,7 +65,7 @@ class GridOperations:
         rings = np.arange(len(block))
         for part in separated.blocks:
             sources = (2 * rings + part.odd) * separated.orders + part.order_index
-            again = (2, -2 * part.m, 1) if part.both else (1, 0, 0)
+            again = (2, part.mirror, 1) if part.both else (1, 0, 0)
             matrix = (part.matrix[:, block] * factors[block]).T
             self.operations.dense(matrix, part.places, sources, to, orders, add=add, times=again)
 
@@ -217,7 +217,7 @@ def zero(operations: Operations, start: int, size: int, maps: list[Separated], t
         for block in part.blocks:
             own[block.places] = True
             if block.both:
-                own[block.places - 2 * block.m] = True
+                own[block.places + block.mirror] = True
         if part.sparse is None:
             adds.append(bool((written & own).any()))
             if adds[-1]:  # what another map does not write first

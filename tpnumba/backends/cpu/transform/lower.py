@@ -88,7 +88,6 @@ def _basis(linear_map: LinearMap, size: int) -> Sparse:
     """The map of ``size`` components to the entries of a matrix, which is sparse."""
     (own,) = passes_of(linear_map, size)
     assert isinstance(own.matrices, Sparse)
-    assert own.start == 0
     return own.matrices
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -54,8 +53,8 @@ def _fits(samples: int, shared: bool) -> bool:
     return shared and samples >= LEAST_SAMPLES
 
 
-#: Matrices, by how much their places are moved in what they read and what they write, and all numbers of that.
-_Move = tuple[tuple[ConstantMatrix, ...] | Sparse, int, int, int]
+#: Matrices, and how many numbers what they write has.
+_Move = tuple[tuple[ConstantMatrix, ...] | Sparse, int]
 
 
 class _Builder:
@@ -142,18 +141,17 @@ class _Builder:
 
     def _apply(self, move: _Move, start: int, updates: tuple[Update, ...], *, to_output: bool = False) -> None:
         """Matrices as an operation; numbers that they do not write are zero, unless others are there."""
-        matrices, taken, made, size = move
+        matrices, size = move
         if isinstance(matrices, Sparse) or not self.dense:
             sparse = Sparse.of(matrices, (size, 0)) if isinstance(matrices, tuple) else matrices
-            self.operations.append(_sums(sparse, start + taken, updates[0], made, size, to_output))
+            self.operations.append(_sums(sparse, start, updates[0], to_output))
             return
-        moved = tuple(replace(update, to=update.to + made) for update in updates)
-        written = [own.to + c * own.step_to + made for own in matrices for c in range(own.columns)]
+        written = [own.to + c * own.step_to for own in matrices for c in range(own.columns)]
         empty = np.setdiff1d(np.arange(size), np.concatenate(written))
         if empty.size and not updates[0].add:
             results = [Result(0, updates[0].to + int(place), 0, 1, ()) for place in empty]
             self.operations.append(Sums(results, product=False, to_output=to_output))
-        self.operations.append(tile.Dense(matrices, start + taken, moved, to_output))
+        self.operations.append(tile.Dense(matrices, start, updates, to_output))
 
     def _multiplied(self, plan: Transform, maps: list[list[_Move]], values: list[int]) -> list[int]:
         """Where the products are. A grid value of the second input is multiplied as soon as it is made.
@@ -207,23 +205,20 @@ class _Builder:
 
 def _forward(passes: Iterable[Pass]) -> list[_Move]:
     """From components to grid values."""
-    return [(own.matrices, own.start, 0, own.made) for own in passes]
+    return [(own.matrices, own.made) for own in passes]
 
 
 def _backward(passes: list[Pass], width: int) -> list[_Move]:
     """From grid values to ``width`` components."""
-    sizes = [width, *(own.made for own in passes)]
-    moves = [(own.transposed(), 0, own.start, size) for own, size in zip(passes, sizes, strict=False)]
-    return moves[::-1]
+    assert passes[0].taken == width
+    return [(own.transposed(), own.taken) for own in reversed(passes)]
 
 
-def _sums(matrix: Sparse, start: int, update: Update, made: int, size: int, to_output: bool) -> Sums:
+def _sums(matrix: Sparse, start: int, update: Update, to_output: bool) -> Sums:
     """A sparse matrix as an operation: rows that read the same columns are made together."""
-    begin, columns, values = Sparse(
-        (size, matrix.shape[1]), matrix.rows + made, matrix.columns, matrix.values
-    ).by_rows()
+    begin, columns, values = matrix.by_rows()
     results = []
-    for row in range(size):
+    for row in range(matrix.shape[0]):
         own = slice(int(begin[row]), int(begin[row + 1]))
         terms = np.stack([columns[own], np.zeros_like(columns[own])], axis=1)
         parts = (Part(0, 0, terms, values[own]),) if len(terms) else ()

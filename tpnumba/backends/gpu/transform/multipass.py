@@ -238,7 +238,7 @@ class _Builder:
         for number, own in enumerate(passes):
             last = end is not None and number == len(passes) - 1
             to = end if end is not None and last else self.arena.allocate(own.made)
-            operations += self._apply(own.matrices, at + own.start, to, own.made, add=last)
+            operations += self._apply(own.matrices, at, to, own.made, add=last)
             if number > 0:
                 self.arena.release(at)
             at = to
@@ -250,7 +250,7 @@ class _Builder:
         at = start
         for number, own in reversed(list(enumerate(passes))):
             to = output if number == 0 else self.arena.allocate(passes[number - 1].made)
-            operations += self._apply(own.transposed(), at, to + own.start, own.taken, add=number == 0)
+            operations += self._apply(own.transposed(), at, to, own.taken, add=number == 0)
             self.arena.release(at)
             at = to
         return tuple(operations)
