@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from strategies import evaluate_plan, products
 
 import tpnumba as tp
@@ -39,6 +39,7 @@ def test_channels_and_components_fill_a_segment(p):
 
 @given(products())
 def test_every_product_has_paths_that_kernels_evaluate(p):
+    assume(not isinstance(p, tp.LowRankTensorProduct))  # its weights are summed up first
     assert are_paths_supported(p.form)
     for path in p.form.paths:
         assert [p.form.operands[i].segments[segment_of(path, i)].dim for i in components_of(path)] == [

@@ -29,6 +29,7 @@ def test_products_and_methods_are_those_of_the_registry() -> None:
     advice = tp.advise(NATURAL, NATURAL, NATURAL, "1,1,2")
     listed = {(choice.product, choice.method) for choice in advice.ranking}
     registered = {(entry.product, entry.method) for entry in CONTENDERS if entry.product != "bracket"}
+    registered -= {("Clebsch-Gordan", "grid")}  # never the quicker one
     assert listed == registered | {("matrix (split)", "direct"), ("matrix (split)", "matrix")}
     times = [choice.seconds_per_sample for choice in advice.ranking]
     assert times == sorted(times)

@@ -16,7 +16,7 @@ from tpnumba.studies.benchmark.figure import _style, figure
 from tpnumba.studies.benchmark.measure import dense_flops, measure
 from tpnumba.studies.benchmark.rows import NAMES, PAPER, SETTINGS, Measurement, Options, subjects
 from tpnumba.studies.compare import Row
-from tpnumba.studies.growth import THEORY, exponent
+from tpnumba.studies.growth import THEORY, exponent, theory
 from tpnumba.studies.registry import CONFIGURATIONS, CONTENDERS, PRODUCTS, Case, cases
 from tpnumba.studies.roofline import Roofline
 from tpnumba.studies.timing import interleaved
@@ -119,15 +119,16 @@ def test_flops_grow_as_theory_says(setting: str, contender: object) -> None:
         if all(counts.values()):
             found = counts
             break
-    theory = THEORY[setting][contender.method]
-    assert theory - 1 < exponent(found) < theory + 0.2
+    expected = theory(setting, contender.product, contender.method)
+    assert expected is not None
+    assert expected - 1 < exponent(found) < expected + 0.2
 
 
 def test_dense_flops_grow_as_theory_says() -> None:
     for setting in SETTINGS:
         counts = {L: dense_flops(case_of("Clebsch-Gordan", "direct", L, setting).build().form) for L in (4, 6, 8)}
-        theory = THEORY[setting]["dense"]
-        assert theory - 1 < exponent(counts) < theory + 0.2
+        expected = THEORY[setting]["dense"]
+        assert expected - 1 < exponent(counts) < expected + 0.2
 
 
 def test_every_subject_has_a_row(rows: list[Measurement]) -> None:

@@ -19,6 +19,16 @@ THEORY: Mapping[str, Mapping[str, int]] = {
     | {"dense (paper)": 6, "sparse (paper)": 5, "grid (paper)": 4, "fourier (paper)": 4, "matrix (paper)": 6},
 }
 
+#: Of the complete product by a grid, whose analyses are one a pair of degrees.
+_COMPLETE_GRID = {"SISO": 3, "SIMO": 3, "MIMO": 5}
+
+
+def theory(setting: str, product: str, method: str) -> int | None:
+    """The exponent of a product by a method; None if none is known."""
+    if (product, method) == ("Clebsch-Gordan", "grid"):
+        return _COMPLETE_GRID[setting]
+    return THEORY[setting].get(method)
+
 
 def larger_degrees(degrees: list[int]) -> list[int]:
     """Those from half of the largest on: at smaller ones lower orders, and the cost of a call, weigh more."""

@@ -60,7 +60,7 @@ def _families() -> Iterator[_Family]:
 
 
 def alternatives(requirement: Requirement, on_progress: Progress | None = None) -> list[Alternative]:
-    """Every product and method that couples what must be coupled, the complete product first.
+    """Every product and method that couples what must be coupled, the complete product first, by its direct form.
 
     A product that does so and respects the inversion is offered as that, and else as one that is equivariant under
     rotations alone, if it does so then.

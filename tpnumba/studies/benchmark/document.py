@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tpnumba.outputs import is_of_the_system, write_json
 from tpnumba.studies.benchmark.rows import Key, Measurement, Options, subjects
-from tpnumba.studies.growth import THEORY, exponent, larger_degrees
+from tpnumba.studies.growth import exponent, larger_degrees, theory
 from tpnumba.studies.roofline import Roofline
 
 KIND = "tpnumba benchmark"
@@ -136,7 +136,7 @@ def growths(rows: Sequence[Measurement]) -> list[Growth]:
             larger_degrees(list(line)),
             exponent({L: float(row.flops) for L, row in line.items()}),
             exponent({L: row.seconds_per_sample or 0.0 for L, row in line.items()}),
-            THEORY[names[0]].get(names[2]),
+            theory(*names),
         )
         for names, line in lines.items()
     ]
