@@ -147,7 +147,7 @@ MUTANTS = (
         "backends/generic/transform.py",
         "product = xp.matmul(square[2], xp.matrix_transpose(square[1]))",
         "product = xp.matmul(square[2], square[1])",
-        "products/test_properties.py",
+        "products/test_matrix.py",
     ),
     Mutant(
         "a sign of the cross product",

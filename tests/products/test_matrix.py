@@ -150,3 +150,17 @@ def test_sparse_and_dense_changes_of_basis_agree(xp, monkeypatch):
 def test_bad_arguments(error, make, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_gradients_by_matrices_are_those_of_the_direct_form(split):
+    """On the reference, for degrees that differ, so that no two factors can be exchanged."""
+    rng = np.random.default_rng(0)
+    by_matrices, direct = (tp.MatrixTensorProduct(3, 2, split=split, method=method) for method in ("matrix", "direct"))
+    x, y = (rng.standard_normal((4, irreps.dim)) for irreps in (direct.irreps_in1, direct.irreps_in2))
+    g = rng.standard_normal((4, direct.irreps_out.dim))
+    wanted = direct(x, y), *direct.vjp(x, y, g)
+    for backend in ("generic", "cpu"):
+        found = by_matrices(x, y, backend=backend), *by_matrices.vjp(x, y, g, backend=backend)
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
