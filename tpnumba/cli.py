@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import tpnumba
 from tpnumba.commands import advise, benchmark, dial, expressivity, tetris
-from tpnumba.commands.arguments import whole_number
+from tpnumba.commands.arguments import NUMPY_BACKENDS, whole_number
 from tpnumba.commands.outputs import add_outputs, check_outputs, write_outputs
 from tpnumba.plans.base import ITEMSIZE
 
@@ -25,10 +25,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(_USAGE_ERROR, f"{self.prog}: error: {message}\n")
-
-
-#: Those that take NumPy arrays, which is what is compared.
-_BACKENDS = ("auto", "generic", "cpu")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         "--batch", type=whole_number(1), default=1000, metavar="N", help="samples: the atoms, repeated (default: 1000)"
     )
     compare.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the run (default: float32)")
-    compare.add_argument("--backend", choices=_BACKENDS, default="auto", help="what runs the products (default: auto)")
+    compare.add_argument(
+        "--backend", choices=NUMPY_BACKENDS, default="auto", help="what runs the products (default: auto)"
+    )
     compare.add_argument("--all", action="store_true", help="also print the tables of all cases, before the summary")
     add_outputs(
         compare,

@@ -27,9 +27,12 @@ from tpnumba.studies.benchmark import measure, report
 from tpnumba.studies.benchmark.document import VERSION, read_run
 from tpnumba.studies.benchmark.report import COLUMNS
 from tpnumba.studies.compare import Row
+from tpnumba.studies.registry import CONTENDERS
 from tpnumba.studies.timing import interleaved
 
 SMALL = ["benchmark", "--degrees", "1", "2", "--batch", "20", "--products", "clebsch-gordan", "gaunt", "--repeats", "1"]
+#: Of the products of SMALL, those of the registry and the dense form.
+METHODS = 1 + sum(entry.product in ("Clebsch-Gordan", "Gaunt") for entry in CONTENDERS)
 TINY = ["benchmark", "--degrees", "1", "--batch", "4", "--products", "bracket", "--settings", "MIMO", "--repeats", "1"]
 
 
@@ -56,7 +59,7 @@ def test_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert document["options"]["degrees"] == [1, 2]
     assert document["roofline"]["bytes_per_second"] > 0
     rows = document["rows"]
-    assert len(rows) == 3 * 2 * 6  # settings, degrees, methods
+    assert len(rows) == 6 * METHODS  # settings times degrees
     shared = list(Row.__dataclass_fields__)
     assert all(list(row)[: len(shared)] == shared for row in rows)
     assert {entry["theory"] for entry in document["growth"]} == {2, 3, 4, 5, 6}
@@ -115,18 +118,19 @@ def test_an_interrupted_run_is_kept_and_gone_on_with(
         assert run("--json", str(path), "--plot", str(tmp_path / "out.png")) == 130
     printed = capsys.readouterr()
     assert printed.err.endswith(
-        f"24 of 36 rows were measured; kept in {path}, --resume {path} goes on\ntpnumba: interrupted\n"
+        f"{4 * METHODS} of {6 * METHODS} rows were measured; kept in {path}, --resume {path} goes on\n"
+        "tpnumba: interrupted\n"
     )
     assert "SIMO:" in printed.out
     assert "MIMO:" not in printed.out
     assert (tmp_path / "out.png").exists()
     before = read(path)
-    assert (before["complete"], len(before["rows"])) == (False, 24)
+    assert (before["complete"], len(before["rows"])) == (False, 4 * METHODS)
 
     assert run("--resume", str(path)) == 0
     after = read(path)
-    assert (after["complete"], len(after["rows"])) == (True, 36)
-    assert after["rows"][:24] == before["rows"]
+    assert (after["complete"], len(after["rows"])) == (True, 6 * METHODS)
+    assert after["rows"][: 4 * METHODS] == before["rows"]
     assert after["roofline"] == before["roofline"]
 
     monkeypatch.setattr(measure, "_measure", lambda *_: pytest.fail("there is nothing left to measure"))
@@ -139,7 +143,7 @@ def test_nothing_measured_is_nothing_written(
 ) -> None:
     interrupt_after(0, monkeypatch)
     assert run("--json", str(tmp_path / "out.json")) == 130
-    assert "0 of 36 rows were measured" in capsys.readouterr().err
+    assert f"0 of {6 * METHODS} rows were measured" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+#: Those that take NumPy arrays, which is what is timed.
+NUMPY_BACKENDS = ("auto", "generic", "cpu")
+
 
 def whole_number(least: int) -> Callable[[str], int]:
     """A reader of integers of at least ``least``."""

@@ -40,7 +40,7 @@ def evaluate(layers: Sequence[Layer], x: Array, out: Array, threads: int, *, act
         activated: whether silu stands between layers; nothing otherwise.
     """
     table, region = _table(layers, None)
-    size = (len(layers)) * region + layout.NETWORK_ROWS * out.shape[1]
+    size = len(layers) * region + layout.NETWORK_ROWS * out.shape[1]
     gemm, item = gemm_address(str(out.dtype)), out.itemsize
 
     def work(i: int) -> None:
@@ -83,21 +83,18 @@ def pull(
     chunks = -(-count // _CHUNK)
     # Sums are those of groups that depend on the number of chunks alone, added in order.
     groups = min(chunks, _GROUPS) if of_layers else chunks
-    totals = [
-        [(np.zeros(layer.matrix.shape, x.dtype), np.zeros(layer.matrix.shape[1], x.dtype)) for layer in layers]
-        for _ in range(groups if of_layers else 0)
-    ]
-    _, region = _table(layers, None)
+    totals = [_zeros(layers) for _ in range(groups if of_layers else 0)]
+    table, region = _table(layers, None)
     needed = (2 * len(layers) + 1) * region + layout.NETWORK_ROWS * cotangent.shape[1]
     gemm = gemm_address(str(x.dtype))
 
     def work(group: int) -> None:
-        table, _ = _table(layers, totals[group] if of_layers else None)
+        own = _table(layers, totals[group])[0] if of_layers else table
         for i in range(group * chunks // groups, (group + 1) * chunks // groups):
             kernel.pull_rows(
                 workspace(needed, x.dtype),
                 gemm,
-                table,
+                own,
                 region,
                 activated,
                 address_of(x),
@@ -113,12 +110,17 @@ def pull(
     share(work, groups, threads)
     if not of_layers:
         return []
-    whole = [(np.zeros(layer.matrix.shape, x.dtype), np.zeros(layer.matrix.shape[1], x.dtype)) for layer in layers]
+    whole = _zeros(layers)
     for group_totals in totals:
         for into, added in zip(whole, group_totals, strict=True):
             for sums, of_group in zip(into, added, strict=True):
                 np.add(sums, of_group, out=sums)
     return whole
+
+
+def _zeros(layers: Sequence[Layer]) -> list[tuple[Array, Array]]:
+    """Sums of the gradients of matrices and biases, of nothing yet."""
+    return [(np.zeros_like(layer.matrix), np.zeros(layer.matrix.shape[1], layer.matrix.dtype)) for layer in layers]
 
 
 def _table(layers: Sequence[Layer], sums: Sequence[tuple[Array, Array]] | None) -> tuple[npt.NDArray[np.int64], int]:
