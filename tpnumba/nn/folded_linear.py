@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,34 +49,59 @@ def fold(linear: Linear, context: Context, weights: Array, biases: Array | None,
     """The matrices of a map with these weights times ``factor``; copies, in the dtype of the context."""
     weights = weights.astype(context.dtype, copy=False) * factor
     biases = None if biases is None else biases.astype(context.dtype)
-    groups, matrices = _groups(linear, context, weights)
-    turned = [Group(group.outputs, group.inputs) for group in groups]
-    forward = Matrices(make_tables(groups), tuple(matrices))
-    backward = Matrices(make_tables(turned), tuple(np.ascontiguousarray(matrix.T) for matrix in matrices))
+    structure = _structure(linear)
+    matrices = []
+    for shape, places in zip(structure.shapes, structure.places, strict=True):
+        matrix = np.zeros(shape, context.dtype)
+        for number, rows, columns in places:
+            path = linear.paths[number]
+            matrix[rows, columns] += weights[path.weights].reshape(path.shape) * path.factor
+        matrices.append(matrix)
+    forward = Matrices(structure.forward, tuple(matrices))
+    backward = Matrices(structure.backward, tuple(np.ascontiguousarray(matrix.T) for matrix in matrices))
     return FoldedLinear(linear, weights, biases, forward, backward, _bias(linear, context, biases))
 
 
-def _groups(linear: Linear, context: Context, weights: Array) -> tuple[list[Group], list[Array]]:
+class _Structure(NamedTuple):
+    """How a map joins its blocks, whatever its weights.
+
+    Attributes:
+        shapes: of the matrix of each group.
+        places: in each of these matrices: the numbers of its paths, each with its rows and columns.
+        forward, backward: the tables of the map, and of its gradient.
+    """
+
+    shapes: list[tuple[int, int]]
+    places: list[list[tuple[int, slice, slice]]]
+    forward: Tables
+    backward: Tables
+
+
+@lru_cache(maxsize=1024)
+def _structure(linear: Linear) -> _Structure:
     inputs, outputs = _blocks(linear.irreps_in), _blocks(linear.irreps_out)
     number = list(range(len(inputs) + len(outputs)))  # of the group, by block: outputs come after the inputs
     for path in linear.paths:
         one, other = sorted((number[path.i_in], number[len(inputs) + path.i_out]))
         number = [one if n == other else n for n in number]
-    groups, matrices = [], []
+    groups, placed = [], []
     for name in sorted({number[path.i_in] for path in linear.paths}):
         ins = [i for i in range(len(inputs)) if number[i] == name]
         outs = [k for k in range(len(outputs)) if number[len(inputs) + k] == name]
         group = Group(tuple(inputs[i] for i in ins), tuple(outputs[k] for k in outs))
+        if not prod(group.shape):
+            continue
         rows, columns = (_places([block.mul for block in blocks]) for blocks in group)
-        matrix = np.zeros(group.shape, context.dtype)
-        for path in linear.paths:
-            if number[path.i_in] == name:
-                part = weights[path.weights].reshape(path.shape) * path.factor
-                matrix[rows[ins.index(path.i_in)], columns[outs.index(path.i_out)]] += part
-        if matrix.size:
-            groups.append(group)
-            matrices.append(matrix)
-    return groups, matrices
+        groups.append(group)
+        placed.append(
+            [
+                (n, rows[ins.index(path.i_in)], columns[outs.index(path.i_out)])
+                for n, path in enumerate(linear.paths)
+                if number[path.i_in] == name
+            ]
+        )
+    turned = [Group(group.outputs, group.inputs) for group in groups]
+    return _Structure([group.shape for group in groups], placed, make_tables(groups), make_tables(turned))
 
 
 def _bias(linear: Linear, context: Context, biases: Array | None) -> Array | None:
