@@ -150,7 +150,7 @@ def paper(session: nox.Session) -> None:
     run = f"{results}/benchmark-cpu.json"
     figures = [option for kind in ("png", "svg") for option in ("--plot", f"{results}/benchmark-cpu.{kind}")]
     session.run("tpnumba", "benchmark", "--reference", "--json", run, *figures, *session.posargs)
-    (trained,) = sorted(Path(results).glob("tetris-*.json"))[:1]
+    trained = min(Path(results).glob("tetris-*.json"))
     session.run("python", "-m", "benchmarks.paper", run, str(trained))
 
 
