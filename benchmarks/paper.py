@@ -121,9 +121,8 @@ def growth(run: Mapping[str, Any]) -> str:
             row["product"],
             row["method"],
             f"{min(row['fitted'])} to {max(row['fitted'])}",
-            f"{row['flops_exponent']:.2f}",
-            f"{row['seconds_exponent']:.2f}",
-            str(row["theory"]),
+            *("-" if row[name] is None else f"{row[name]:.2f}" for name in ("flops_exponent", "seconds_exponent")),
+            "-" if row["theory"] is None else str(row["theory"]),
         )
         for row in run["growth"]
         if row["setting"] == "MIMO"

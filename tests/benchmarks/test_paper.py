@@ -58,3 +58,9 @@ def test_the_page(run):
     text = paper.report(run, trained)
     assert "| Gaunt | grid | 1 to 2 | 2.50 | 1.25 | 3 |" in text
     assert "| Gaunt | 7 of 8 | 7 to 8 | screw in 2 of 3 |" in text
+
+
+def test_what_cannot_be_fitted_is_left_open(run):
+    """As in a run of one degree."""
+    run["growth"][0] |= {"fitted": [1], "flops_exponent": None, "seconds_exponent": None, "theory": None}
+    assert lines(paper.growth(run))[2] == ["Gaunt", "grid", "1 to 1", "-", "-", "-"]
