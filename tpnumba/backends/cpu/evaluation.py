@@ -29,6 +29,7 @@ from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.threads import WORTH_SHARING, default_threads, share
 from tpnumba.backends.cpu.runtime.workspace import address_of, workspace
+from tpnumba.backends.cpu.specialised.tiers import tier_of
 from tpnumba.backends.namespaces import Context
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
@@ -132,15 +133,18 @@ def evaluate_rows(job: Job) -> bool:
         table[i, OUTPUT] = 1
         if program.is_streamed(result.nbytes, fresh=fresh):
             table[i, STREAM] = 1
+    tier = tier_of(program)
+    kernel = tier.kernel
+    tier.count(count)
     chunk = program.chunk_samples if threads == 1 else program.chunk(count, threads)
     if chunk >= count:
-        program.call(workspace(program.tile_size, program.dtype), table, 0, count)
+        kernel(workspace(program.tile_size, program.dtype), table, 0, count)
         return True
 
     # A second Ctrl-C may end this call while a worker is at its chunk: the work itself keeps all memory.
     def evaluate_chunk(i: int, _: object = (arrays, results)) -> None:
         tile = workspace(program.tile_size, program.dtype)
-        program.call(tile, table, i * chunk, min(count, (i + 1) * chunk))
+        kernel(tile, table, i * chunk, min(count, (i + 1) * chunk))
 
     share(evaluate_chunk, -(-count // chunk), threads)
     return True

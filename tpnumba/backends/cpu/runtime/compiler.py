@@ -131,11 +131,11 @@ class _Cache(caching.FunctionCache):
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
-            _warn_uncached(error.strerror or str(error))
+            warn_uncached(error.strerror or str(error))
 
 
 @cache
-def _warn_uncached(reason: str) -> None:
+def warn_uncached(reason: str) -> None:
     warnings.warn(
         f"tpnumba cannot keep compiled kernels in {cache_folder()}: {reason}; "
         "set TPNUMBA_CACHE_DIR to a writable folder",

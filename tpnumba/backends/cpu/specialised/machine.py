@@ -1,0 +1,53 @@
+"""From the source of a kernel to its machine code, for this processor."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from tpnumba.backends.cpu.specialised.source import KERNEL
+
+
+@lru_cache(maxsize=1)
+def processor() -> tuple[str, str]:
+    """The processor's name and its features, as LLVM calls them; vectors of 64 bytes wherever it has them."""
+    features = llvm.get_host_cpu_features()
+    features["prefer-256-bit"] = False
+    return llvm.get_host_cpu_name(), features.flatten()
+
+
+@lru_cache(maxsize=8)
+def _target(triple: str, name: str, features: str) -> Any:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2, codemodel="default", reloc="pic")
+
+
+def compile_source(source: str, name: str, features: str, triple: str | None = None) -> bytes:
+    """An object file."""
+    module = llvm.parse_assembly(source)
+    module.triple = triple or llvm.get_process_triple()
+    return bytes(_target(module.triple, name, features).emit_object(module))
+
+
+def assembly(source: str, name: str, features: str, triple: str | None = None) -> str:
+    """The same as text, to be read."""
+    module = llvm.parse_assembly(source)
+    module.triple = triple or llvm.get_process_triple()
+    return str(_target(module.triple, name, features).emit_assembly(module))
+
+
+class Loaded:
+    """Machine code in memory, as long as this object lives; ``address``: of the kernel."""
+
+    def __init__(self, code: bytes) -> None:
+        empty = llvm.parse_assembly("")
+        triple = llvm.get_process_triple()
+        empty.triple = triple
+        machine = llvm.Target.from_triple(triple).create_target_machine()
+        self._engine = llvm.create_mcjit_compiler(empty, machine)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        self.address = int(self._engine.get_function_address(KERNEL))

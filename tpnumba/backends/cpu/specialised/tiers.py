@@ -1,0 +1,152 @@
+"""Which of its two kernels evaluates a contraction: the one that reads tables, or code made for the plan.
+
+Both give the same bits, so that a program may change from one to the other between any two calls. Code that is on disk
+is loaded when a program is first used. Else it is compiled in the background, once the kernel that reads tables has
+been at work for about as long as compiling takes; ``TPNUMBA_SPECIALIZE=0`` forbids both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from queue import SimpleQueue
+from typing import Any
+
+from tpnumba.backends.cpu.contraction.program import ContractionProgram
+from tpnumba.backends.cpu.program import Ints, Program
+from tpnumba.backends.cpu.runtime.workspace import address_of
+from tpnumba.backends.cpu.specialised import store
+from tpnumba.backends.cpu.specialised.machine import Loaded, compile_source, processor
+from tpnumba.backends.cpu.specialised.source import is_eligible, write_source
+from tpnumba.backends.cpu.specialised.sums import operations
+
+Kernel = Callable[[Any, Ints, int, int], None]
+#: About the time that compiling takes, a function and an operation of its code.
+_SECONDS, _SECONDS_OF_OPERATION = 0.02, 7e-5
+
+_prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+@lru_cache(maxsize=1)
+def is_enabled() -> bool:
+    """Whether code is made for plans: unless ``TPNUMBA_SPECIALIZE`` is 0 when the first plan is evaluated."""
+    text = os.environ.get("TPNUMBA_SPECIALIZE", "1")
+    if text not in ("0", "1"):
+        raise ValueError(f"the environment variable TPNUMBA_SPECIALIZE must be 0 or 1, got {text!r}")
+    return text == "1"
+
+
+class Tier:
+    """The kernel that a program has at the moment.
+
+    Attributes:
+        kernel: ``(tile, arrays, start, stop)``, as :meth:`Program.call`; for results in rows of their own, and operands
+            without an index.
+        is_specialised: whether it is code made for the plan.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.kernel: Kernel = program.call
+        self.is_specialised = False
+        self._code: Loaded | None = None
+        self._seconds_left: float | None = None
+        if isinstance(program, ContractionProgram) and is_enabled() and is_eligible(program):
+            self._begin(program)
+
+    def _begin(self, program: ContractionProgram) -> None:
+        self._key = store.key_of(program)
+        found = store.read(self._key)
+        if found is not None:
+            self._take(found)
+        else:
+            self._seconds_left = _SECONDS + _SECONDS_OF_OPERATION * operations(program)
+
+    def count(self, samples: int) -> None:
+        """Note that so many samples were evaluated; compile in the background when it pays."""
+        left = self._seconds_left
+        if left is not None:
+            left -= samples * self._program.seconds
+            self._seconds_left = left
+            if left < 0:
+                self._seconds_left = None
+                _compiler.ask(self)
+
+    def compile(self) -> None:
+        """Make the code now, whatever it costs, and keep it; nothing is done where the program has none or has it."""
+        program = self._program
+        if self.is_specialised or not (isinstance(program, ContractionProgram) and is_enabled() and is_eligible(program)):
+            return
+        code = compile_source(write_source(program), *processor())
+        store.write(self._key, code)
+        self._take(code)
+        self._seconds_left = None
+
+    def wait_again(self) -> None:
+        """Begin anew to wait for the moment when it pays: whoever compiled for it is gone."""
+        self._seconds_left = 0.0
+
+    def _take(self, code: bytes) -> None:
+        loaded = Loaded(code)
+        call = _prototype(loaded.address)
+
+        def kernel(tile: Any, arrays: Ints, start: int, stop: int) -> None:
+            call(address_of(tile), address_of(arrays), start, stop)
+
+        self._code = loaded  # for as long as the kernel is there
+        self.kernel, self.is_specialised = kernel, True
+
+
+def tier_of(program: Program) -> Tier:
+    """The tier of a program, which is kept with it."""
+    tier: Tier | None = program.__dict__.get("_tier")
+    if tier is None:
+        tier = program.__dict__.setdefault("_tier", Tier(program))
+    return tier
+
+
+class _Compiler:
+    """A thread that compiles, one plan after the other; made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._pending: list[Tier] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew: in the child of a fork the thread does not live."""
+        self._queue: SimpleQueue[Tier] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_running = False
+        for tier in self._pending:
+            tier.wait_again()
+        self._pending = []
+
+    def ask(self, tier: Tier) -> None:
+        """Compile for a program, when those before it are done."""
+        with self._lock:
+            self._pending.append(tier)
+            self._queue.put(tier)
+            if not self._is_running:
+                arguments = self._queue, self._pending
+                threading.Thread(target=_serve, args=arguments, name="tpnumba-compiler", daemon=True).start()
+                self._is_running = True
+
+
+def _serve(queue: SimpleQueue[Tier], pending: list[Tier]) -> None:
+    while True:
+        tier = queue.get()
+        try:
+            tier.compile()
+        except Exception as error:  # the kernel that reads tables stays
+            warnings.warn(f"tpnumba could not compile code for a plan: {error}", RuntimeWarning, stacklevel=1)
+        pending.remove(tier)
+        del tier
+
+
+_compiler = _Compiler()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_compiler.forget)
