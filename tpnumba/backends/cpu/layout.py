@@ -77,27 +77,32 @@ BLOCK_FIELDS = 3
 
 # Contraction
 
-#: Fields of ``groups``. A factor starts at a place, moves by a stride a channel and by one a component. A group
-#: without a right factor (size -1) sums the components of the left one itself, not products.
-LEFT, LEFT_CHANNEL, LEFT_STEP, LEFT_SIZE, RIGHT, RIGHT_CHANNEL, RIGHT_STEP, RIGHT_SIZE = range(8)
-CHANNELS_BEGIN, CHANNELS_END, ROWS_BEGIN, ROWS_END = range(8, 12)
+#: Fields of ``groups``. A factor starts at a place and moves by a stride a channel. Sums of products of the two factors
+#: are nodes, which the rows then sum; or rows sum columns of the left one, and products of these sums, which are nodes
+#: too, with the right one are summed last (ROWS_FIRST).
+LEFT, LEFT_CHANNEL, RIGHT, RIGHT_CHANNEL = range(4)
+CHANNELS_BEGIN, CHANNELS_END, ROWS_BEGIN, ROWS_END, NODES_BEGIN, NODES_END, ROWS_FIRST = range(4, 11)
 #: Weights that mix channels: before the rows, after them, or as the outer product that their gradient is. FROM channels
 #: of scratch columns, TO channels of the third operand, COMPONENTS of both; weights stand as columns or as numbers.
-MIX, MIX_FROM, MIX_TO, MIX_COMPONENTS, MIX_SCRATCH, MIX_WEIGHTS, MIX_COMPACT = range(12, 19)
-MIX_THIRD, MIX_CHANNEL, MIX_COMPONENT, MIX_ADD = range(19, 23)
+MIX, MIX_FROM, MIX_TO, MIX_COMPONENTS, MIX_SCRATCH, MIX_WEIGHTS, MIX_COMPACT = range(11, 18)
+MIX_THIRD, MIX_CHANNEL, MIX_COMPONENT, MIX_ADD = range(18, 22)
 AFTER, BEFORE, OUTER = 1, 2, 3
 #: A factor without channels makes, with the coupling, one matrix for all channels of the other one: FROM channels of
 #: the factor that moves and of the third operand. The result is the varying factor, or the known one, of which the
 #: matrix is then the gradient, so it comes first. (For the third operand and for weights, products are quicker: 5.4
 #: against 6.2 ms and 5.6 against 7.3 ms for 1,000 samples of 64x(0e+1o+2e) with harmonics to 3; these two, 7.9 against
 #: 6.4 ms and 7.8 against 4.2 ms.)
-VARYING, VARYING_CHANNEL, VARYING_STEP, VARYING_SIZE = range(23, 27)
+VARYING, VARYING_CHANNEL, VARYING_STEP, VARYING_SIZE = range(22, 26)
 TO_VARYING, TO_KNOWN = 4, 5
-GROUP_COLUMNS = 27
+GROUP_COLUMNS = 26
 #: Fields of ``channels``: for one combination, the channel of each factor and of the result.
 C_LEFT, C_RIGHT, C_FIRST, C_SECOND, C_RESULT = range(5)
 #: Fields of ``rows``: terms from BEGIN to END, times two factors (-1: none), to a result.
 BEGIN, END, FIRST, FIRST_CHANNEL, SECOND, SECOND_CHANNEL, RESULT, RESULT_CHANNEL, ADD = range(9)
+#: Fields of ``sums``: products from BEGIN to END of ``factors``, whose columns are places of the left and of the right
+#: factor; where the sum goes, how far that moves a channel of the result, and whether it is added to what is there.
+SUM_BEGIN, SUM_END, SUM_RESULT, SUM_RESULT_CHANNEL, SUM_ADD = range(5)
+SUM_FIELDS = 5
 
 # Channelwise contractions: the lanes of a vector are channels. Samples come in tiles of one vector; the coupling of a
 # path with the operand without channels is a matrix for each of them, from the components of the source to those of

@@ -87,6 +87,34 @@ def group_paths(plan: Contraction) -> list[list[Path]]:
     return list(gathered.values())
 
 
+def merge_groups(plan: Contraction, groups: list[list[Path]], most_products: int) -> list[list[Path]]:
+    """Groups that share segments of the operand that products are summed into, as one.
+
+    So that each component of it is one sum, and products of different segments may be put together. Only groups
+    without weights and with one channel everywhere, and as long as the products of one group stay below
+    ``most_products``.
+    """
+    merged: list[list[Path]] = []
+    where: dict[int, int] = {}
+    products = [0] * len(groups)
+    for paths in groups:
+        if weights_of(paths[0]) is not None or any(n != 1 for n in channel_extents(paths[0], plan.operands).values()):
+            merged.append(paths)
+            continue
+        left, right, third = components_of(paths[0])
+        shape, legs = paths[0].coupling.shape, [leg_of(paths[0], i) for i in (left, right)]
+        count = shape[legs[0]] * shape[legs[1]]
+        shared = {where[segment] for path in paths if (segment := segment_of(path, third)) in where}
+        if len(shared) == 1 and products[to := shared.pop()] + count <= most_products:
+            merged[to] = [*merged[to], *paths]
+        else:
+            to = len(merged)
+            merged.append(paths)
+        products[to] += count
+        where.update((segment_of(path, third), to) for path in paths)
+    return merged
+
+
 def leg_of(path: Path, operand: int) -> int:
     """The leg of the coupling that carries the components of an operand."""
     leg = path.legs[operand]

@@ -12,6 +12,7 @@ from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
 from tpnumba.backends.cpu.program import place_arrays
 from tpnumba.backends.lowering.arena import Arena
+from tpnumba.backends.lowering.butterflies import Nodes, combine_products
 from tpnumba.backends.lowering.paths import (
     components_of,
     leg_of,
@@ -40,6 +41,11 @@ class _Role:
     size: int
     channel: Ints
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it starts, and how far a channel moves it."""
+        return self.start, self.channel_step
+
 
 class Builder:
     """Collects groups of paths; :meth:`finish` makes the program.
@@ -49,13 +55,24 @@ class Builder:
         vector_length: numbers in 64 bytes.
         tile_width: numbers of a column.
         scratch: columns that products take before weights mix them.
+        nodes: columns that sums of products take.
         compact: weights that stand in the tile as numbers, see :func:`compact_weights`.
+        pair: whether products are put together, see :mod:`tpnumba.backends.lowering.butterflies`.
     """
 
     def __init__(
-        self, plan: Contraction, vector_length: int, tile_width: int, scratch: int, compact: int | None
+        self,
+        plan: Contraction,
+        vector_length: int,
+        tile_width: int,
+        *,
+        scratch: int,
+        nodes: int,
+        compact: int | None,
+        pair: bool,
     ) -> None:
-        self.plan, self.vector_length, self.tile_width, self.compact = plan, vector_length, tile_width, compact
+        self.plan, self.vector_length, self.tile_width = plan, vector_length, tile_width
+        self.compact, self.pair = compact, pair
         extents = [
             -(-size // vector_length) * vector_length if i == compact else size * tile_width
             for i, size in enumerate(plan.sizes)
@@ -63,13 +80,15 @@ class Builder:
         self.arena = Arena()
         self.starts = [self.arena.allocate(extent) for extent in extents]
         self.scratch = self.arena.allocate(scratch * tile_width)
-        self.groups: list[list[int]] = []
+        self.nodes = self.arena.allocate(nodes * tile_width)
+        self.groups: list[Ints] = []
         self.channels: list[Ints] = []
         self.rows: list[Ints] = []
         self.places: list[Ints] = []
         self.values: list[npt.NDArray[np.float64]] = []
-        self.n_channels = self.n_rows = self.n_terms = self.n_results = 0
-        self.largest = 0
+        self.sums: list[Ints] = []
+        self.factors: list[Ints] = []
+        self.n_channels = self.n_rows = self.n_terms = self.n_sums = self.n_factors = self.n_results = 0
         self.flops = 0
 
     def add(self, paths: list[Path]) -> bool:
@@ -86,7 +105,7 @@ class Builder:
         roles = [self._roles(path) for path in paths]
         role, weight = roles[0], weights_of(paths[0])
         combinations = role[left].channel.size
-        if combinations == 0:
+        if combinations == 0 or not any(path.coupling.sparse.values.size for path in paths):
             return True
         if not mixed and output in (left, right) and combinations >= MANY_CHANNELS:
             for varying, known in ((left, right), (right, left)):
@@ -95,43 +114,44 @@ class Builder:
                 if not role[known].channel.any() and all(np.array_equal(channel, everyone) for channel in follow):
                     for path, own in zip(paths, roles, strict=True):
                         self._precontracted(path, own, (varying, known, third), weight)
-                    return self.n_terms + self.n_rows <= _MOST_ENTRIES
-        mixing, result = [0] * (layout.GROUP_COLUMNS - layout.MIX), output
+                    return self._is_small()
+        group = self._new_group()
+        result = output
         if mixed:
-            mixing = self._mixing(paths[0], role)
+            self._mixing(group, paths[0], role)
             weight = None
             result = third if output not in (left, right) else output
         zero = np.zeros(combinations, dtype=np.int64)
         second = zero if weight is None else role[weight].channel
-        first_row = self.n_rows
-        if result in (left, right):  # products cannot be formed first: one of the two is what is asked for
-            other = right if result == left else left
-            base = role[third].start if mixed else self.starts[third]
-            self._sums(paths, roles, (result, other, third), weight, base)
-            table = [role[third].channel, zero, role[other].channel, second, role[result].channel]
-            group = [base, role[third].channel_step, 0, 0, 0, 0, 0, -1]
+        if result in (left, right):
+            table = self._pull(group, paths, roles, (left, right, third), weight, result)
         else:
-            for path, own in zip(paths, roles, strict=True):
-                self._products(path, own, (left, right, third), weight, result)
-            if result == third:
-                table = [role[left].channel, role[right].channel, zero, second, role[third].channel]
-            else:  # the gradient of weights: the third operand is a factor
-                table = [role[left].channel, role[right].channel, role[third].channel, zero, role[result].channel]
-            group = [
-                *(role[left].start, role[left].channel_step, role[left].component_step, role[left].size),
-                *(role[right].start, role[right].channel_step, role[right].component_step, role[right].size),
-            ]
-            self.largest = max(self.largest, role[left].size * role[right].size)
-            self.flops += role[left].size * role[right].size * combinations
-        self.channels.append(np.stack(table, axis=1))
-        group += [self.n_channels, self.n_channels + combinations, first_row, self.n_rows, *mixing]
-        self.n_channels += combinations
-        self.groups.append(group)
-        self.n_results += (self.n_rows - first_row) * combinations
-        return self.n_results + self.n_terms + self.n_channels + self.n_rows <= _MOST_ENTRIES
+            table = self._push(group, paths, roles, (left, right, third), weight, result)
+        # ... of the left and right factor, of what rows are multiplied by, and of the result.
+        channels = [role[i].channel if i is not None else zero for i in table]
+        self._finish_group(group, np.stack([*channels[:3], second, channels[3]], axis=1))
+        self.n_results += (int(group[layout.ROWS_END]) - int(group[layout.ROWS_BEGIN])) * combinations
+        return self._is_small()
 
-    def _mixing(self, path: Path, role: dict[int, _Role]) -> list[int]:
-        """The columns of a group that mixes; in ``role`` the third operand gives way to the scratch columns."""
+    def _is_small(self) -> bool:
+        entries = self.n_results + self.n_terms + self.n_channels + self.n_rows + self.n_sums + self.n_factors
+        return entries <= _MOST_ENTRIES
+
+    def _new_group(self) -> Ints:
+        group = np.zeros(layout.GROUP_COLUMNS, dtype=np.int64)
+        group[layout.ROWS_BEGIN], group[layout.NODES_BEGIN] = self.n_rows, self.n_sums
+        return group
+
+    def _finish_group(self, group: Ints, channels: Ints) -> None:
+        group[layout.CHANNELS_BEGIN] = self.n_channels
+        self.n_channels += len(channels)
+        group[layout.CHANNELS_END] = self.n_channels
+        group[layout.ROWS_END], group[layout.NODES_END] = self.n_rows, self.n_sums
+        self.channels.append(channels)
+        self.groups.append(group)
+
+    def _mixing(self, group: Ints, path: Path, role: dict[int, _Role]) -> None:
+        """The fields of a group that mixes; in ``role`` the third operand gives way to the scratch columns."""
         output, third, weight = self.plan.output, components_of(path)[2], weights_of(path)
         assert weight is not None
         own, count = role[third], role[weight].channel.size
@@ -139,11 +159,11 @@ class Builder:
         role[third] = _Role(self.scratch, own.size * self.tile_width, self.tile_width, own.size, np.arange(count))
         kind = {third: layout.AFTER, weight: layout.OUTER}.get(output, layout.BEFORE)
         self.flops += 2 * count * mixed * own.size
-        return [
+        group[layout.MIX : layout.MIX_COMPACT + 1] = (
             *(kind, count, mixed, own.size, self.scratch),
-            *(role[weight].start, int(weight == self.compact), own.start, own.channel_step, own.component_step, 0),
-            *(0, 0, 0, 0),
-        ]
+            *(role[weight].start, int(weight == self.compact)),
+        )
+        group[layout.MIX_THIRD : layout.MIX_COMPONENT + 1] = own.start, own.channel_step, own.component_step
 
     def _precontracted(
         self, path: Path, role: dict[int, _Role], components: tuple[int, int, int], weight: int | None
@@ -159,7 +179,7 @@ class Builder:
         table = path.coupling.sparse
         a, b, k = (table.coords[leg_of(path, i)] for i in components)
         element = k * short + a
-        first_row = self.n_rows
+        group = self._new_group()
         if output == known:
             order = np.lexsort((element, b))
             found, begin = np.unique(b[order], return_index=True)
@@ -172,25 +192,19 @@ class Builder:
             rows = self._append(b[order] * role[known].component_step, table.values[order] * path.scale, begin)
             rows[:, layout.RESULT] = self.scratch + np.arange(size * short) * tile_width
             base = role[known].start
-        self.channels.append(np.zeros((1, layout.C_RESULT + 1), dtype=np.int64))
-        self.groups.append(
-            [
-                *(base, 0, 0, 0, 0, 0, 0, -1),
-                *(self.n_channels, self.n_channels + 1, first_row, self.n_rows),
-                *(
-                    layout.TO_KNOWN if output == known else layout.TO_VARYING,
-                    count,
-                    0,
-                    size,
-                    self.scratch,
-                    -1 if weight is None else role[weight].start,
-                    0,
-                ),
-                *(role[third].start, role[third].channel_step, role[third].component_step, 0),
-                *(role[varying].start, role[varying].channel_step, role[varying].component_step, short),
-            ]
+        group[layout.LEFT], group[layout.ROWS_FIRST] = base, 1
+        group[layout.MIX : layout.MIX_COMPACT + 1] = (
+            *(layout.TO_KNOWN if output == known else layout.TO_VARYING, count, 0, size, self.scratch),
+            *(-1 if weight is None else role[weight].start, 0),
         )
-        self.n_channels += 1
+        opposite, moving = role[third], role[varying]
+        group[layout.MIX_THIRD : layout.MIX_COMPONENT + 1] = (
+            *(opposite.start, opposite.channel_step, opposite.component_step),
+        )
+        group[layout.VARYING : layout.VARYING_SIZE + 1] = (
+            *(moving.start, moving.channel_step, moving.component_step, short),
+        )
+        self._finish_group(group, np.zeros((1, layout.C_RESULT + 1), dtype=np.int64))
         self.flops += 2 * table.values.size + 2 * count * size * (short + 1)
 
     def _roles(self, path: Path) -> dict[int, _Role]:
@@ -205,61 +219,140 @@ class Builder:
             roles[i] = _Role(start, channel_step * stride, component_step * stride, segment.dim, channel)
         return roles
 
-    def _products(
-        self, path: Path, role: dict[int, _Role], components: tuple[int, int, int], weight: int | None, result: int
-    ) -> None:
-        """A row for each component of the third operand: the sum of products, times a weight."""
-        left, right, third = components
-        table = path.coupling.sparse
-        a, b, k = (table.coords[leg_of(path, i)] for i in components)
-        order = np.lexsort((b, a, k))
-        terms = (a * role[right].size + b)[order] * self.tile_width
-        component, begin = np.unique(k[order], return_index=True)
-        rows = self._append(terms, table.values[order] * path.scale, begin)
-        at = role[third].start + component * role[third].component_step
-        if result == third:
-            if weight is not None:
-                rows[:, layout.SECOND], rows[:, layout.SECOND_CHANNEL] = role[weight].start, role[weight].channel_step
-            rows[:, layout.RESULT] = at
-        else:
-            rows[:, layout.FIRST], rows[:, layout.FIRST_CHANNEL] = at, role[third].channel_step
-            rows[:, layout.RESULT] = role[result].start
-        rows[:, layout.RESULT_CHANNEL] = role[result].channel_step
-        self.flops += (2 * terms.size + (weight is not None) * len(rows)) * role[left].channel.size
-
-    def _sums(
+    def _nodes(
         self,
         paths: list[Path],
         roles: list[dict[int, _Role]],
         components: tuple[int, int, int],
         weight: int | None,
-        base: int,
-    ) -> None:
-        """A row for each pair of components of two factors: a sum of components of the third, times the other one.
+    ) -> tuple[list[int], Nodes, Ints]:
+        """Sums of products that the terms of a group are made of.
 
-        Several paths, which have one channel each, share a row: their terms follow each other. ``components``: the
-        operands of the result, the other factor, and the third, whose places are counted from ``base``.
+        Returns:
+            The places that the columns of the two factors are counted from; the nodes; and of each row the place and
+            the strides of the component of the third operand, and of its weight (-1: none).
         """
-        result, other, third = components
-        role = roles[0]
-        pairs, terms, values = [], [], []
+        width = self.tile_width
+        bases = []
+        for i in components[:2]:
+            starts = {own[i].start for own in roles}
+            bases.append(starts.pop() if len(starts) == 1 else self.starts[i])
+        found: list[list[Ints]] = []
+        values = []
         for path, own in zip(paths, roles, strict=True):
             table = path.coupling.sparse
-            to, by, k = (table.coords[leg_of(path, i)] for i in components)
-            pairs.append(to * role[other].size + by)
-            terms.append(own[third].start - base + k * own[third].component_step)
+            numbers = [table.coords[leg_of(path, i)] for i in components]
+            place = own[components[2]].start + numbers[2] * own[components[2]].component_step
+            steps = own[components[2]].channel_step, *((-1, 0) if weight is None else own[weight].place)
+            found.append(
+                [
+                    *(
+                        (own[i].start - base + number * own[i].component_step) // width
+                        for i, base, number in zip(components, bases, numbers[:2], strict=False)
+                    ),
+                    place,
+                    *(np.full(place.size, step, dtype=np.int64) for step in steps),
+                ]
+            )
             values.append(table.values * path.scale)
-        order = np.lexsort((np.concatenate(terms), np.concatenate(pairs)))
-        ordered = np.concatenate(terms)[order]
-        pair, begin = np.unique(np.concatenate(pairs)[order], return_index=True)
-        rows = self._append(ordered, np.concatenate(values)[order], begin)
-        rows[:, layout.FIRST] = role[other].start + pair % role[other].size * role[other].component_step
-        rows[:, layout.FIRST_CHANNEL] = role[other].channel_step
-        if weight is not None:
-            rows[:, layout.SECOND], rows[:, layout.SECOND_CHANNEL] = role[weight].start, role[weight].channel_step
-        rows[:, layout.RESULT] = role[result].start + pair // role[other].size * role[result].component_step
-        rows[:, layout.RESULT_CHANNEL] = role[result].channel_step
-        self.flops += (2 * ordered.size + 2 * len(rows)) * role[other].channel.size
+        left, right, *keys = (np.concatenate(each).astype(np.int64) for each in zip(*found, strict=True))
+        rows, row = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
+        row = np.reshape(row, -1).astype(np.int64)
+        return bases, combine_products(left, right, row, np.concatenate(values), pair=self.pair), rows
+
+    def _push(
+        self,
+        group: Ints,
+        paths: list[Path],
+        roles: list[dict[int, _Role]],
+        components: tuple[int, int, int],
+        weight: int | None,
+        result: int,
+    ) -> tuple[int | None, ...]:
+        """Products of the first two factors, summed into components of the third one, or times these into weights.
+
+        Returns:
+            The operands whose channels the left and the right factor, the rows' first factor and the result have.
+        """
+        left, right, third = components
+        role = roles[0]
+        bases, nodes, rows = self._nodes(paths, roles, components, weight)
+        group[[layout.LEFT, layout.RIGHT]] = bases
+        group[[layout.LEFT_CHANNEL, layout.RIGHT_CHANNEL]] = role[left].channel_step, role[right].channel_step
+        self._append_sums(
+            self.nodes + np.arange(nodes.begin.size - 1) * self.tile_width,
+            np.stack([nodes.left, nodes.right], axis=1),
+            nodes.sign,
+            nodes.begin[:-1],
+        )
+        begin = np.searchsorted(nodes.row, np.arange(len(rows)))
+        added = self._append(nodes.node * self.tile_width, nodes.value, begin)
+        place, step, weight_place, weight_step = rows.T
+        if result == third:
+            added[:, layout.SECOND], added[:, layout.SECOND_CHANNEL] = weight_place, weight_step
+            added[:, layout.RESULT], added[:, layout.RESULT_CHANNEL] = place, step
+        else:
+            added[:, layout.FIRST], added[:, layout.FIRST_CHANNEL] = place, step
+            added[:, layout.RESULT], added[:, layout.RESULT_CHANNEL] = weight_place, weight_step
+        operations = 2 * (nodes.left.size + nodes.value.size) + (weight is not None) * len(rows)
+        self.flops += operations * role[left].channel.size
+        return left, right, None if result == third else third, result
+
+    def _pull(
+        self,
+        group: Ints,
+        paths: list[Path],
+        roles: list[dict[int, _Role]],
+        components: tuple[int, int, int],
+        weight: int | None,
+        result: int,
+    ) -> tuple[int | None, ...]:
+        """The sums of :meth:`_push` read backwards: from the third operand to the nodes, and to one of their factors.
+
+        Returns:
+            The same as :meth:`_push`.
+        """
+        left, right, third = components
+        role = roles[0]
+        bases, nodes, rows = self._nodes(paths, roles, components, weight)
+        place = rows[:, 0]
+        base = int(place.min())
+        order = np.lexsort((nodes.row, nodes.node))
+        begin = np.searchsorted(nodes.node[order], np.arange(nodes.begin.size - 1))
+        added = self._append(place[nodes.row[order]] - base, nodes.value[order], begin)
+        added[:, layout.RESULT] = self.nodes + np.arange(nodes.begin.size - 1) * self.tile_width
+        if weight is not None:  # then there is one path
+            added[:, layout.SECOND], added[:, layout.SECOND_CHANNEL] = rows[0, 2:]
+        other = right if result == left else left
+        to, by = (nodes.left, nodes.right) if result == left else (nodes.right, nodes.left)
+        of = dict(zip((left, right), bases, strict=True))
+        number = np.repeat(np.arange(nodes.begin.size - 1), np.diff(nodes.begin))
+        order = np.lexsort((by, number, to))
+        targets, begin = np.unique(to[order], return_index=True)
+        self._append_sums(
+            of[result] + targets * self.tile_width,
+            np.stack([number, by], axis=1)[order],
+            nodes.sign[order],
+            begin,
+            role[result].channel_step,
+        )
+        group[[layout.LEFT, layout.LEFT_CHANNEL]] = base, role[third].channel_step
+        group[[layout.RIGHT, layout.RIGHT_CHANNEL]] = of[other], role[other].channel_step
+        group[layout.ROWS_FIRST] = 1
+        operations = 2 * (nodes.left.size + nodes.value.size) + (weight is not None) * len(added)
+        self.flops += operations * role[left].channel.size
+        return third, other, None, result
+
+    def _append_sums(self, results: Ints, factors: Ints, signs: Ints, begin: Ints, channel_step: int = 0) -> None:
+        """Sums of products, each of ``factors`` (in columns) from one of ``begin`` to the next, to places."""
+        sums = np.zeros((begin.size, layout.SUM_FIELDS), dtype=np.int64)
+        sums[:, layout.SUM_BEGIN] = self.n_factors + begin
+        sums[:, layout.SUM_END] = self.n_factors + np.append(begin[1:], len(factors))
+        sums[:, layout.SUM_RESULT], sums[:, layout.SUM_RESULT_CHANNEL] = results, channel_step
+        self.factors.append(np.column_stack([factors * self.tile_width, signs]))
+        self.sums.append(sums)
+        self.n_factors += len(factors)
+        self.n_sums += begin.size
 
     def _append(self, terms: Ints, values: npt.NDArray[np.float64], begin: Ints) -> Ints:
         """New rows over new terms, each from one of ``begin`` to the next."""
@@ -274,8 +367,8 @@ class Builder:
         self.n_rows += begin.size
         return rows
 
-    def _targets(self, group: Ints, rows: Ints, channels: Ints) -> tuple[Ints, Ints]:
-        """The numbers of the result that the rows of a group write, ``(rows, channels)``, and that its mixing does."""
+    def _targets(self, group: Ints, rows: Ints, sums: Ints, channels: Ints) -> tuple[Ints, Ints]:
+        """The numbers of the result that a group's rows or last sums write, a channel each, and that its mixing does."""
         none = np.zeros((0, 0), dtype=np.int64)
         start, tile_width = self.starts[self.plan.output], self.tile_width
         if group[layout.MIX] == layout.AFTER:
@@ -292,11 +385,16 @@ class Builder:
             return none, (
                 group[layout.VARYING] + u * group[layout.VARYING_CHANNEL] + a * group[layout.VARYING_STEP] - start
             ) // tile_width
-        mine = rows[group[layout.ROWS_BEGIN] : group[layout.ROWS_END]]
+        place, step = self._writers(group, rows, sums)[:, [0, 1]].T
         channel = channels[group[layout.CHANNELS_BEGIN] : group[layout.CHANNELS_END], layout.C_RESULT]
-        return (
-            mine[:, layout.RESULT, None] + channel * mine[:, layout.RESULT_CHANNEL, None] - start
-        ) // tile_width, none
+        return (place[:, None] + channel * step[:, None] - start) // tile_width, none
+
+    @staticmethod
+    def _writers(group: Ints, rows: Ints, sums: Ints) -> Ints:
+        """What writes the results of a group: place, stride of a channel, and whether it adds, as a view."""
+        if group[layout.ROWS_FIRST] and group[layout.NODES_END] > group[layout.NODES_BEGIN]:
+            return sums[group[layout.NODES_BEGIN] : group[layout.NODES_END], layout.SUM_RESULT : layout.SUM_ADD + 1]
+        return rows[group[layout.ROWS_BEGIN] : group[layout.ROWS_END], layout.RESULT : layout.ADD + 1]
 
     def finish(self, dtype: str, vectors: int) -> ContractionProgram:
         """Put the tables together, and find out which results are added to and which must be zero before."""
@@ -304,9 +402,11 @@ class Builder:
         groups = np.array(self.groups, dtype=np.int64).reshape(-1, layout.GROUP_COLUMNS)
         channels = np.concatenate([np.zeros((0, 5), dtype=np.int64), *self.channels])
         rows = np.concatenate([np.zeros((0, layout.ADD + 1), dtype=np.int64), *self.rows])
+        sums = np.concatenate([np.zeros((0, layout.SUM_FIELDS), dtype=np.int64), *self.sums])
+        factors = np.concatenate([np.zeros((0, 3), dtype=np.int64), *self.factors])
         start, size = self.starts[plan.output], plan.sizes[plan.output]
         writers = np.zeros(size, dtype=np.int64)
-        targets = [self._targets(group, rows, channels) for group in groups]
+        targets = [self._targets(group, rows, sums, channels) for group in groups]
         for by_rows, by_mixing in targets:
             np.add.at(writers, by_rows.ravel(), 1)
             np.add.at(writers, by_mixing.ravel(), 1)
@@ -317,15 +417,14 @@ class Builder:
                 alone[by_mixing.ravel()] |= not group[layout.MIX_ADD]
             else:
                 adds = (writers[by_rows] > 1).any(axis=1)
-                rows[group[layout.ROWS_BEGIN] : group[layout.ROWS_END], layout.ADD] = adds
+                self._writers(group, rows, sums)[:, -1] = adds
                 alone[by_rows[~adds].ravel()] = True
         edges = np.flatnonzero(np.diff(np.concatenate([[0], ~alone, [0]]).astype(np.int8))).reshape(-1, 2)
-        products = self.arena.allocate(self.largest * tile_width)
         buffer, operands = place_arrays(plan, self.starts, self.arena, self.vector_length)
         if self.compact is not None:
             operands[self.compact, layout.SHARED] = layout.COMPACT
         zeros = np.ascontiguousarray(start + edges * tile_width)
-        for table in (operands, groups, channels, rows, zeros):
+        for table in (operands, groups, channels, rows, sums, zeros):
             table.flags.writeable = False
         return ContractionProgram(
             vectors=vectors,
@@ -338,8 +437,11 @@ class Builder:
             rows=rows,
             places=np.concatenate([np.zeros(0, dtype=np.int64), *self.places]).astype(np.int32),
             values=np.concatenate([np.zeros(0), *self.values]).astype(dtype),
+            sums=sums,
+            factors=np.ascontiguousarray(factors[:, :2], dtype=np.int32),
+            signs=factors[:, 2].astype(dtype),
             zeros=zeros,
-            products=products,
+            nodes=self.nodes,
             buffer=buffer,
             flops=self.flops,
         )

@@ -7,20 +7,18 @@ from tpnumba.backends.cpu.layout import (
     AFTER,
     BEFORE,
     BEGIN,
+    CHANNELS_BEGIN,
+    CHANNELS_END,
     C_FIRST,
     C_LEFT,
     C_RESULT,
     C_RIGHT,
     C_SECOND,
-    CHANNELS_BEGIN,
-    CHANNELS_END,
     END,
     FIRST,
     FIRST_CHANNEL,
     LEFT,
     LEFT_CHANNEL,
-    LEFT_SIZE,
-    LEFT_STEP,
     LINE,
     MIX,
     MIX_ADD,
@@ -33,17 +31,23 @@ from tpnumba.backends.cpu.layout import (
     MIX_THIRD,
     MIX_TO,
     MIX_WEIGHTS,
+    NODES_BEGIN,
+    NODES_END,
     OUTER,
     RESULT,
     RESULT_CHANNEL,
     RIGHT,
     RIGHT_CHANNEL,
-    RIGHT_SIZE,
-    RIGHT_STEP,
     ROWS_BEGIN,
     ROWS_END,
+    ROWS_FIRST,
     SECOND,
     SECOND_CHANNEL,
+    SUM_ADD,
+    SUM_BEGIN,
+    SUM_END,
+    SUM_RESULT,
+    SUM_RESULT_CHANNEL,
     TO_KNOWN,
     TO_VARYING,
     VARYING,
@@ -60,7 +64,7 @@ from tpnumba.backends.cpu.simd.operands import (
     load_shared_operands,
     store_operands,
 )
-from tpnumba.backends.cpu.simd.vectors import ColumnSums, combine, fill, mix_columns, mix_numbers, multiply
+from tpnumba.backends.cpu.simd.vectors import ColumnSums, combine, fill, mix_columns, mix_numbers, sum_products
 
 #: How many results a product of columns forms at a time.
 _ONE, _TWO, _FOUR = (0,), (0, 0), (0, 0, 0, 0)
@@ -68,7 +72,8 @@ _ONE, _TWO, _FOUR = (0,), (0, 0), (0, 0, 0, 0)
 
 @jit
 def contract(
-    width, tile, operands, groups, channels, sums, offsets, values, zeros, products_at, buffer, start, stop, stream
+    width, tile, operands, groups, channels, rows, offsets, values, sums, factors, signs, zeros, nodes, buffer, start,
+    stop, stream
 ):
     """Evaluate a contraction for the samples from ``start`` to ``stop``.
 
@@ -77,10 +82,12 @@ def contract(
         tile: memory to work in, aligned to 64 bytes.
         operands: the table of arrays, with their addresses filled in.
         groups, channels: of the program.
-        sums: for each sum of terms, which they are, what it is multiplied by and where it goes.
+        rows: for each sum of terms, which they are, what it is multiplied by and where it goes.
         offsets, values: of each term, where its column stands behind the first of its group, and the coefficient.
+        sums: for each sum of products, which they are and where it goes.
+        factors, signs: of each product, where its factors stand behind the first ones of its group, and its sign.
         zeros: from where to where columns are zeroed first.
-        products_at: where the products of the left and the right factor stand.
+        nodes: where the nodes of a group stand.
         buffer: where rows are put together.
         start, stop: the samples.
         stream: write results past the caches.
@@ -96,7 +103,7 @@ def contract(
             for place in range(zeros[i, 0], zeros[i, 1], tile_width):
                 fill(width, tile, place, 0.0)
         for g in range(groups.shape[0]):
-            _group(width, tile, tile_width, groups[g], channels, sums, offsets, values, products_at)
+            _group(width, tile, tile_width, groups[g], channels, rows, offsets, values, sums, factors, signs, nodes)
         store_operands(width, tile, tile_width, operands, first, count, buffer, stream)
         add_indexed_operands(tile, tile_width, operands, first, count, buffer)
     if stream:
@@ -104,37 +111,39 @@ def contract(
 
 
 @part
-def _group(width, tile, tile_width, group, channels, sums, offsets, values, products_at):
+def _group(width, tile, tile_width, group, channels, rows, offsets, values, sums, factors, signs, nodes):
     """The sums of one group, for every combination of channels, and what goes before or after them."""
     if group[MIX] == BEFORE:
         _mix(width, tile, tile_width, group)
     elif group[MIX] == TO_KNOWN:
         _multiply_precontracted(width, tile, tile_width, group)
     before_left, before_right = -1, -1
+    rows_first = group[ROWS_FIRST] != 0
     for c in range(group[CHANNELS_BEGIN], group[CHANNELS_END]):
         left = group[LEFT] + channels[c, C_LEFT] * group[LEFT_CHANNEL]
         right = group[RIGHT] + channels[c, C_RIGHT] * group[RIGHT_CHANNEL]
-        source = left
-        if group[RIGHT_SIZE] >= 0:
-            source = products_at
-            if left != before_left or right != before_right:
-                place = products_at
-                for a in range(group[LEFT_SIZE]):
-                    for b in range(group[RIGHT_SIZE]):
-                        one, two = left + a * group[LEFT_STEP], right + b * group[RIGHT_STEP]
-                        multiply(width, tile, place, one, two)
-                        place += tile_width
+        source, one, to = nodes, left, 0
+        if rows_first:
+            source, one, to = left, nodes, channels[c, C_RESULT]
+        nodes_stand = not rows_first and left == before_left and right == before_right
+        for step in range(2):
+            if (step == 0) == rows_first:
+                for s in range(group[ROWS_BEGIN], group[ROWS_END]):
+                    first = rows[s, FIRST]
+                    if first >= 0:
+                        first += channels[c, C_FIRST] * rows[s, FIRST_CHANNEL]
+                    second = rows[s, SECOND]
+                    if second >= 0:
+                        second += channels[c, C_SECOND] * rows[s, SECOND_CHANNEL]
+                    result = rows[s, RESULT] + channels[c, C_RESULT] * rows[s, RESULT_CHANNEL]
+                    begin, end, add = rows[s, BEGIN], rows[s, END], rows[s, ADD] != 0
+                    combine(width, tile, result, source, offsets, values, begin, end, first, second, add)
+            elif not nodes_stand:
+                for s in range(group[NODES_BEGIN], group[NODES_END]):
+                    result = sums[s, SUM_RESULT] + to * sums[s, SUM_RESULT_CHANNEL]
+                    begin, end, add = sums[s, SUM_BEGIN], sums[s, SUM_END], sums[s, SUM_ADD] != 0
+                    sum_products(width, tile, result, one, right, factors, signs, begin, end, add)
                 before_left, before_right = left, right
-        for s in range(group[ROWS_BEGIN], group[ROWS_END]):
-            one = sums[s, FIRST]
-            if one >= 0:
-                one += channels[c, C_FIRST] * sums[s, FIRST_CHANNEL]
-            two = sums[s, SECOND]
-            if two >= 0:
-                two += channels[c, C_SECOND] * sums[s, SECOND_CHANNEL]
-            result = sums[s, RESULT] + channels[c, C_RESULT] * sums[s, RESULT_CHANNEL]
-            begin, end, add = sums[s, BEGIN], sums[s, END], sums[s, ADD] != 0
-            combine(width, tile, result, source, offsets, values, begin, end, one, two, add)
     if group[MIX] == AFTER or group[MIX] == OUTER:
         _mix(width, tile, tile_width, group)
     elif group[MIX] == TO_VARYING:

@@ -7,8 +7,13 @@ import numpy as np
 from tpnumba.backends.cpu.contraction.builder import Builder
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
 from tpnumba.backends.cpu.layout import LINE, MOST_BYTES, TILE_BYTES, VECTORS, WEIGHTS_TILE_BYTES
-from tpnumba.backends.lowering.paths import compact_weights, group_paths, mixes, scratch_size
-from tpnumba.plans.contraction import Contraction
+from tpnumba.backends.lowering.paths import compact_weights, components_of, group_paths, merge_groups, mixes, scratch_size
+from tpnumba.plans.contraction import Contraction, Path
+
+#: Nodes of groups that are made one, at most, so that they stay in the second cache.
+_MERGED_NODES = 2**11
+#: Terms of a plan beyond which products are not put together: finding pairs would take longer than it saves.
+_PAIRED_TERMS = 2**14
 
 
 def lower_contraction(plan: Contraction, dtype: str, vectors: int | None) -> ContractionProgram | None:
@@ -18,7 +23,8 @@ def lower_contraction(plan: Contraction, dtype: str, vectors: int | None) -> Con
     """
     vector_length = LINE // np.dtype(dtype).itemsize
     compact = compact_weights(plan)
-    largest = max((max(path.coupling.shape) ** 2 for path in plan.paths), default=0)
+    groups = merge_groups(plan, group_paths(plan), _MERGED_NODES)
+    largest = max((_most_nodes(paths) for paths in groups), default=0)
     scratch = max((scratch_size(path, plan) for path in plan.paths), default=0)
     total = sum(size for i, size in enumerate(plan.sizes) if i != compact) + largest + scratch
     if total * LINE > MOST_BYTES:
@@ -29,8 +35,24 @@ def lower_contraction(plan: Contraction, dtype: str, vectors: int | None) -> Con
         matrices = compact is None and any(mixes(path) for path in plan.paths)
         limit = WEIGHTS_TILE_BYTES if matrices else TILE_BYTES
         vectors = next((v for v in VECTORS if total * v * LINE <= limit), VECTORS[-1])
-    builder = Builder(plan, vector_length, vectors * vector_length, scratch, compact)
-    for paths in group_paths(plan):
+    builder = Builder(
+        plan,
+        vector_length,
+        vectors * vector_length,
+        scratch=scratch,
+        nodes=largest,
+        compact=compact,
+        pair=sum(path.coupling.sparse.values.size for path in plan.paths) <= _PAIRED_TERMS,
+    )
+    for paths in groups:
         if not builder.add(paths):
             return None
     return builder.finish(dtype, vectors)
+
+
+def _most_nodes(paths: list[Path]) -> int:
+    """The products of a group, of which there are at least as many as nodes."""
+    left, right, _ = components_of(paths[0])
+    pairs = {(path.segments[left], path.segments[right]): path.coupling.shape for path in paths}
+    legs = paths[0].legs
+    return sum(shape[legs[left] or 0] * shape[legs[right] or 0] for shape in pairs.values())

@@ -21,8 +21,11 @@ class ContractionProgram(Program):
     channels: Ints
     rows: Ints
     places: npt.NDArray[np.int32]
+    sums: Ints
+    factors: npt.NDArray[np.int32]
+    signs: npt.NDArray[np.floating]
     zeros: Ints
-    products: int
+    nodes: int
 
     def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
         """See :class:`Program`."""
@@ -35,8 +38,11 @@ class ContractionProgram(Program):
             self.rows,
             self.places,
             self.values,
+            self.sums,
+            self.factors,
+            self.signs,
             self.zeros,
-            self.products,
+            self.nodes,
             self.buffer,
             start,
             stop,

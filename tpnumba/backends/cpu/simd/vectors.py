@@ -56,6 +56,42 @@ def combine(
 
 
 @on_columns
+def sum_products(
+    emit,
+    to: Position,
+    left: Position,
+    right: Position,
+    factors: Table,
+    signs: Table,
+    begin: Position,
+    end: Position,
+    add: Flag,
+):
+    """``tile[to] (+)= sum of signs[n] * tile[left + factors[n, 0]] * tile[right + factors[n, 1]]``, at least one term.
+
+    The sign is multiplied to the left factor, and the product then rounded once with the sum; the first one is rounded
+    by itself. ``add`` adds the whole to what is there.
+    """
+    builder = emit.builder
+    one, other = emit.pointer(left), emit.pointer(right)
+    two = ir.Constant(begin.type, 2)
+
+    def factor(pointer, n, side):
+        offset = factors.item(builder.add(builder.mul(n, two), ir.Constant(n.type, side)))
+        return emit.load_from(builder.gep(pointer, [builder.sext(offset, n.type)]))
+
+    def product(n):
+        return emit.times(emit.number(signs, n), factor(one, n, 0)), factor(other, n, 1)
+
+    def term(n, total):
+        return (emit.plus(total, emit.times(*product(n))),)
+
+    first = emit.times(*product(begin))
+    (result,) = emit.loop(builder.add(begin, ir.Constant(begin.type, 1)), end, [first], term)
+    emit.store(emit.when(add, lambda: emit.plus(result, emit.load(to)), result), to)
+
+
+@on_columns
 def sum_columns(emit, to: Position, source: Position, offsets: Table, values: Table, ends: Table, count: Position):
     """``tile[to] = sum of values[n] * tile[source + offsets[n]]`` for ``count`` columns that follow each other.
 

@@ -25,10 +25,10 @@ def key_of(program: ContractionProgram) -> str:
     """A hash of all that the machine code follows from, beside the sources, which name the folder."""
     digest = hashlib.sha256()
     digest.update("\0".join((llvmlite.__version__, *processor(), program.dtype.name)).encode())
-    for table in (program.arrays, program.groups, program.channels, program.rows, program.places, program.values):
+    tables = (program.arrays, program.groups, program.channels, program.rows, program.places, program.values)
+    for table in (*tables, program.sums, program.factors, program.signs, program.zeros):
         digest.update(f"{table.shape}".encode())
         digest.update(table.tobytes())
-    digest.update(program.zeros.tobytes())
     digest.update(f"{program.tile_width} {program.buffer}".encode())
     return digest.hexdigest()[:32]
 

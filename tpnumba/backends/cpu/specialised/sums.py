@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
@@ -20,37 +21,45 @@ _SUMS = 20
 #: Operations of a function, about; longer ones take the compiler longer, and it runs out of registers.
 _OPERATIONS = 80
 
-#: The arguments of a function: the tile, and the channel of each factor and of the result.
-CHANNELS = ("left", "right", "first", "second", "result")
+#: The arguments of a function beside the tile: the channel of each factor and of the result.
+_CHANNELS = layout.C_RESULT + 1
+
+Place = tuple[int, int]
+"""A column, and the columns from channel to channel."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A sum of terms, times factors, to a result; places are columns from the start of the tile.
+    """A sum of terms, times factors, to a result.
 
     Attributes:
-        terms: the product (or column) of each term, in order, and its coefficient.
-        first, second: factors: the column and the columns from channel to channel; None if there is none.
-        result: the same.
+        terms: the column of each term, from the first of the group or among the nodes, and its coefficient.
+        first, second: factors; None if there is none.
+        result: where it goes.
         add: whether it is added to what is there.
     """
 
     terms: tuple[tuple[int, float], ...]
-    first: tuple[int, int] | None
-    second: tuple[int, int] | None
-    result: tuple[int, int]
+    first: Place | None
+    second: Place | None
+    result: Place
+    add: bool
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A sum of products: the columns of both factors, from the first ones of the group or among the nodes, and signs."""
+
+    products: tuple[tuple[int, int, int], ...]
+    result: Place
     add: bool
 
 
 def operations(program: ContractionProgram) -> int:
     """The vector operations of the code of all groups, about."""
-    total = 0
-    for group in program.groups:
-        rows = program.rows[group[layout.ROWS_BEGIN] : group[layout.ROWS_END]]
-        total += int((rows[:, layout.END] - rows[:, layout.BEGIN]).sum()) + 2 * len(rows)
-        if group[layout.RIGHT_SIZE] >= 0:
-            total += int(group[layout.LEFT_SIZE] * group[layout.RIGHT_SIZE])
-    return total
+    rows, sums = program.rows, program.sums
+    terms = int((rows[:, layout.END] - rows[:, layout.BEGIN]).sum()) + 2 * len(rows)
+    return terms + int((sums[:, layout.SUM_END] - sums[:, layout.SUM_BEGIN]).sum())
 
 
 class GroupCode:
@@ -66,125 +75,133 @@ class GroupCode:
         self._program, self._group, self._dtype = program, program.groups[number], dtype
         self._name = f"group_{number}"
         begin, end = self._group[layout.CHANNELS_BEGIN], self._group[layout.CHANNELS_END]
-        self.channels: list[tuple[int, ...]] = [tuple(map(int, line)) for line in program.channels[begin:end]]
-        self._fixed = self.channels[0] if len(self.channels) == 1 else None
+        self._channels: list[tuple[int, ...]] = [tuple(map(int, line)) for line in program.channels[begin:end]]
+        self._fixed = self._channels[0] if len(self._channels) == 1 else None
         self.functions: list[str] = []
-        parts = self._parts_of_products() if self._group[layout.RIGHT_SIZE] >= 0 else self._parts_of_sums()
-        for rows in parts:
-            self._write(rows)
+        self._rows = list(self._read_rows())
+        self._sums = list(self._read_sums())
+        if not self._group[layout.ROWS_FIRST]:
+            self._push()
+        elif self._sums:
+            self._pull()
+        else:
+            raise ValueError("a group whose rows read columns themselves has no code")
 
     def calls(self) -> Iterator[str]:
         """The calls of all functions, for every combination of channels, in order."""
-        for channels in self.channels:
+        for channels in self._channels:
             arguments = "" if self._fixed else "".join(f", i64 {n}" for n in channels)
             for part in range(len(self.functions)):
                 yield f"call void @{self._name}_{part}(ptr %tile{arguments})"
 
-    # What there is to compute
+    # What the tables say
 
-    def _rows(self) -> list[Row]:
+    def _read_rows(self) -> Iterator[Row]:
         program, width = self._program, self._program.tile_width
 
-        def place(line: Any, column: int, step: int) -> tuple[int, int] | None:
-            return (int(line[column]) // width, int(line[step]) // width) if line[column] >= 0 else None
+        def place(line: Any, column: int, step: int) -> Place:
+            return int(line[column]) // width, int(line[step]) // width
 
-        found = []
         for line in program.rows[self._group[layout.ROWS_BEGIN] : self._group[layout.ROWS_END]]:
             terms = range(int(line[layout.BEGIN]), int(line[layout.END]))
-            result = place(line, layout.RESULT, layout.RESULT_CHANNEL)
-            assert result is not None
-            found.append(
-                Row(
-                    tuple((int(program.places[n]) // width, float(program.values[n])) for n in terms),
-                    place(line, layout.FIRST, layout.FIRST_CHANNEL),
-                    place(line, layout.SECOND, layout.SECOND_CHANNEL),
-                    result,
-                    bool(line[layout.ADD]),
-                )
+            yield Row(
+                tuple((int(program.places[n]) // width, float(program.values[n])) for n in terms),
+                place(line, layout.FIRST, layout.FIRST_CHANNEL) if line[layout.FIRST] >= 0 else None,
+                place(line, layout.SECOND, layout.SECOND_CHANNEL) if line[layout.SECOND] >= 0 else None,
+                place(line, layout.RESULT, layout.RESULT_CHANNEL),
+                bool(line[layout.ADD]),
             )
-        return found
 
-    def _parts_of_sums(self) -> Iterator[list[Row]]:
-        """Rows that follow each other, of as many operations as a function should have."""
-        part: list[Row] = []
-        done = 0
-        for row in self._rows():
-            cost = len(row.terms) + 2
-            if part and done + cost > _OPERATIONS:
-                yield part
-                part, done = [], 0
-            part.append(row)
-            done += cost
-        if part:
-            yield part
+    def _read_sums(self) -> Iterator[Sum]:
+        program, width = self._program, self._program.tile_width
+        for line in program.sums[self._group[layout.NODES_BEGIN] : self._group[layout.NODES_END]]:
+            begin, end = int(line[layout.SUM_BEGIN]), int(line[layout.SUM_END])
+            factors = (program.factors[begin:end] // width).tolist()
+            signs = program.signs[begin:end].tolist()
+            yield Sum(
+                tuple((a, b, int(sign)) for (a, b), sign in zip(factors, signs, strict=True)),
+                (int(line[layout.SUM_RESULT]) // width, int(line[layout.SUM_RESULT_CHANNEL]) // width),
+                bool(line[layout.SUM_ADD]),
+            )
 
-    def _parts_of_products(self) -> Iterator[list[Row]]:
-        """Rows that share products, of as many sums as registers hold."""
-        part: list[Row] = []
-        done = 0
-        for rows in _connected(self._rows()):
-            for begin in range(0, len(rows), _SUMS):
-                some = rows[begin : begin + _SUMS]
-                cost = sum(len(row.terms) + 2 for row in some) + len({n for row in some for n, _ in row.terms})
-                if part and done + cost > _OPERATIONS:
-                    yield part
-                    part, done = [], 0
-                part.extend(some)
-                done += cost
-        if part:
-            yield part
+    def _factor(self, start: int, step: int) -> Place:
+        width = self._program.tile_width
+        return int(self._group[start]) // width, int(self._group[step]) // width
 
     # Code
 
-    def _write(self, rows: Sequence[Row]) -> None:
-        text = Text(self._dtype)
-        code = _Code(text, self._fixed)
-        if self._group[layout.RIGHT_SIZE] >= 0:
-            for some in _connected(rows):
-                for begin in range(0, len(some), _SUMS):
-                    self._write_products(code, some[begin : begin + _SUMS])
-        else:
-            self._write_sums(code, rows)
-        code.flush()
-        arguments = "" if self._fixed else "".join(f", i64 %c{n}" for n in range(len(CHANNELS)))
-        signature = f"internal void @{self._name}_{len(self.functions)}(ptr noalias %tile{arguments})"
-        self.functions.append(function(text, signature))
+    def _push(self) -> None:
+        """Rows that share nodes, of as many sums as registers hold; each node is added to all rows that read it."""
+        whole = [some for rows in _connected(self._rows) for some in _slices(rows, _SUMS)]
+        costs = [self._cost(rows) for rows in whole]
+        for numbers in _portions(costs):
+            code = self._begin()
+            for number in numbers:
+                self._push_rows(code, whole[number])
+            self._finish(code)
 
-    def _write_products(self, code: _Code, rows: Sequence[Row]) -> None:
-        """Product by product, each added to all sums that it is a term of."""
-        group, width = self._group, self._program.tile_width
+    def _cost(self, rows: Sequence[Row]) -> int:
+        nodes = {node for row in rows for node, _ in row.terms}
+        products = sum(len(self._sums[node].products) for node in nodes)
+        return products + sum(len(row.terms) + 2 for row in rows)
+
+    def _push_rows(self, code: _Code, rows: Sequence[Row]) -> None:
         readers: dict[int, list[tuple[int, float]]] = {}
         for r, row in enumerate(rows):
-            for product, value in row.terms:
-                readers.setdefault(product, []).append((r, value))
+            for node, value in row.terms:
+                readers.setdefault(node, []).append((r, value))
         totals = ["zeroinitializer"] * len(rows)
-        size = int(group[layout.RIGHT_SIZE])
-        left, left_step = int(group[layout.LEFT]) // width, int(group[layout.LEFT_STEP]) // width
-        right, right_step = int(group[layout.RIGHT]) // width, int(group[layout.RIGHT_STEP]) // width
-        by_left, by_right = int(group[layout.LEFT_CHANNEL]) // width, int(group[layout.RIGHT_CHANNEL]) // width
-        for product in sorted(readers):
-            a, b = divmod(product, size)
-            one = code.column(left + a * left_step, by_left, layout.C_LEFT)
-            other = code.column(right + b * right_step, by_right, layout.C_RIGHT)
-            value = code.text.times(one, other)
-            for r, factor in readers[product]:
+        (left, by_left), (right, by_right) = (
+            self._factor(layout.LEFT, layout.LEFT_CHANNEL),
+            self._factor(layout.RIGHT, layout.RIGHT_CHANNEL),
+        )
+        for node in sorted(readers):
+            value = ""
+            for a, b, sign in self._sums[node].products:
+                one = code.column((left + a, by_left), layout.C_LEFT)
+                other = code.column((right + b, by_right), layout.C_RIGHT)
+                value = code.add_product(one, other, sign, value)
+            for r, factor in readers[node]:
                 totals[r] = code.text.multiply_add(code.text.constant(factor), value, totals[r])
         for row, total in zip(rows, totals, strict=True):
-            code.finish(row, total)
+            code.store_row(row, total)
 
-    def _write_sums(self, code: _Code, rows: Sequence[Row]) -> None:
-        group, width = self._group, self._program.tile_width
-        left, step = int(group[layout.LEFT]) // width, int(group[layout.LEFT_CHANNEL]) // width
-        for row in rows:
-            total = "zeroinitializer"
-            for place, value in row.terms:
-                column = code.column(left + place, step, layout.C_LEFT)
-                total = code.text.multiply_add(code.text.constant(value), column, total)
-            code.finish(row, total)
+    def _pull(self) -> None:
+        """Node by node, each added to all sums of products that it is in, of which registers hold so many."""
+        for sums in _slices(self._sums, _SUMS):
+            readers: dict[int, list[tuple[int, int, int]]] = {}
+            for s, one in enumerate(sums):
+                for node, other, sign in one.products:
+                    readers.setdefault(node, []).append((s, other, sign))
+            code = self._begin()
+            totals = [""] * len(sums)
+            source, source_step = self._factor(layout.LEFT, layout.LEFT_CHANNEL)
+            right, right_step = self._factor(layout.RIGHT, layout.RIGHT_CHANNEL)
+            for node in sorted(readers):
+                row = self._rows[node]
+                value = "zeroinitializer"
+                for place, factor in row.terms:
+                    column = code.column((source + place, source_step), layout.C_LEFT)
+                    value = code.text.multiply_add(code.text.constant(factor), column, value)
+                value = code.multiplied(row, value)
+                for s, place, sign in readers[node]:
+                    other = code.column((right + place, right_step), layout.C_RIGHT)
+                    totals[s] = code.add_product(value, other, sign, totals[s])
+            for one, total in zip(sums, totals, strict=True):
+                code.store(one.result, total, add=one.add)
+            self._finish(code)
+
+    def _begin(self) -> _Code:
+        return _Code(Text(self._dtype), self._fixed)
+
+    def _finish(self, code: _Code) -> None:
+        arguments = "" if self._fixed else "".join(f", i64 %c{n}" for n in range(_CHANNELS))
+        signature = f"internal void @{self._name}_{len(self.functions)}(ptr noalias %tile{arguments})"
+        self.functions.append(function(code.text, signature))
 
 
 class _Code:
-    """Loads and stores of columns by channel, with the last result kept in a register.
+    """Loads and stores of columns by channel.
 
     Args:
         text: where lines go.
@@ -194,48 +211,71 @@ class _Code:
     def __init__(self, text: Text, fixed: Sequence[int] | None) -> None:
         self.text, self._fixed = text, fixed
         self._bases: dict[tuple[int, int], Value] = {}
-        self._kept: tuple[tuple[int, int], Value] | None = None
 
-    def column(self, place: int, step: int, channel: int) -> Value:
-        """Read a column: ``place``, and ``step`` columns on for each channel."""
-        return self.text.load(self._pointer(place, step, channel))
+    def column(self, place: Place, channel: int) -> Value:
+        """Read a column."""
+        return self.text.load(self._pointer(place, channel))
 
-    def finish(self, row: Row, total: Value) -> None:
-        """Multiply a sum by its factors, and put it where it belongs."""
+    def add_product(self, one: Value, other: Value, sign: int, total: Value) -> Value:
+        """``total + sign * one * other``, rounded once; the product itself if there is no total yet."""
+        if sign < 0:
+            one = self.text.negated(one)
+        return self.text.multiply_add(one, other, total) if total else self.text.times(one, other)
+
+    def multiplied(self, row: Row, total: Value) -> Value:
+        """A sum times its factors."""
         for factor, channel in ((row.first, layout.C_FIRST), (row.second, layout.C_SECOND)):
             if factor is not None:
-                total = self.text.times(total, self.column(*factor, channel))
-        if row.add:
-            if self._kept is not None and self._kept[0] == row.result:
-                before = self._kept[1]
-            else:
-                self.flush()
-                before = self.column(*row.result, layout.C_RESULT)
-            self._kept = row.result, self.text.plus(total, before)
-        else:
-            self.text.store(total, self._pointer(*row.result, layout.C_RESULT))
+                total = self.text.times(total, self.column(factor, channel))
+        return total
 
-    def flush(self) -> None:
-        """Store the result that is in a register."""
-        if self._kept is not None:
-            place, value = self._kept
-            self.text.store(value, self._pointer(*place, layout.C_RESULT))
-            self._kept = None
+    def store_row(self, row: Row, total: Value) -> None:
+        """Multiply a sum by its factors, and put it where it belongs."""
+        self.store(row.result, self.multiplied(row, total), add=row.add)
 
-    def _pointer(self, place: int, step: int, channel: int) -> Value:
-        text = self.text
-        if self._fixed is not None or step == 0:
-            moved = place + (0 if self._fixed is None else self._fixed[channel] * step)
-            return text.moved("%tile", moved * text.count)
-        key = (channel, step)
+    def store(self, result: Place, total: Value, *, add: bool) -> None:
+        """Put a sum somewhere, or add it to what is there."""
+        pointer = self._pointer(result, layout.C_RESULT)
+        self.text.store(self.text.plus(total, self.text.load(pointer)) if add else total, pointer)
+
+    def _pointer(self, place: Place, channel: int) -> Value:
+        text, (column, step) = self.text, place
+        if self._fixed is not None:
+            return text.moved("%tile", (column + self._fixed[channel] * step) * text.count)
+        if step == 0:
+            return text.moved("%tile", column * text.count)
+        key = channel, step
         if key not in self._bases:
             self._bases[key] = text.moved("%tile", text.value(f"mul i64 %c{channel}, {step * text.count}"))
-        return text.moved(self._bases[key], place * text.count)
+        return text.moved(self._bases[key], column * text.count)
+
+
+T = TypeVar("T")
+
+
+def _slices(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """As few slices as have at most ``most`` items, of nearly equal length."""
+    count = -(-len(items) // most)
+    cuts = [len(items) * n // count for n in range(count + 1)]
+    for begin, end in pairwise(cuts):
+        yield items[begin:end]
+
+
+def _portions(costs: Sequence[int]) -> Iterator[range]:
+    """Numbers that follow each other, of as many operations as a function should have."""
+    begin, total = 0, 0
+    for n, cost in enumerate(costs):
+        if n > begin and total + cost > _OPERATIONS:
+            yield range(begin, n)
+            begin, total = n, 0
+        total += cost
+    if begin < len(costs):
+        yield range(begin, len(costs))
 
 
 def _connected(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that share products, directly or by others, together; in the order of their first."""
-    leader: dict[int, int] = {}
+    """Rows that share nodes, directly or by others, together; in the order of their first."""
+    leader = list(range(len(rows)))
 
     def find(r: int) -> int:
         while leader[r] != r:
@@ -245,10 +285,8 @@ def _connected(rows: Sequence[Row]) -> list[list[Row]]:
 
     first_reader: dict[int, int] = {}
     for r, row in enumerate(rows):
-        leader[r] = r
-        for product, _ in row.terms:
-            other = first_reader.setdefault(product, r)
-            one, two = sorted((find(r), find(other)))
+        for node, _ in row.terms:
+            one, two = sorted((find(r), find(first_reader.setdefault(node, r))))
             leader[two] = one
     gathered: dict[int, list[Row]] = {}
     for r, row in enumerate(rows):

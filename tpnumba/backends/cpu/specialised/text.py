@@ -85,6 +85,10 @@ class Text:
         """The sum."""
         return self.value(f"fadd {self.vector} {one}, {other}")
 
+    def negated(self, value: Value) -> Value:
+        """The value with the other sign."""
+        return self.value(f"fneg {self.vector} {value}")
+
     def multiply_add(self, one: Value, other: Value, total: Value) -> Value:
         """``one * other + total``, rounded once."""
         kind = self.vector
