@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 import pytest
+from backends.guards import GUARD, GUARDS, guarded, intact
 from strategies import evaluate_plan, tolerance
 
 import tpnumba as tp
@@ -15,9 +16,6 @@ from tpnumba.backends.cpu.layout import LINE, OUTPUT, SIZE, STREAM, VECTORS
 from tpnumba.backends.cpu.lowering import lower_with
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import KINDS, Harmonics
-
-#: Numbers before and after every array, and what stands in them.
-GUARDS, GUARD = 64, 12345.0
 
 FORMS = {
     "full": tp.FullTensorProduct("0e + 1o + 2e", "0e + 1o").plan,
@@ -31,15 +29,6 @@ FORMS = {
 }
 PLANS = {f"{name}-{i}": plan.adjoint(i) for name, plan in FORMS.items() for i in range(len(plan.operands))}
 PLANS |= {f"{kind}-{normalize}": Harmonics(3, "norm", normalize, kind) for kind in KINDS for normalize in (True, False)}
-
-
-def guarded(count: int, dtype: str, align: int) -> tuple[np.ndarray, np.ndarray]:
-    """Memory full of guards, and the part of it for ``count`` numbers: NaN, at ``align`` bytes past a line."""
-    item = np.dtype(dtype).itemsize
-    memory = np.full(count + 2 * GUARDS + LINE // item, GUARD, dtype=dtype)
-    first = GUARDS + (align - memory.ctypes.data - GUARDS * item) % LINE // item
-    memory[first : first + count] = np.nan
-    return memory, memory[first : first + count]
 
 
 def reference(plan: Plan | Harmonics, arrays: dict[int, np.ndarray], count: int) -> list[np.ndarray]:
@@ -78,11 +67,7 @@ def test_nothing_beside_workspace_and_results_is_written(name, dtype, vectors):
             before = {i: array.copy() for i, array in arrays.items()}
             program.call(tile, table, 0, count)
             for memory, part in zip((workspace, *memories), (tile, *results), strict=True):
-                first = (part.ctypes.data - memory.ctypes.data) // item
-                np.testing.assert_array_equal(memory[:first], GUARD)
-                np.testing.assert_array_equal(memory[first + part.size :], GUARD)
-                assert first >= GUARDS
-                assert memory.size - first - part.size >= GUARDS
+                assert intact(memory, part)
             for i, array in arrays.items():
                 np.testing.assert_array_equal(array, before[i])
             for found, one in zip(results, expected, strict=True):

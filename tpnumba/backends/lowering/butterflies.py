@@ -69,10 +69,12 @@ def _combine(left: bytes, right: bytes, row: bytes, value: bytes, pair: bool) ->
     terms = sorted((r, n, v) for n, (_, column) in enumerate(nodes) for r, v in column.items())
     rows = np.array([term[:2] for term in terms], dtype=np.int64).reshape(-1, 2)
     values = np.array([term[2] for term in terms], dtype=np.float64)
-    arrays = (begin.astype(np.int64), *(np.ascontiguousarray(products[:, i]) for i in range(3)), rows[:, 0], rows[:, 1])
-    for array in (*arrays, values):
+    left_factor, right_factor, sign = np.ascontiguousarray(products.T)
+    of_row, of_node = np.ascontiguousarray(rows.T)
+    made = Nodes(begin.astype(np.int64), left_factor, right_factor, sign, of_row, of_node, values)
+    for array in vars(made).values():
         array.flags.writeable = False
-    return Nodes(*arrays, values)
+    return made
 
 
 def _pair(nodes: list[tuple[Node, dict[int, float]]]) -> tuple[list[tuple[Node, dict[int, float]]], bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -10,41 +9,23 @@ import numpy.typing as npt
 
 from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
+from tpnumba.backends.cpu.contraction.roles import Coupled, Role, Roles, coupled_nodes, roles_of
 from tpnumba.backends.cpu.program import place_arrays
 from tpnumba.backends.lowering.arena import Arena
-from tpnumba.backends.lowering.butterflies import Nodes, combine_products
 from tpnumba.backends.lowering.paths import (
     components_of,
     leg_of,
     mixed_letters,
     mixes,
-    segment_of,
-    steps_of,
     weights_of,
 )
-from tpnumba.plans.contraction import Contraction, Path, channel_combinations, channel_extents, channel_ranges
+from tpnumba.plans.contraction import Contraction, Path, channel_extents, channel_ranges
 
 Ints = npt.NDArray[np.int64]
 #: Entries of tables beyond which a plan has no program: they would take longer to read than they save.
 _MOST_ENTRIES = 2**22
 #: Channels from which on a factor without any is made a matrix with the coupling once, for all of them.
 MANY_CHANNELS = 4
-
-
-@dataclass(frozen=True)
-class _Role:
-    """One operand of a path: where it starts, its strides, and its channel in each combination."""
-
-    start: int
-    channel_step: int
-    component_step: int
-    size: int
-    channel: Ints
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Where it starts, and how far a channel moves it."""
-        return self.start, self.channel_step
 
 
 class Builder:
@@ -150,13 +131,13 @@ class Builder:
         self.channels.append(channels)
         self.groups.append(group)
 
-    def _mixing(self, group: Ints, path: Path, role: dict[int, _Role]) -> None:
+    def _mixing(self, group: Ints, path: Path, role: Roles) -> None:
         """The fields of a group that mixes; in ``role`` the third operand gives way to the scratch columns."""
         output, third, weight = self.plan.output, components_of(path)[2], weights_of(path)
         assert weight is not None
         own, count = role[third], role[weight].channel.size
         mixed = channel_extents(path, self.plan.operands)[path.letters(weight)[-1]]
-        role[third] = _Role(self.scratch, own.size * self.tile_width, self.tile_width, own.size, np.arange(count))
+        role[third] = Role(self.scratch, own.size * self.tile_width, self.tile_width, own.size, np.arange(count))
         kind = {third: layout.AFTER, weight: layout.OUTER}.get(output, layout.BEFORE)
         self.flops += 2 * count * mixed * own.size
         group[layout.MIX : layout.MIX_COMPACT + 1] = (
@@ -165,9 +146,7 @@ class Builder:
         )
         group[layout.MIX_THIRD : layout.MIX_COMPONENT + 1] = own.start, own.channel_step, own.component_step
 
-    def _precontracted(
-        self, path: Path, role: dict[int, _Role], components: tuple[int, int, int], weight: int | None
-    ) -> None:
+    def _precontracted(self, path: Path, role: Roles, components: tuple[int, int, int], weight: int | None) -> None:
         """A group of one path whose known factor, without channels, makes a matrix for all channels of the other.
 
         The matrix stands in scratch columns. Its rows sum components of the known factor; if that is the result, a row
@@ -207,64 +186,19 @@ class Builder:
         self._finish_group(group, np.zeros((1, layout.C_RESULT + 1), dtype=np.int64))
         self.flops += 2 * table.values.size + 2 * count * size * (short + 1)
 
-    def _roles(self, path: Path) -> dict[int, _Role]:
-        """Each operand of a path: letters to channel numbers, for every combination of channels."""
-        roles = {}
-        for i, channel in channel_combinations(path, self.plan.operands, mixed_letters(path)).items():
-            operand = self.plan.operands[i]
-            segment = operand.segments[segment_of(path, i)]
-            stride = 1 if i == self.compact else self.tile_width
-            channel_step, component_step = steps_of(operand, segment)
-            start = self.starts[i] + segment.offset * stride
-            roles[i] = _Role(start, channel_step * stride, component_step * stride, segment.dim, channel)
-        return roles
+    def _roles(self, path: Path) -> Roles:
+        return roles_of(path, self.plan, self.starts, self.tile_width, self.compact)
 
     def _nodes(
-        self,
-        paths: list[Path],
-        roles: list[dict[int, _Role]],
-        components: tuple[int, int, int],
-        weight: int | None,
-    ) -> tuple[list[int], Nodes, Ints]:
-        """Sums of products that the terms of a group are made of.
-
-        Returns:
-            The places that the columns of the two factors are counted from; the nodes; and of each row the place and
-            the strides of the component of the third operand, and of its weight (-1: none).
-        """
-        width = self.tile_width
-        bases = []
-        for i in components[:2]:
-            starts = {own[i].start for own in roles}
-            bases.append(starts.pop() if len(starts) == 1 else self.starts[i])
-        found: list[list[Ints]] = []
-        values = []
-        for path, own in zip(paths, roles, strict=True):
-            table = path.coupling.sparse
-            numbers = [table.coords[leg_of(path, i)] for i in components]
-            place = own[components[2]].start + numbers[2] * own[components[2]].component_step
-            steps = own[components[2]].channel_step, *((-1, 0) if weight is None else own[weight].place)
-            found.append(
-                [
-                    *(
-                        (own[i].start - base + number * own[i].component_step) // width
-                        for i, base, number in zip(components, bases, numbers[:2], strict=False)
-                    ),
-                    place,
-                    *(np.full(place.size, step, dtype=np.int64) for step in steps),
-                ]
-            )
-            values.append(table.values * path.scale)
-        left, right, *keys = (np.concatenate(each).astype(np.int64) for each in zip(*found, strict=True))
-        rows, row = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
-        row = np.reshape(row, -1).astype(np.int64)
-        return bases, combine_products(left, right, row, np.concatenate(values), pair=self.pair), rows
+        self, paths: list[Path], roles: list[Roles], components: tuple[int, int, int], weight: int | None
+    ) -> Coupled:
+        return coupled_nodes(paths, roles, components, weight, self.starts, self.tile_width, pair=self.pair)
 
     def _push(
         self,
         group: Ints,
         paths: list[Path],
-        roles: list[dict[int, _Role]],
+        roles: list[Roles],
         components: tuple[int, int, int],
         weight: int | None,
         result: int,
@@ -302,7 +236,7 @@ class Builder:
         self,
         group: Ints,
         paths: list[Path],
-        roles: list[dict[int, _Role]],
+        roles: list[Roles],
         components: tuple[int, int, int],
         weight: int | None,
         result: int,
@@ -368,7 +302,7 @@ class Builder:
         return rows
 
     def _targets(self, group: Ints, rows: Ints, sums: Ints, channels: Ints) -> tuple[Ints, Ints]:
-        """The numbers of the result that a group's rows or last sums write, a channel each, and that its mixing does."""
+        """The numbers of the result that a group's rows or last sums write, and that its mixing does."""
         none = np.zeros((0, 0), dtype=np.int64)
         start, tile_width = self.starts[self.plan.output], self.tile_width
         if group[layout.MIX] == layout.AFTER:

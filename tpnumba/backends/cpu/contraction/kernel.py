@@ -7,13 +7,13 @@ from tpnumba.backends.cpu.layout import (
     AFTER,
     BEFORE,
     BEGIN,
-    CHANNELS_BEGIN,
-    CHANNELS_END,
     C_FIRST,
     C_LEFT,
     C_RESULT,
     C_RIGHT,
     C_SECOND,
+    CHANNELS_BEGIN,
+    CHANNELS_END,
     END,
     FIRST,
     FIRST_CHANNEL,
@@ -72,8 +72,23 @@ _ONE, _TWO, _FOUR = (0,), (0, 0), (0, 0, 0, 0)
 
 @jit
 def contract(
-    width, tile, operands, groups, channels, rows, offsets, values, sums, factors, signs, zeros, nodes, buffer, start,
-    stop, stream
+    width,
+    tile,
+    operands,
+    groups,
+    channels,
+    rows,
+    offsets,
+    values,
+    sums,
+    factors,
+    signs,
+    zeros,
+    nodes,
+    buffer,
+    start,
+    stop,
+    stream,
 ):
     """Evaluate a contraction for the samples from ``start`` to ``stop``.
 

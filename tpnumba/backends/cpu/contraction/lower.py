@@ -7,7 +7,14 @@ import numpy as np
 from tpnumba.backends.cpu.contraction.builder import Builder
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
 from tpnumba.backends.cpu.layout import LINE, MOST_BYTES, TILE_BYTES, VECTORS, WEIGHTS_TILE_BYTES
-from tpnumba.backends.lowering.paths import compact_weights, components_of, group_paths, merge_groups, mixes, scratch_size
+from tpnumba.backends.lowering.paths import (
+    compact_weights,
+    components_of,
+    group_paths,
+    merge_groups,
+    mixes,
+    scratch_size,
+)
 from tpnumba.plans.contraction import Contraction, Path
 
 #: Nodes of groups that are made one, at most, so that they stay in the second cache.

@@ -136,6 +136,7 @@ class _Cache(caching.FunctionCache):
 
 @cache
 def warn_uncached(reason: str) -> None:
+    """Say, once, that machine code cannot be kept."""
     warnings.warn(
         f"tpnumba cannot keep compiled kernels in {cache_folder()}: {reason}; "
         "set TPNUMBA_CACHE_DIR to a writable folder",

@@ -142,15 +142,25 @@ class ColumnEmitter:
         """The difference."""
         return self.builder.fsub(one, other, flags=FLAGS)
 
-    def over(self, one, other):
-        """The quotient itself: a product with the reciprocal, which may be infinite, will not do.
+    def multiply_add(self, one, other, total):
+        """``one * other + total``, rounded once, whatever stands around it."""
+        signature = ir.FunctionType(one.type, [one.type] * 3)
+        return self.builder.call(self._function("fma", signature), [one, other, total])
 
-        A plain division would be given the flags of :mod:`tpnumba.backends.cpu.runtime.compiler` by Numba.
-        """
+    def sum_of(self, one, other):
+        """The sum of two numbers, each rounded already: a product among them is not rounded with it."""
+        return self._constrained("fadd", one, other)
+
+    def over(self, one, other):
+        """The quotient itself: a product with the reciprocal, which may be infinite, will not do."""
+        return self._constrained("fdiv", one, other)
+
+    def _constrained(self, name, one, other):
+        """A plain operation would be given the flags of :mod:`tpnumba.backends.cpu.runtime.compiler` by Numba."""
         kind, text, module = one.type, ir.MetaDataType(), self.builder.module
         signature = ir.FunctionType(kind, [kind, kind, text, text])
         how = [ir.MetaDataString(module, word) for word in ("round.tonearest", "fpexcept.ignore")]
-        return self.builder.call(self._function("experimental.constrained.fdiv", signature), [one, other, *how])
+        return self.builder.call(self._function(f"experimental.constrained.{name}", signature), [one, other, *how])
 
     def call(self, name, value):
         """A function of the compiler's on every number."""

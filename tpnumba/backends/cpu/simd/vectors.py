@@ -40,19 +40,20 @@ def combine(
 ):
     """``tile[to] (+)= tile[first] * tile[second] * sum of values[n] * tile[source + offsets[n]]``, n from begin to end.
 
-    A negative ``first`` or ``second`` is left out; ``add`` keeps what is there.
+    A negative ``first`` or ``second`` is left out; ``add`` keeps what is there. What is rounded, and in which order, is
+    written out, as code made for a plan does the same: see :mod:`tpnumba.backends.cpu.specialised.sums`.
     """
     builder, start = emit.builder, emit.pointer(source)
 
     def term(n, total):
         offset = builder.sext(offsets.item(n), n.type)
         value = emit.number(values, n)
-        return (emit.plus(total, emit.times(value, emit.load_from(builder.gep(start, [offset])))),)
+        return (emit.multiply_add(value, emit.load_from(builder.gep(start, [offset])), total),)
 
     (result,) = emit.loop(begin, end, [emit.constant(0.0)], term)
     for factor in (first, second):
         result = emit.times_column(result, factor, factor)
-    emit.store(emit.when(add, lambda: emit.plus(result, emit.load(to)), result), to)
+    emit.store(emit.when(add, lambda: emit.sum_of(result, emit.load(to)), result), to)
 
 
 @on_columns
@@ -84,11 +85,11 @@ def sum_products(
         return emit.times(emit.number(signs, n), factor(one, n, 0)), factor(other, n, 1)
 
     def term(n, total):
-        return (emit.plus(total, emit.times(*product(n))),)
+        return (emit.multiply_add(*product(n), total),)
 
     first = emit.times(*product(begin))
     (result,) = emit.loop(builder.add(begin, ir.Constant(begin.type, 1)), end, [first], term)
-    emit.store(emit.when(add, lambda: emit.plus(result, emit.load(to)), result), to)
+    emit.store(emit.when(add, lambda: emit.sum_of(result, emit.load(to)), result), to)
 
 
 @on_columns

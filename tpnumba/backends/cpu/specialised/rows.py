@@ -25,8 +25,8 @@ def write_load(text: Text, size: int) -> None:
     if size < width:
         rows = text.load("%rows", size * text.count, text.item_bytes)
         for component in range(size):
-            mask = [size * sample + component for sample in range(text.count)]
-            text.store(text.shuffled(rows, "poison", mask, size * text.count), text.moved("%to", component * text.count))
+            column = text.shuffled(rows, "poison", range(component, size * text.count, size), size * text.count)
+            text.store(column, text.moved("%to", component * text.count))
         return
     with text.loop("unit", -(-size // width) * width, width) as begin:
         first = _clipped(text, begin, size - width)
@@ -171,18 +171,14 @@ def _rows_of(text: Text, groups: list[list[Value]]) -> list[Value]:
     for i in range(width):
         stretch = [group[i] for group in groups]
         if len(stretch) == UNITS:  # units of four vectors transposed
-            pairs = [_units(text, stretch[a], stretch[b], order) for order in (_LOWER, _UPPER) for a, b in ((0, 1), (2, 3))]
-            whole = [
-                _units(text, pairs[0], pairs[1], _EVEN),
-                _units(text, pairs[0], pairs[1], _ODD),
-                _units(text, pairs[2], pairs[3], _EVEN),
-                _units(text, pairs[2], pairs[3], _ODD),
-            ]
+            lower, upper = ([_units(text, stretch[a], stretch[a + 1], order) for a in (0, 2)] for order in (_LOWER, _UPPER))
+            whole = [_units(text, pair[0], pair[1], order) for pair in (lower, upper) for order in (_EVEN, _ODD)]
             for q in range(UNITS):
                 rows[width * q + i] = whole[q]
         else:
             for q in range(UNITS):
-                mask = [n for g in range(len(stretch)) for n in range(g * count + q * width, g * count + (q + 1) * width)]
+                starts = [g * count + q * width for g in range(len(stretch))]
+                mask = [start + n for start in starts for n in range(width)]
                 rows[width * q + i] = text.shuffled(stretch[0], stretch[-1], mask)
     return rows
 
@@ -194,6 +190,7 @@ _EVEN, _ODD = (0, 1, 4, 5), (2, 3, 6, 7)
 
 
 def _units(text: Text, one: Value, other: Value, order: tuple[int, ...]) -> Value:
+    """Units of two vectors, in an order."""
     width = unit(text)
     return text.shuffled(one, other, [u * width + n for u in order for n in range(width)])
 
@@ -204,7 +201,7 @@ def _interleaved(text: Text, columns: list[Value]) -> Value:
     if size == 1:
         return columns[0]
     if size == 2:
-        return text.shuffled(*columns, [c * count + n for n in range(count) for c in range(2)])
+        return text.shuffled(columns[0], columns[1], [c * count + n for n in range(count) for c in range(2)])
     pair = text.shuffled(columns[0], columns[1], range(2 * count))
     third = text.shuffled(columns[2], "poison", [*range(count), *[-1] * count])
     mask = [n + c * count for n in range(count) for c in range(3)]

@@ -27,16 +27,16 @@ def is_eligible(program: ContractionProgram) -> bool:
     return operations(program) <= MOST_OPERATIONS and int(combinations.sum()) <= _MOST_CALLS
 
 
-def write_source(program: ContractionProgram) -> str:
-    """The text of the module."""
-    return _Source(program).text()
+def write_source(program: ContractionProgram, most_sums: int) -> str:
+    """The text of the module; ``most_sums``: the columns that are summed at a time."""
+    return _Source(program, most_sums).text()
 
 
 class _Source:
-    def __init__(self, program: ContractionProgram) -> None:
+    def __init__(self, program: ContractionProgram, most_sums: int) -> None:
         self._program = program
         self._dtype = program.dtype.name
-        self._groups = [GroupCode(program, g, self._dtype) for g in range(len(program.groups))]
+        self._groups = [GroupCode(program, g, self._dtype, most_sums) for g in range(len(program.groups))]
         self._sizes = [int(size) for size in program.arrays[:, layout.SIZE]]
         self._columns = [int(at) // program.tile_width for at in program.arrays[:, layout.AT]]
         (self._output,) = program.outputs
@@ -49,10 +49,14 @@ class _Source:
             f"declare {sample.vector} @llvm.fma.v{sample.count}f{bits}({', '.join([sample.vector] * 3)})",
             "declare i64 @llvm.smin.i64(i64, i64)",
             *(source for group in self._groups for source in group.functions),
-            self._function(rows.write_gather, "gather(ptr %to, ptr %rows, i64 %row_bytes, i64 %column_bytes, "
-                           "i64 %size, i64 %count)"),
-            self._function(rows.write_scatter, "scatter(ptr %from, ptr %rows, i64 %row_bytes, i64 %column_bytes, "
-                           "i64 %size, i64 %count)"),
+            self._function(
+                rows.write_gather,
+                "gather(ptr %to, ptr %rows, i64 %row_bytes, i64 %column_bytes, i64 %size, i64 %count)",
+            ),
+            self._function(
+                rows.write_scatter,
+                "scatter(ptr %from, ptr %rows, i64 %row_bytes, i64 %column_bytes, i64 %size, i64 %count)",
+            ),
             self._function(rows.write_spread, "spread(ptr %to, ptr %row, i64 %column_bytes, i64 %size)"),
             *(self._sized(rows.write_load, i, f"load_{i}(ptr %to, ptr %rows, i64 %stride)") for i in inputs),
             self._sized(rows.write_store, self._output, "store(ptr %from, ptr %rows, i64 %stride)"),
@@ -110,11 +114,12 @@ class _Source:
         output.scatter("%start", number)
         text.say("br label %end")
         text.label("long")
-        tiles = text.value(f"add i64 {number}, {count - 1}")
-        tiles = text.value(f"sdiv i64 {tiles}, {count}")
+        padded = text.value(f"add i64 {number}, {count - 1}")
+        tiles = text.value(f"sdiv i64 {padded}, {count}")
         with text.loop("tile_number", tiles) as i:
-            first = text.value(f"add i64 %start, {text.value(f'mul i64 {i}, {count}')}")
-            first = text.value(f"call i64 @llvm.smin.i64(i64 {first}, i64 {last})")
+            after = text.value(f"add i64 %start, {text.value(f'mul i64 {i}, {count}')}")
+            # The last tile takes some samples of the one before again, which come out the same.
+            first = text.value(f"call i64 @llvm.smin.i64(i64 {after}, i64 {last})")
             for k in inputs:
                 operands[k].load(first)
             text.say("call void @compute(ptr %tile)")

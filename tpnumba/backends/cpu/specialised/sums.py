@@ -16,8 +16,6 @@ from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
 from tpnumba.backends.cpu.specialised.text import Text, Value, function
 
-#: Sums that are in registers at the same time, at most.
-_SUMS = 20
 #: Operations of a function, about; longer ones take the compiler longer, and it runs out of registers.
 _OPERATIONS = 80
 
@@ -48,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Sum:
-    """A sum of products: the columns of both factors, from the first ones of the group or among the nodes, and signs."""
+    """A sum of products: the columns of both factors, from the first of the group or among the nodes, and its sign."""
 
     products: tuple[tuple[int, int, int], ...]
     result: Place
@@ -69,10 +67,12 @@ class GroupCode:
         program: the contraction.
         number: of the group.
         dtype: of all numbers.
+        most_sums: those that are in registers at the same time.
     """
 
-    def __init__(self, program: ContractionProgram, number: int, dtype: str) -> None:
+    def __init__(self, program: ContractionProgram, number: int, dtype: str, most_sums: int) -> None:
         self._program, self._group, self._dtype = program, program.groups[number], dtype
+        self._most_sums = most_sums
         self._name = f"group_{number}"
         begin, end = self._group[layout.CHANNELS_BEGIN], self._group[layout.CHANNELS_END]
         self._channels: list[tuple[int, ...]] = [tuple(map(int, line)) for line in program.channels[begin:end]]
@@ -132,7 +132,7 @@ class GroupCode:
 
     def _push(self) -> None:
         """Rows that share nodes, of as many sums as registers hold; each node is added to all rows that read it."""
-        whole = [some for rows in _connected(self._rows) for some in _slices(rows, _SUMS)]
+        whole = [some for rows in _connected(self._rows) for some in _slices(rows, self._most_sums)]
         costs = [self._cost(rows) for rows in whole]
         for numbers in _portions(costs):
             code = self._begin()
@@ -150,25 +150,26 @@ class GroupCode:
         for r, row in enumerate(rows):
             for node, value in row.terms:
                 readers.setdefault(node, []).append((r, value))
+        text = code.text
         totals = ["zeroinitializer"] * len(rows)
         (left, by_left), (right, by_right) = (
             self._factor(layout.LEFT, layout.LEFT_CHANNEL),
             self._factor(layout.RIGHT, layout.RIGHT_CHANNEL),
         )
         for node in sorted(readers):
-            value = ""
+            total = ""
             for a, b, sign in self._sums[node].products:
                 one = code.column((left + a, by_left), layout.C_LEFT)
                 other = code.column((right + b, by_right), layout.C_RIGHT)
-                value = code.add_product(one, other, sign, value)
+                total = code.add_product(one, other, sign, total)
             for r, factor in readers[node]:
-                totals[r] = code.text.multiply_add(code.text.constant(factor), value, totals[r])
-        for row, total in zip(rows, totals, strict=True):
-            code.store_row(row, total)
+                totals[r] = text.multiply_add(text.constant(factor), total, totals[r])
+        for row, sum_of_terms in zip(rows, totals, strict=True):
+            code.store_row(row, sum_of_terms)
 
     def _pull(self) -> None:
         """Node by node, each added to all sums of products that it is in, of which registers hold so many."""
-        for sums in _slices(self._sums, _SUMS):
+        for sums in _slices(self._sums, self._most_sums):
             readers: dict[int, list[tuple[int, int, int]]] = {}
             for s, one in enumerate(sums):
                 for node, other, sign in one.products:
@@ -185,10 +186,10 @@ class GroupCode:
                     value = code.text.multiply_add(code.text.constant(factor), column, value)
                 value = code.multiplied(row, value)
                 for s, place, sign in readers[node]:
-                    other = code.column((right + place, right_step), layout.C_RIGHT)
-                    totals[s] = code.add_product(value, other, sign, totals[s])
-            for one, total in zip(sums, totals, strict=True):
-                code.store(one.result, total, add=one.add)
+                    column = code.column((right + place, right_step), layout.C_RIGHT)
+                    totals[s] = code.add_product(value, column, sign, totals[s])
+            for one, sum_of_products in zip(sums, totals, strict=True):
+                code.store(one.result, sum_of_products, add=one.add)
             self._finish(code)
 
     def _begin(self) -> _Code:
@@ -274,7 +275,10 @@ def _portions(costs: Sequence[int]) -> Iterator[range]:
 
 
 def _connected(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that share nodes, directly or by others, together; in the order of their first."""
+    """Rows that share nodes or their result, directly or by others, together; in the order of their first.
+
+    Within and between what belongs together the order of rows that add to one result stays.
+    """
     leader = list(range(len(rows)))
 
     def find(r: int) -> int:
@@ -283,10 +287,10 @@ def _connected(rows: Sequence[Row]) -> list[list[Row]]:
             r = leader[r]
         return r
 
-    first_reader: dict[int, int] = {}
+    first_with: dict[int | Place, int] = {}
     for r, row in enumerate(rows):
-        for node, _ in row.terms:
-            one, two = sorted((find(r), find(first_reader.setdefault(node, r))))
+        for shared in (row.result, *(node for node, _ in row.terms)):
+            one, two = sorted((find(r), find(first_with.setdefault(shared, r))))
             leader[two] = one
     gathered: dict[int, list[Row]] = {}
     for r, row in enumerate(rows):

@@ -109,7 +109,7 @@ class Text:
 
 
 class Loop:
-    """A loop whose body is written inside of ``with``; the body must leave the block in which it began or end in one."""
+    """A loop, whose body is written inside of ``with``."""
 
     def __init__(self, text: Text, name: str, end: int | Value, step: int) -> None:
         self._text, self._name, self._end, self._step = text, name, end, step

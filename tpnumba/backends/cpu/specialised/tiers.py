@@ -14,13 +14,13 @@ import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeGuard
 
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
 from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.workspace import address_of
 from tpnumba.backends.cpu.specialised import store
-from tpnumba.backends.cpu.specialised.machine import Loaded, compile_source, processor
+from tpnumba.backends.cpu.specialised.machine import Loaded, compile_source, most_sums, processor
 from tpnumba.backends.cpu.specialised.source import is_eligible, write_source
 from tpnumba.backends.cpu.specialised.sums import operations
 
@@ -40,6 +40,15 @@ def is_enabled() -> bool:
     return text == "1"
 
 
+def _has_code(program: Program) -> TypeGuard[ContractionProgram]:
+    return isinstance(program, ContractionProgram) and is_enabled() and is_eligible(program)
+
+
+def _compiled(program: ContractionProgram) -> bytes:
+    name, features = processor()
+    return compile_source(write_source(program, most_sums(features)), name, features)
+
+
 class Tier:
     """The kernel that a program has at the moment.
 
@@ -55,7 +64,7 @@ class Tier:
         self.is_specialised = False
         self._code: Loaded | None = None
         self._seconds_left: float | None = None
-        if isinstance(program, ContractionProgram) and is_enabled() and is_eligible(program):
+        if _has_code(program):
             self._begin(program)
 
     def _begin(self, program: ContractionProgram) -> None:
@@ -79,9 +88,9 @@ class Tier:
     def compile(self) -> None:
         """Make the code now, whatever it costs, and keep it; nothing is done where the program has none or has it."""
         program = self._program
-        if self.is_specialised or not (isinstance(program, ContractionProgram) and is_enabled() and is_eligible(program)):
+        if self.is_specialised or not _has_code(program):
             return
-        code = compile_source(write_source(program), *processor())
+        code = _compiled(program)
         store.write(self._key, code)
         self._take(code)
         self._seconds_left = None
