@@ -15,7 +15,7 @@ from tpnumba.backends.cpu.layout import LINE, OUTPUT, SIZE, STREAM
 from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.runtime.workspace import address_of
 from tpnumba.backends.cpu.specialised import machine
-from tpnumba.backends.cpu.specialised.source import is_eligible, write_source
+from tpnumba.backends.cpu.specialised.source import write_source
 from tpnumba.plans.base import Plan
 from tpnumba.studies.registry import cases
 
@@ -44,7 +44,7 @@ PLANS = {f"{name}-{i}": form.adjoint(i) for name, form in FORMS.items() for i in
 def eligible(dtype: str) -> dict[str, Plan]:
     """The plans that have code."""
     programs = {name: program_of(plan, dtype) for name, plan in PLANS.items()}
-    return {name: PLANS[name] for name, program in programs.items() if program is not None and is_eligible(program)}
+    return {name: PLANS[name] for name, program in programs.items() if program is not None and program.has_code}
 
 
 def made_for(plan: Plan, dtype: str, features: str = FEATURES):

@@ -22,6 +22,24 @@ from tpnumba.tables.quadrature import Grid
 COEFFICIENTS = "speed.json"
 
 
+#: Products and terms of a contraction, at most, for code of its own: beyond, compiling takes longer than it saves.
+OWN_CODE = 5_000
+
+
+@cached_on_instance
+def has_own_code(plan: Plan) -> bool:
+    """Whether code is made for this plan alone on a processor; whether it is there yet plays no part."""
+    if not isinstance(plan, Contraction):
+        return False
+    *_, products, terms, _ = amounts(plan)[1]
+    return products + terms <= OWN_CODE
+
+
+def kind_on(plan: Plan, backend: str) -> str:
+    """The kind of a plan whose coefficients tell its time on a backend: ``code`` for what has its own."""
+    return "code" if backend == "cpu" and has_own_code(plan) else amounts(plan)[0]
+
+
 def amounts(plan: Plan) -> tuple[str, tuple[float, ...]]:
     """The kind of a plan, and how much of each thing that costs time it does a sample."""
     numbers = float(sum(plan.sizes))
@@ -75,8 +93,8 @@ def seconds(plan: Plan, backend: str, dtype: str) -> float:
     table = _coefficients().get("cpu" if backend == "gpu" else backend, {}).get(dtype)
     if table is None:
         return float(sum(plan.flops))
-    kind, done = amounts(plan)
-    return float(sum(each * amount for each, amount in zip(table[kind], done, strict=True)))
+    done = amounts(plan)[1]
+    return float(sum(each * amount for each, amount in zip(table[kind_on(plan, backend)], done, strict=True)))
 
 
 class Calls(NamedTuple):

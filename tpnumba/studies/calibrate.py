@@ -13,9 +13,10 @@ from scipy.optimize import nnls
 from tpnumba.backends import evaluate
 from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import common_context
+from tpnumba.backends.specialize import specialize
 from tpnumba.plans.base import ITEMSIZE, Plan
 from tpnumba.plans.methods import Methods
-from tpnumba.plans.speed import LARGE_RESULT, Calls, amounts
+from tpnumba.plans.speed import LARGE_RESULT, Calls, amounts, kind_on
 from tpnumba.products.clebsch_gordan import FullTensorProduct
 from tpnumba.studies.machine import available_cores
 from tpnumba.studies.registry import cases
@@ -50,8 +51,7 @@ def calibrate(
     for number, (backend, dtype) in enumerate(jobs):
         times: dict[str, list[tuple[tuple[float, ...], float]]] = {}
         for plan, seconds in _timed(lmax, backend, dtype):
-            kind, done = amounts(plan)
-            times.setdefault(kind, []).append((done, seconds))
+            times.setdefault(kind_on(plan, backend), []).append((amounts(plan)[1], seconds))
         for kind, rows in sorted(times.items()):
             matrix, seconds_of = np.array([done for done, _ in rows]), np.array([time for _, time in rows])
             # Relative deviations are what is to be small.
@@ -98,6 +98,8 @@ def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, float]]:
                 plan = product.plan.adjoint(output)
                 if plan not in seen:
                     seen.add(plan)
+                    if backend == "cpu":
+                        specialize([plan], dtype)
                     runs[plan, family] = _call(plan, backend, dtype)
         timed = interleaved(
             {key: call for key, (call, _) in runs.items()}, repeats=5, repeat_seconds=_CALL_SECONDS, limit_seconds=20

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.builder import Builder
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
 from tpnumba.backends.cpu.layout import LINE, MOST_BYTES, TILE_BYTES, VECTORS, WEIGHTS_TILE_BYTES
@@ -16,11 +19,14 @@ from tpnumba.backends.lowering.paths import (
     scratch_size,
 )
 from tpnumba.plans.contraction import Contraction, Path
+from tpnumba.plans.speed import has_own_code
 
 #: Nodes of groups that are made one, at most, so that they stay in the second cache.
 _MERGED_NODES = 2**11
 #: Terms of a plan beyond which products are not put together: finding pairs would take longer than it saves.
 _PAIRED_TERMS = 2**14
+#: Combinations of channels of a program with code of its own, each of which it calls by itself.
+_CODE_CALLS = 2_000
 
 
 def lower_contraction(plan: Contraction, dtype: str, vectors: int | None) -> ContractionProgram | None:
@@ -54,7 +60,11 @@ def lower_contraction(plan: Contraction, dtype: str, vectors: int | None) -> Con
     for paths in groups:
         if not builder.add(paths):
             return None
-    return builder.finish(dtype, vectors)
+    program = builder.finish(dtype, vectors)
+    mixes_channels = bool((program.groups[:, layout.MIX] != 0).any())
+    combinations = int((program.groups[:, layout.CHANNELS_END] - program.groups[:, layout.CHANNELS_BEGIN]).sum())
+    has_code = has_own_code(plan) and not mixes_channels and compact is None and 0 < combinations <= _CODE_CALLS
+    return replace(program, has_code=has_code)
 
 
 def _most_nodes(paths: list[Path]) -> int:

@@ -15,7 +15,11 @@ from tpnumba.backends.cpu.program import Ints, Program
 
 @dataclass(frozen=True)
 class ContractionProgram(Program):
-    """Sums of products, group by group; the tables are those of :mod:`tpnumba.backends.cpu.layout`."""
+    """Sums of products, group by group; the tables are those of :mod:`tpnumba.backends.cpu.layout`.
+
+    Attributes:
+        has_code: whether code may be made for it, see :mod:`tpnumba.backends.cpu.specialised`.
+    """
 
     groups: Ints
     channels: Ints
@@ -26,6 +30,7 @@ class ContractionProgram(Program):
     signs: npt.NDArray[np.floating]
     zeros: Ints
     nodes: int
+    has_code: bool = False
 
     def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
         """See :class:`Program`."""

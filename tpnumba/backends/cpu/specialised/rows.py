@@ -171,7 +171,9 @@ def _rows_of(text: Text, groups: list[list[Value]]) -> list[Value]:
     for i in range(width):
         stretch = [group[i] for group in groups]
         if len(stretch) == UNITS:  # units of four vectors transposed
-            lower, upper = ([_units(text, stretch[a], stretch[a + 1], order) for a in (0, 2)] for order in (_LOWER, _UPPER))
+            lower, upper = (
+                [_units(text, stretch[a], stretch[a + 1], order) for a in (0, 2)] for order in (_LOWER, _UPPER)
+            )
             whole = [_units(text, pair[0], pair[1], order) for pair in (lower, upper) for order in (_EVEN, _ODD)]
             for q in range(UNITS):
                 rows[width * q + i] = whole[q]

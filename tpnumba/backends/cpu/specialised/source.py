@@ -6,25 +6,11 @@ from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
 from tpnumba.backends.cpu.specialised import rows
 from tpnumba.backends.cpu.specialised.operand import Operand
-from tpnumba.backends.cpu.specialised.sums import GroupCode, operations
+from tpnumba.backends.cpu.specialised.sums import GroupCode
 from tpnumba.backends.cpu.specialised.text import Text, function
 
-#: Operations of a kernel, at most: beyond, compiling takes longer than it saves.
-MOST_OPERATIONS = 4_500
-#: Calls of functions, at most, which each combination of channels adds to.
-_MOST_CALLS = 2_000
 #: The name of the kernel: ``void (void *tile, const int64_t *arrays, int64_t start, int64_t stop)``.
 KERNEL = "kernel"
-
-
-def is_eligible(program: ContractionProgram) -> bool:
-    """Whether the program is written out: nothing mixes channels, and it is short enough."""
-    if program.groups.shape[0] == 0 or (program.groups[:, layout.MIX] != 0).any():
-        return False
-    if (program.arrays[:, layout.SHARED] == layout.COMPACT).any():
-        return False
-    combinations = program.groups[:, layout.CHANNELS_END] - program.groups[:, layout.CHANNELS_BEGIN]
-    return operations(program) <= MOST_OPERATIONS and int(combinations.sum()) <= _MOST_CALLS
 
 
 def write_source(program: ContractionProgram, most_sums: int) -> str:
@@ -116,8 +102,8 @@ class _Source:
         text.label("long")
         padded = text.value(f"add i64 {number}, {count - 1}")
         tiles = text.value(f"sdiv i64 {padded}, {count}")
-        with text.loop("tile_number", tiles) as i:
-            after = text.value(f"add i64 %start, {text.value(f'mul i64 {i}, {count}')}")
+        with text.loop("tile_number", tiles) as tile:
+            after = text.value(f"add i64 %start, {text.value(f'mul i64 {tile}, {count}')}")
             # The last tile takes some samples of the one before again, which come out the same.
             first = text.value(f"call i64 @llvm.smin.i64(i64 {after}, i64 {last})")
             for k in inputs:

@@ -289,7 +289,8 @@ def _connected(rows: Sequence[Row]) -> list[list[Row]]:
 
     first_with: dict[int | Place, int] = {}
     for r, row in enumerate(rows):
-        for shared in (row.result, *(node for node, _ in row.terms)):
+        shares: list[int | Place] = [row.result, *(node for node, _ in row.terms)]
+        for shared in shares:
             one, two = sorted((find(r), find(first_with.setdefault(shared, r))))
             leader[two] = one
     gathered: dict[int, list[Row]] = {}

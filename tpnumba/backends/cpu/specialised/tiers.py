@@ -7,6 +7,7 @@ been at work for about as long as compiling takes; ``TPNUMBA_SPECIALIZE=0`` forb
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import threading
@@ -21,7 +22,7 @@ from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.workspace import address_of
 from tpnumba.backends.cpu.specialised import store
 from tpnumba.backends.cpu.specialised.machine import Loaded, compile_source, most_sums, processor
-from tpnumba.backends.cpu.specialised.source import is_eligible, write_source
+from tpnumba.backends.cpu.specialised.source import write_source
 from tpnumba.backends.cpu.specialised.sums import operations
 
 Kernel = Callable[[Any, Ints, int, int], None]
@@ -41,7 +42,7 @@ def is_enabled() -> bool:
 
 
 def _has_code(program: Program) -> TypeGuard[ContractionProgram]:
-    return isinstance(program, ContractionProgram) and is_enabled() and is_eligible(program)
+    return isinstance(program, ContractionProgram) and program.has_code and is_enabled()
 
 
 def _compiled(program: ContractionProgram) -> bytes:
@@ -126,9 +127,9 @@ class _Compiler:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew: in the child of a fork the thread does not live."""
+        """Start anew: in the child of a fork the thread does not live, and what it held stays locked."""
         self._queue: SimpleQueue[Tier] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock, self._at_work = threading.Lock(), threading.Lock()
         self._is_running = False
         for tier in self._pending:
             tier.wait_again()
@@ -140,22 +141,26 @@ class _Compiler:
             self._pending.append(tier)
             self._queue.put(tier)
             if not self._is_running:
-                arguments = self._queue, self._pending
-                threading.Thread(target=_serve, args=arguments, name="tpnumba-compiler", daemon=True).start()
+                threading.Thread(target=self._serve, name="tpnumba-compiler", daemon=True).start()
                 self._is_running = True
 
+    def stop(self) -> None:
+        """Wait until what is being compiled is done, and let nothing follow: LLVM goes when the process ends."""
+        self._at_work.acquire()
 
-def _serve(queue: SimpleQueue[Tier], pending: list[Tier]) -> None:
-    while True:
-        tier = queue.get()
-        try:
-            tier.compile()
-        except Exception as error:  # the kernel that reads tables stays
-            warnings.warn(f"tpnumba could not compile code for a plan: {error}", RuntimeWarning, stacklevel=1)
-        pending.remove(tier)
-        del tier
+    def _serve(self) -> None:
+        while True:
+            tier = self._queue.get()
+            with self._at_work:
+                try:
+                    tier.compile()
+                except Exception as error:  # the kernel that reads tables stays
+                    warnings.warn(f"tpnumba could not compile code for a plan: {error}", RuntimeWarning, stacklevel=1)
+            self._pending.remove(tier)
+            del tier
 
 
 _compiler = _Compiler()
+atexit.register(_compiler.stop)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_compiler.forget)

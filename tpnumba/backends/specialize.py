@@ -1,0 +1,34 @@
+"""Code made for plans ahead of the moment when it would be made by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tpnumba.backends.registry import require
+from tpnumba.plans.base import ITEMSIZE, Plan
+
+
+def specialize(plans: Iterable[Plan], dtype: str) -> int:
+    """Make code for plans now, or take it from disk; those without code of their own are left as they are.
+
+    Returns:
+        How many plans have code.
+
+    Raises:
+        ValueError: not a dtype.
+        RuntimeError: there are no kernels for the processor here.
+    """
+    from tpnumba.backends.cpu.lowering import program_of
+    from tpnumba.backends.cpu.specialised.tiers import tier_of
+
+    if dtype not in ITEMSIZE:
+        raise ValueError(f"dtype must be one of {', '.join(map(repr, ITEMSIZE))}, got {dtype!r}")
+    require("cpu")
+    made = 0
+    for plan in plans:
+        program = program_of(plan, dtype)
+        if program is not None:
+            tier = tier_of(program)
+            tier.compile()
+            made += tier.is_specialised
+    return made
