@@ -9,7 +9,7 @@ import pytest
 
 import tpnumba as tp
 from tpnumba.backends.cpu.runtime.threads import WORTH_SHARING
-from tpnumba.plans.speed import COEFFICIENTS, Calls, amounts, seconds
+from tpnumba.plans.speed import COEFFICIENTS, Calls, amounts, has_own_code, kind_on, seconds
 from tpnumba.studies.calibrate import calibrate, measure_calls
 
 PLANS = {
@@ -35,6 +35,19 @@ def test_an_adjoint_does_about_as_much():
         assert amounts(make(4).adjoint(0)) == (kind, done)
 
 
+def test_code_of_its_own_is_told_by_the_plan_alone():
+    small, large = (tp.GauntTensorProduct(L, L, method="direct").form for L in (5, 6))
+    assert [has_own_code(plan) for plan in (small, small.adjoint(0), large, PLANS["grid"](3))] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert kind_on(small, "cpu") == "code"
+    assert kind_on(small, "generic") == kind_on(large, "cpu") == "contraction"
+    assert seconds(small, "cpu", "float32") < seconds(large, "cpu", "float32") / 4
+
+
 def test_a_backend_that_was_not_measured_is_judged_by_operations():
     plan = PLANS["grid"](3)
     assert seconds(plan, "another", "float32") == sum(plan.flops)
@@ -46,7 +59,8 @@ def test_the_package_says_where_its_coefficients_come_from():
     assert document["machine"]["processor"]
     for backend in ("cpu", "generic"):
         for dtype in ("float32", "float64"):
-            assert sorted(document["coefficients"][backend][dtype]) == sorted(PLANS)
+            kinds = {*PLANS, "code"} if backend == "cpu" else set(PLANS)
+            assert set(document["coefficients"][backend][dtype]) == kinds
 
 
 def test_the_cost_of_calls_is_measured_and_kept():
@@ -62,7 +76,7 @@ def test_the_cost_of_calls_is_measured_and_kept():
 def test_calibration_gives_coefficients_of_this_shape():
     found, deviations = calibrate(lmax=2)
     assert set(found) == {"cpu", "generic"}
-    for kind, make in PLANS.items():
+    for kind, make in {**PLANS, "code": PLANS["contraction"]}.items():
         coefficients = found["cpu"]["float64"][kind]
         assert len(coefficients) == len(amounts(make(1))[1])
         assert min(coefficients) >= 0 < max(coefficients)

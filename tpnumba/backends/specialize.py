@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from tpnumba.backends.registry import require
 from tpnumba.plans.base import ITEMSIZE, Plan
@@ -32,3 +33,22 @@ def specialize(plans: Iterable[Plan], dtype: str) -> int:
             tier.compile()
             made += tier.is_specialised
     return made
+
+
+def without_code(plan: Plan, dtype: str, function: Callable[[], Any]) -> Callable[[], Any]:
+    """The function with the kernel that reads tables in the place of the code that is made for the plan."""
+    from tpnumba.backends.cpu.lowering import program_of
+    from tpnumba.backends.cpu.specialised.tiers import tier_of
+
+    program = program_of(plan, dtype)
+    assert program is not None
+    tier = tier_of(program)
+
+    def call() -> Any:
+        kernel, tier.kernel = tier.kernel, program.call
+        try:
+            return function()
+        finally:
+            tier.kernel = kernel
+
+    return call

@@ -13,7 +13,7 @@ from scipy.optimize import nnls
 from tpnumba.backends import evaluate
 from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import common_context
-from tpnumba.backends.specialize import specialize
+from tpnumba.backends.specialize import specialize, without_code
 from tpnumba.plans.base import ITEMSIZE, Plan
 from tpnumba.plans.methods import Methods
 from tpnumba.plans.speed import LARGE_RESULT, Calls, amounts, kind_on
@@ -50,8 +50,8 @@ def calibrate(
     jobs = [(backend, dtype) for backend in _MOST_SECONDS for dtype in ITEMSIZE]
     for number, (backend, dtype) in enumerate(jobs):
         times: dict[str, list[tuple[tuple[float, ...], float]]] = {}
-        for plan, seconds in _timed(lmax, backend, dtype):
-            times.setdefault(kind_on(plan, backend), []).append((amounts(plan)[1], seconds))
+        for plan, kind, seconds in _timed(lmax, backend, dtype):
+            times.setdefault(kind, []).append((amounts(plan)[1], seconds))
         for kind, rows in sorted(times.items()):
             matrix, seconds_of = np.array([done for done, _ in rows]), np.array([time for _, time in rows])
             # Relative deviations are what is to be small.
@@ -83,7 +83,8 @@ def measure_calls(*, repeats: int = 9) -> Calls:
     return Calls(float(f"{timed['call'].seconds:.3g}"), available_cores(), _SHARING_SECONDS, float(f"{new_byte:.3g}"))
 
 
-def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, float]]:
+def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, str, float]]:
+    """Plans, each with its kind and the seconds of a sample; those with code of their own also without it."""
     listed = cases(lmax)
     too_long: set[tuple[str, str, str]] = set()
     seen: set[Plan] = set()
@@ -98,17 +99,20 @@ def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, float]]:
                 plan = product.plan.adjoint(output)
                 if plan not in seen:
                     seen.add(plan)
-                    if backend == "cpu":
+                    call, samples = _call(plan, backend, dtype)
+                    if kind_on(plan, backend) != amounts(plan)[0]:
                         specialize([plan], dtype)
-                    runs[plan, family] = _call(plan, backend, dtype)
+                        runs[plan, kind_on(plan, backend), family] = call, samples
+                        call = without_code(plan, dtype, call)
+                    runs[plan, amounts(plan)[0], family] = call, samples
         timed = interleaved(
             {key: call for key, (call, _) in runs.items()}, repeats=5, repeat_seconds=_CALL_SECONDS, limit_seconds=20
         )
-        for (plan, family), timing in timed.items():
-            seconds = timing.seconds / runs[plan, family][1]
+        for (plan, kind, family), timing in timed.items():
+            seconds = timing.seconds / runs[plan, kind, family][1]
             if seconds > _MOST_SECONDS[backend]:
                 too_long.add(family)
-            yield plan, seconds
+            yield plan, kind, seconds
 
 
 def _call(plan: Plan, backend: str, dtype: str) -> tuple[Callable[[], object], int]:
