@@ -15,10 +15,12 @@ from tpnumba.backends.cpu.layout import LINE, OUTPUT, SIZE, STREAM
 from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.runtime.workspace import address_of
 from tpnumba.backends.cpu.specialised import machine
-from tpnumba.backends.cpu.specialised.source import write_source
+from tpnumba.backends.cpu.specialised.source import tile_size, write_source
 from tpnumba.plans.base import Plan
 from tpnumba.studies.registry import cases
 
+#: Whether results go past the caches, and the numbers from the beginning of a line to them.
+WAYS = ((False, 1), (True, 0), (True, 1))
 NAME, FEATURES = machine.processor()
 #: The features of a processor without vectors of 64 bytes.
 AVX2 = ",".join(f"-{each[1:]}" if each.startswith("+avx512") else each for each in FEATURES.split(","))
@@ -111,10 +113,12 @@ def compare_with_tables(plan, program, kernel):
             }
             shared = [special] if kind == "shared" else []
             found = []
-            for call, stream in ((program.call, False), (kernel, False), (kernel, True)):
-                memory, part = guarded(count * int(program.arrays[output, SIZE]), dtype, align=LINE - part_of(dtype))
+            # Results at the beginning of a line and elsewhere, past the caches and not.
+            for call, stream, align in ((program.call, False, 0), *((kernel, *how) for how in WAYS)):
+                memory, part = guarded(count * int(program.arrays[output, SIZE]), dtype, align * part_of(dtype))
                 result = part.reshape(count, -1)
-                workspace, tile = guarded(program.tile_size, dtype, align=0)
+                size = max(program.tile_size, tile_size(program))
+                workspace, tile = guarded(size, dtype, align=0)
                 table = find_arrays(program, arrays, [result], (count,), count, shared)
                 table[output, OUTPUT], table[output, STREAM] = 1, stream
                 call(tile, table, 0, count)
@@ -141,7 +145,7 @@ def test_results_with_numbers_apart(dtype):
         result = np.zeros((37, 18), dtype=dtype)[:, ::2]
         table = find_arrays(program, arrays, [result], (37,), 37)
         table[2, OUTPUT] = 1
-        call(guarded(program.tile_size, dtype, align=0)[1], table, 0, 37)
+        call(guarded(max(program.tile_size, tile_size(program)), dtype, align=0)[1], table, 0, 37)
         found.append(result)
     np.testing.assert_array_equal(*found)
     assert np.abs(found[0]).min() > 0
@@ -157,7 +161,7 @@ def test_a_sample_that_is_not_a_number_stays_alone():
         result = np.empty((50, 81), dtype=np.float32)
         table = find_arrays(program, arrays, [result], (50,), 50)
         table[2, OUTPUT] = 1
-        kernel(guarded(program.tile_size, "float32", align=0)[1], table, 0, 50)
+        kernel(guarded(max(program.tile_size, tile_size(program)), "float32", align=0)[1], table, 0, 50)
         return result
 
     before = run()

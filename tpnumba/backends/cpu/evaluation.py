@@ -138,12 +138,12 @@ def evaluate_rows(job: Job) -> bool:
     tier.count(count)
     chunk = program.chunk_samples if threads == 1 else program.chunk(count, threads)
     if chunk >= count:
-        kernel(workspace(program.tile_size, program.dtype), table, 0, count)
+        kernel(workspace(tier.tile_size, program.dtype), table, 0, count)
         return True
 
     # A second Ctrl-C may end this call while a worker is at its chunk: the work itself keeps all memory.
     def evaluate_chunk(i: int, _: object = (arrays, results)) -> None:
-        tile = workspace(program.tile_size, program.dtype)
+        tile = workspace(tier.tile_size, program.dtype)
         kernel(tile, table, i * chunk, min(count, (i + 1) * chunk))
 
     share(evaluate_chunk, -(-count // chunk), threads)

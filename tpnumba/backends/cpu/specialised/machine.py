@@ -34,6 +34,7 @@ def most_sums(features: str) -> int:
 def compile_source(source: str, name: str, features: str, triple: str | None = None) -> bytes:
     """An object file."""
     module = llvm.parse_assembly(source)
+    module.verify()
     module.triple = triple or llvm.get_process_triple()
     return bytes(_target(module.triple, name, features).emit_object(module))
 

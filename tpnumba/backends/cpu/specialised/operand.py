@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.specialised.rows import unit
 from tpnumba.backends.cpu.specialised.text import Text, Value
+
+
+class Ways(IntEnum):
+    """How the rows of a result are written."""
+
+    #: Number by number, wherever they stand.
+    ANY = 0
+    #: Stretch by stretch, as numbers of a row follow each other.
+    STRETCHES = 1
+    #: The same past the caches, as rows are whole lines.
+    LINES = 2
+    #: Past the caches, put together first, as rows follow each other.
+    TOGETHER = 3
 
 
 class Operand:
@@ -19,10 +34,11 @@ class Operand:
 
     def __init__(self, text: Text, number: int, size: int, column: int) -> None:
         self._text, self._number, self._size = text, number, size
-        self._at = text.moved("%tile", column * text.count)
-        self._memory = text.value(f"inttoptr i64 {self._field(layout.ADDRESS)} to ptr")
+        self._offset = column * text.count
+        self._address = self._field(layout.ADDRESS)
+        self._memory = text.value(f"inttoptr i64 {self._address} to ptr")
         row_stride, column_stride = self._field(layout.ROW_STRIDE), self._field(layout.COLUMN_STRIDE)
-        self._row_bytes = text.value(f"mul i64 {row_stride}, {text.item_bytes}")
+        self.row_bytes = text.value(f"mul i64 {row_stride}, {text.item_bytes}")
         self._column_bytes = text.value(f"mul i64 {column_stride}, {text.item_bytes}")
         fast = text.value(f"icmp eq i64 {column_stride}, 1")
         whole = text.value(f"icmp eq i64 {row_stride}, {size}")
@@ -37,66 +53,88 @@ class Operand:
         """Whether a field of the table is not zero."""
         return self._text.value(f"icmp ne i64 {self._field(field)}, 0")
 
-    def load_shared(self) -> None:
-        """Its one row for all samples, if it has."""
-        self._shared = self.is_set(layout.SHARED)
-        arguments = f"ptr {self._at}, ptr {self._memory}, i64 {self._column_bytes}, i64 {self._size}"
-        self._if("shared", self._shared, f"call void @spread({arguments})", None)
+    def rows(self, first: Value) -> Value:
+        """Where the rows from a sample on stand."""
+        return self._text.moved_bytes(self._memory, self._text.value(f"mul i64 {first}, {self.row_bytes}"))
 
-    def load(self, first: Value) -> None:
+    def load_shared(self, distance: int) -> None:
+        """Its one row for all samples, if it has: into both tiles, which are so many numbers apart."""
+        text = self._text
+        self._shared = self.is_set(layout.SHARED)
+        calls = [
+            f"call void @spread(ptr {text.moved('%tile', start + self._offset)}, ptr {self._memory}, "
+            f"i64 {self._column_bytes}, i64 {self._size})"
+            for start in (0, distance)
+        ]
+        self._if("shared", self._shared, calls, [])
+
+    def load(self, tile: Value, first: Value) -> None:
         """Rows of a whole tile."""
-        rows = self._rows(first)
+        rows = self.rows(first)
         with self._unless_shared("load"):
-            fast = f"call void @load_{self._number}(ptr {self._at}, ptr {rows}, i64 {self._row_bytes})"
-            self._if("fast_load", self._is_fast, fast, self._any("gather", rows, self._text.count))
+            to = self._text.moved(tile, self._offset)
+            fast = f"call void @load_{self._number}(ptr {to}, ptr {rows}, i64 {self.row_bytes})"
+            self._if("fast_load", self._is_fast, [fast], [self._any("gather", tile, rows, self._text.count)])
 
     def gather(self, first: Value, count: Value) -> None:
         """Rows of fewer samples than a tile has."""
-        rows = self._rows(first)
+        rows = self.rows(first)
         with self._unless_shared("gather"):
-            self._text.say(self._any("gather", rows, count))
+            self._text.say(self._any("gather", "%tile", rows, count))
 
-    def store(self, first: Value, buffer: Value) -> None:
-        """Rows of a whole tile; past the caches by way of ``buffer`` where the table says so and rows are whole."""
-        text, rows = self._text, self._rows(first)
+    def way(self, *, row_lines: bool) -> Value:
+        """One of :class:`Ways`, which is the same for all tiles; ``row_lines``: a row is a number of whole lines."""
+        text = self._text
         past = text.value(f"and i1 {self.is_set(layout.STREAM)}, {self._is_whole}")
-        text.say(f"br i1 {past}, label %past, label %plain")
-        text.label("past")
-        text.say(f"call void @store(ptr {self._at}, ptr {buffer}, i64 {self._size * text.item_bytes})")
-        text.say(f"call void @copy(ptr {buffer}, ptr {rows})")
-        text.say("br label %stored")
-        text.label("plain")
-        fast = f"call void @store(ptr {self._at}, ptr {rows}, i64 {self._row_bytes})"
-        self._if("fast_store", self._is_fast, fast, self._any("scatter", rows, text.count))
-        text.say("br label %stored")
+        way = text.value(f"select i1 {self._is_fast}, i32 {Ways.STRETCHES}, i32 {Ways.ANY}")
+        way = text.value(f"select i1 {past}, i32 {Ways.TOGETHER}, i32 {way}")
+        if row_lines:
+            aligned = text.value(f"icmp eq i64 {text.value(f'and i64 {self._address}, {layout.LINE - 1}')}, 0")
+            lines = text.value(f"and i1 {past}, {aligned}")
+            way = text.value(f"select i1 {lines}, i32 {Ways.LINES}, i32 {way}")
+        return way
+
+    def store(self, tile: Value, rows: Value, buffer: Value, way: Value, *, row_lines: bool) -> None:
+        """Rows of a whole tile, in a way."""
+        text = self._text
+        together = f"ptr {tile}, ptr {buffer}, i64 {self._size * text.item_bytes}"
+        calls = {
+            Ways.STRETCHES: [f"call void @store(ptr {tile}, ptr {rows}, i64 {self.row_bytes})"],
+            Ways.TOGETHER: [f"call void @store({together})", f"call void @copy(ptr {buffer}, ptr {rows})"],
+        }
+        if row_lines:
+            calls[Ways.LINES] = [f"call void @store_lines(ptr {tile}, ptr {rows}, i64 {self.row_bytes})"]
+        cases = " ".join(f"i32 {each}, label %store_{each.name}" for each in calls)
+        calls[Ways.ANY] = [self._any("scatter", tile, rows, text.count)]
+        text.say(f"switch i32 {way}, label %store_{Ways.ANY.name} [ {cases} ]")
+        for each, lines in calls.items():
+            text.label(f"store_{each.name}")
+            for line in lines:
+                text.say(line)
+            text.say("br label %stored")
         text.label("stored")
 
     def scatter(self, first: Value, count: Value) -> None:
         """Rows of fewer samples than a tile has."""
-        self._text.say(self._any("scatter", self._rows(first), count))
+        self._text.say(self._any("scatter", "%tile", self.rows(first), count))
 
-    def _rows(self, first: Value) -> Value:
-        return self._text.moved_bytes(self._memory, self._text.value(f"mul i64 {first}, {self._row_bytes}"))
-
-    def _any(self, name: str, rows: Value, count: int | Value) -> str:
+    def _any(self, name: str, tile: Value, rows: Value, count: int | Value) -> str:
         return (
-            f"call void @{name}(ptr {self._at}, ptr {rows}, i64 {self._row_bytes}, i64 {self._column_bytes}, "
-            f"i64 {self._size}, i64 {count})"
+            f"call void @{name}(ptr {self._text.moved(tile, self._offset)}, ptr {rows}, i64 {self.row_bytes}, "
+            f"i64 {self._column_bytes}, i64 {self._size}, i64 {count})"
         )
 
     def _unless_shared(self, name: str) -> _Unless:
         return _Unless(self._text, f"{name}_{self._number}", self._shared)
 
-    def _if(self, name: str, condition: Value, then: str, otherwise: str | None) -> None:
+    def _if(self, name: str, condition: Value, then: list[str], otherwise: list[str]) -> None:
         text, name = self._text, f"{name}_{self._number}"
         text.say(f"br i1 {condition}, label %{name}_yes, label %{name}_no")
-        text.label(f"{name}_yes")
-        text.say(then)
-        text.say(f"br label %{name}_done")
-        text.label(f"{name}_no")
-        if otherwise is not None:
-            text.say(otherwise)
-        text.say(f"br label %{name}_done")
+        for label, lines in (("yes", then), ("no", otherwise)):
+            text.label(f"{name}_{label}")
+            for line in lines:
+                text.say(line)
+            text.say(f"br label %{name}_done")
         text.label(f"{name}_done")
 
 

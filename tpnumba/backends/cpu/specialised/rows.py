@@ -20,13 +20,13 @@ def unit(text: Text) -> int:
 
 
 def write_load(text: Text, size: int) -> None:
-    """The body of a function that puts the rows of a tile into columns: ``(%to, %rows, %stride)``, stride in bytes."""
+    """The body of a function that puts rows into columns: ``(%columns, %rows, %stride)``, stride in bytes."""
     width = unit(text)
     if size < width:
         rows = text.load("%rows", size * text.count, text.item_bytes)
         for component in range(size):
             column = text.shuffled(rows, "poison", range(component, size * text.count, size), size * text.count)
-            text.store(column, text.moved("%to", component * text.count))
+            text.store(column, text.moved("%columns", component * text.count))
         return
     with text.loop("unit", -(-size // width) * width, width) as begin:
         first = _clipped(text, begin, size - width)
@@ -36,7 +36,7 @@ def write_load(text: Text, size: int) -> None:
             lanes.append(text.load(row, width, text.item_bytes))
             row = text.moved_bytes(row, "%stride")
         blocks = [_joined(text, [lanes[width * q + i] for q in range(UNITS)], width) for i in range(width)]
-        to = text.moved("%to", text.value(f"mul i64 {first}, {text.count}"))
+        to = text.moved("%columns", text.value(f"mul i64 {first}, {text.count}"))
         for component, column in enumerate(_turned_in_units(text, blocks)):
             text.store(column, text.moved(to, component * text.count))
 
@@ -46,36 +46,44 @@ def stretch_of(text: Text, size: int) -> int:
     return next((n * unit(text) for n in (4, 2, 1) if n * unit(text) <= size), 0)
 
 
-def write_store(text: Text, size: int) -> None:
-    """The body of a function that writes columns as rows: ``(%from, %rows, %stride)``, stride in bytes."""
+def stretches(text: Text, size: int) -> list[int]:
+    """The first numbers of the stretches that make a row; 0 alone if the row is shorter than a unit."""
+    width = stretch_of(text, size)
+    return [min(begin, size - width) for begin in range(0, size, width)] if width else [0]
+
+
+def write_stretch(text: Text, size: int, *, past_caches: bool = False) -> None:
+    """The body of a function that writes a stretch of columns as rows: ``(%columns, %rows, %stride)``, stride in bytes.
+
+    ``past_caches``: rows begin and end with a line.
+    """
     width, stretch = unit(text), stretch_of(text, size)
     if not stretch:
-        columns = [text.load(text.moved("%from", component * text.count)) for component in range(size)]
+        columns = [text.load(text.moved("%columns", component * text.count)) for component in range(size)]
         text.store(_interleaved(text, columns), "%rows", size * text.count, text.item_bytes)
         return
-    with text.loop("stretch", -(-size // stretch) * stretch, stretch) as begin:
-        first = _clipped(text, begin, size - stretch)
-        source = text.moved("%from", text.value(f"mul i64 {first}, {text.count}"))
-        groups = []
-        for start in range(0, stretch, width):
-            columns = [text.load(text.moved(source, (start + i) * text.count)) for i in range(width)]
-            groups.append(_turned_in_units(text, columns))
-        row = text.moved("%rows", first)
-        pieces = _rows_of(text, groups)
-        for sample in range(text.count):
-            text.store(pieces[sample], row, stretch, text.item_bytes)
-            row = text.moved_bytes(row, "%stride")
+    groups = []
+    for start in range(0, stretch, width):
+        columns = [text.load(text.moved("%columns", (start + i) * text.count)) for i in range(width)]
+        groups.append(_turned_in_units(text, columns))
+    row = "%rows"
+    for piece in _rows_of(text, groups):
+        if past_caches:
+            text.say(f"store {text.vector} {piece}, ptr {row}, align {LINE}, !nontemporal !0")
+        else:
+            text.store(piece, row, stretch, text.item_bytes)
+        row = text.moved_bytes(row, "%stride")
 
 
 def write_copy_past_caches(text: Text, numbers: int) -> None:
-    """The body of a function ``(%from, %to)`` that copies, whole lines past the caches."""
+    """The body of a function ``(%rows, %to)`` that copies rows, whole lines past the caches."""
     item, count = text.item_bytes, text.count
     address = text.value("ptrtoint ptr %to to i64")
     behind = text.value(f"and i64 {text.value(f'sub i64 0, {address}')}, {LINE - 1}")
     before = text.value(f"udiv i64 {behind}, {item}")
     before = text.value(f"call i64 @llvm.smin.i64(i64 {before}, i64 {numbers})")
-    _copy_numbers(text, "head", "%from", "%to", before)
-    source, to = text.moved("%from", before), text.moved("%to", before)
+    _copy_numbers(text, "head", "%rows", "%rows", before)
+    source, to = text.moved("%rows", before), text.moved("%rows", before)
     left = text.value(f"sub i64 {numbers}, {before}")
     whole = text.value(f"and i64 {left}, {-count}")
     with text.loop("line", whole, count) as i:
@@ -86,12 +94,12 @@ def write_copy_past_caches(text: Text, numbers: int) -> None:
 
 
 def write_gather(text: Text) -> None:
-    """The body of ``(%to, %rows, %row_bytes, %column_bytes, %size, %count)``: any rows, number by number.
+    """The body of ``(%columns, %rows, %row_bytes, %column_bytes, %size, %count)``: any rows, number by number.
 
     Numbers of samples beyond ``%count`` become zero.
     """
     with text.loop("component", "%size") as component:
-        column = text.moved("%to", text.value(f"mul i64 {component}, {text.count}"))
+        column = text.moved("%columns", text.value(f"mul i64 {component}, {text.count}"))
         text.store("zeroinitializer", column)
         source = text.moved_bytes("%rows", text.value(f"mul i64 {component}, %column_bytes"))
         with text.loop("sample", "%count") as sample:
@@ -101,10 +109,10 @@ def write_gather(text: Text) -> None:
 
 
 def write_scatter(text: Text) -> None:
-    """The body of ``(%from, %rows, %row_bytes, %column_bytes, %size, %count)``: any rows, number by number."""
+    """The body of ``(%columns, %rows, %row_bytes, %column_bytes, %size, %count)``: any rows, number by number."""
     with text.loop("sample", "%count") as sample:
         row = text.moved_bytes("%rows", text.value(f"mul i64 {sample}, %row_bytes"))
-        source = text.moved("%from", sample)
+        source = text.moved("%columns", sample)
         with text.loop("component", "%size") as component:
             place = text.moved(source, text.value(f"mul i64 {component}, {text.count}"))
             number = text.value(f"load {text.scalar}, ptr {place}, align {text.item_bytes}")
@@ -113,13 +121,13 @@ def write_scatter(text: Text) -> None:
 
 
 def write_spread(text: Text) -> None:
-    """The body of ``(%to, %row, %column_bytes, %size)``: one row for all samples, every number of a column the same."""
+    """The body of ``(%columns, %row, %column_bytes, %size)``: one row for all samples."""
     with text.loop("component", "%size") as component:
         source = text.moved_bytes("%row", text.value(f"mul i64 {component}, %column_bytes"))
         number = text.value(f"load {text.scalar}, ptr {source}, align {text.item_bytes}")
         one = text.value(f"insertelement {text.vector} poison, {text.scalar} {number}, i32 0")
         spread = text.shuffled(one, "poison", [0] * text.count)
-        text.store(spread, text.moved("%to", text.value(f"mul i64 {component}, {text.count}")))
+        text.store(spread, text.moved("%columns", text.value(f"mul i64 {component}, {text.count}")))
 
 
 def _copy_numbers(text: Text, name: str, source: Value, to: Value, count: Value) -> None:

@@ -22,7 +22,7 @@ from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.workspace import address_of
 from tpnumba.backends.cpu.specialised import store
 from tpnumba.backends.cpu.specialised.machine import Loaded, compile_source, most_sums, processor
-from tpnumba.backends.cpu.specialised.source import write_source
+from tpnumba.backends.cpu.specialised.source import tile_size, write_source
 from tpnumba.backends.cpu.specialised.sums import operations
 
 Kernel = Callable[[Any, Ints, int, int], None]
@@ -56,12 +56,14 @@ class Tier:
     Attributes:
         kernel: ``(tile, arrays, start, stop)``, as :meth:`Program.call`; for results in rows of their own, and operands
             without an index.
+        tile_size: the numbers that either kernel works in.
         is_specialised: whether it is code made for the plan.
     """
 
     def __init__(self, program: Program) -> None:
         self._program = program
         self.kernel: Kernel = program.call
+        self.tile_size = program.tile_size
         self.is_specialised = False
         self._code: Loaded | None = None
         self._seconds_left: float | None = None
@@ -72,7 +74,7 @@ class Tier:
         self._key = store.key_of(program)
         found = store.read(self._key)
         if found is not None:
-            self._take(found)
+            self._take(program, found)
         else:
             self._seconds_left = _SECONDS + _SECONDS_OF_OPERATION * operations(program)
 
@@ -93,14 +95,14 @@ class Tier:
             return
         code = _compiled(program)
         store.write(self._key, code)
-        self._take(code)
+        self._take(program, code)
         self._seconds_left = None
 
     def wait_again(self) -> None:
         """Begin anew to wait for the moment when it pays: whoever compiled for it is gone."""
         self._seconds_left = 0.0
 
-    def _take(self, code: bytes) -> None:
+    def _take(self, program: ContractionProgram, code: bytes) -> None:
         loaded = Loaded(code)
         call = _prototype(loaded.address)
 
@@ -108,6 +110,8 @@ class Tier:
             call(address_of(tile), address_of(arrays), start, stop)
 
         self._code = loaded  # for as long as the kernel is there
+        # First the size, as another thread may read both in between.
+        self.tile_size = max(self.tile_size, tile_size(program))
         self.kernel, self.is_specialised = kernel, True
 
 
