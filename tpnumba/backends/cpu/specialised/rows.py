@@ -82,8 +82,8 @@ def write_copy_past_caches(text: Text, numbers: int) -> None:
     behind = text.value(f"and i64 {text.value(f'sub i64 0, {address}')}, {LINE - 1}")
     before = text.value(f"udiv i64 {behind}, {item}")
     before = text.value(f"call i64 @llvm.smin.i64(i64 {before}, i64 {numbers})")
-    _copy_numbers(text, "head", "%rows", "%rows", before)
-    source, to = text.moved("%rows", before), text.moved("%rows", before)
+    _copy_numbers(text, "head", "%rows", "%to", before)
+    source, to = text.moved("%rows", before), text.moved("%to", before)
     left = text.value(f"sub i64 {numbers}, {before}")
     whole = text.value(f"and i64 {left}, {-count}")
     with text.loop("line", whole, count) as i:
