@@ -37,6 +37,10 @@ class ChannelwiseProgram(Program):
     #: Rows with an index are written once, when the samples that add to them have been summed.
     adds_rows: ClassVar[bool] = False
 
+    def tables(self) -> tuple[npt.NDArray[Any] | int, ...]:
+        """None that a list has: the kernel is called with them."""
+        return ()
+
     def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
         """See :class:`Program`."""
         combine_channels(
