@@ -28,8 +28,8 @@ SPHERICAL = tp.Irreps.spherical_harmonics(2)
     ids=["full", "fully connected", "auto", "grid"],
 )
 def test_an_operator_equal_to_another_is_called_without_comparing_their_plans(make, monkeypatch):
-    def calls(p):
-        arguments = random_arguments(p, (3,), (3,))
+    def calls(p, samples=3):
+        arguments = random_arguments(p, (samples,), (samples,))
         named = {"weights": arguments[2][0]} if len(arguments) == 3 else {}
         x1, x2 = arguments[:2]
         result = p(*arguments)
@@ -39,12 +39,14 @@ def test_an_operator_equal_to_another_is_called_without_comparing_their_plans(ma
         raise AssertionError("two plans were compared")
 
     one, other = make(), make()
-    expected = calls(one)
+    expected, more = calls(one), calls(one, 4)
     calls(other)
+    calls(other)  # from here on they are prepared calls
     for kind in (Contraction, Transform):
         monkeypatch.setattr(kind, "__eq__", refuse)
-    for left, right in zip(calls(other), expected, strict=True):
-        np.testing.assert_array_equal(left, right)
+    for found, wanted in ((calls(other), expected), (calls(other, 4), more)):
+        for left, right in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(left, right)
     with pytest.raises(AssertionError, match="compared"):
         _ = one.form == other.form
 

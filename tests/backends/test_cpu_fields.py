@@ -68,7 +68,7 @@ def test_a_few_rings_at_a_time_give_the_same(name):
             program = plan_transform(plan, "float64", 1, most)
             arrays = [rng.standard_normal((8, size)) for size in plan.sizes]
             rng = np.random.default_rng(0)
-            table = program.arrays.copy()
+            table = program.new_table()
             for i, array in enumerate(arrays):
                 table[i, ADDRESS:STREAM] = array.ctypes.data, array.shape[1], 1
             table[output, OUTPUT] = 1

@@ -15,7 +15,7 @@ from tpnumba.backends.cpu.layout import LINE, OUTPUT, SIZE, STREAM
 from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.runtime.workspace import address_of
 from tpnumba.backends.cpu.specialised import machine
-from tpnumba.backends.cpu.specialised.source import tile_size, write_source
+from tpnumba.backends.cpu.specialised.source import write_source
 from tpnumba.plans.base import Plan
 from tpnumba.studies.registry import cases
 
@@ -51,7 +51,7 @@ def made_for(plan: Plan, dtype: str, features: str = FEATURES):
     """The kernel, ``(tile, arrays, start, stop)``."""
     program = program_of(plan, dtype)
     source = write_source(program, machine.most_sums(features))
-    loaded = machine.Loaded(machine.compile_source(source, NAME, features))
+    loaded = machine.Loaded(machine.compile_source(source, NAME, features), program.native()[0])
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(loaded.address)
 
     def kernel(tile, arrays, start, stop, _=loaded):
@@ -117,8 +117,7 @@ def compare_with_tables(plan, program, kernel):
             for call, stream, align in ((program.call, False, 0), *((kernel, *how) for how in WAYS)):
                 memory, part = guarded(count * int(program.arrays[output, SIZE]), dtype, align * part_of(dtype))
                 result = part.reshape(count, -1)
-                size = max(program.tile_size, tile_size(program))
-                workspace, tile = guarded(size, dtype, align=0)
+                workspace, tile = guarded(program.tile_size, dtype, align=0)
                 table = find_arrays(program, arrays, [result], (count,), count, shared)
                 table[output, OUTPUT], table[output, STREAM] = 1, stream
                 call(tile, table, 0, count)
@@ -145,7 +144,7 @@ def test_results_with_numbers_apart(dtype):
         result = np.zeros((37, 18), dtype=dtype)[:, ::2]
         table = find_arrays(program, arrays, [result], (37,), 37)
         table[2, OUTPUT] = 1
-        call(guarded(max(program.tile_size, tile_size(program)), dtype, align=0)[1], table, 0, 37)
+        call(guarded(program.tile_size, dtype, align=0)[1], table, 0, 37)
         found.append(result)
     np.testing.assert_array_equal(*found)
     assert np.abs(found[0]).min() > 0
@@ -161,7 +160,7 @@ def test_a_sample_that_is_not_a_number_stays_alone():
         result = np.empty((50, 81), dtype=np.float32)
         table = find_arrays(program, arrays, [result], (50,), 50)
         table[2, OUTPUT] = 1
-        kernel(guarded(max(program.tile_size, tile_size(program)), "float32", align=0)[1], table, 0, 50)
+        kernel(guarded(program.tile_size, "float32", align=0)[1], table, 0, 50)
         return result
 
     before = run()

@@ -25,26 +25,41 @@ def evaluate(
     backend: Evaluation, plan: Plan | Harmonics, call: Call, arrays: Sequence[Array], out: Array | None
 ) -> tuple[Array, ...]:
     """Evaluate a plan by a backend; see :func:`tpnumba.backends.evaluate`."""
-    samples, batch, context = call.samples, call.batch, call.context
-    if isinstance(plan, Plan):
-        plan, arrays, batch = with_shared_rows(plan, call, arrays)
-    inputs = dict(zip(call.operands, arrays, strict=True))
-    sizes = plan.result_sizes
-    results = [out] if out is not None else [backend.empty((*batch, size), context) for size in sizes]
-    padded = () if plan.sums_samples else (1,) * (len(samples) - len(batch)) + batch
+    job, padded = job_of(backend, plan, call, arrays, out)
+    plan, samples, results, context = job.plan, job.samples, job.results, job.context
+    sizes, batch = plan.result_sizes, tuple(results[0].shape[:-1])
     if 0 in samples or sizes == (0,):
         for result in results:
             result[...] = 0.0
-    else:
-        job = Job(plan, inputs, samples, results, context, call.num_threads, fresh=out is None)
-        if not ((plan.sums_samples or padded == samples) and backend.evaluate_rows(job)):
-            _evaluate_portions(backend, job, padded)
+    elif not (is_in_place(job, padded) and backend.evaluate_rows(job)):
+        _evaluate_portions(backend, job, padded)
     if out is not None:
         return (out,)
     if isinstance(plan, Harmonics):
         shapes = ((*batch, *core) for core in plan.result_shapes)
         return tuple(context.xp.reshape(result, shape) for result, shape in zip(results, shapes, strict=True))
     return (results[0] if batch == call.batch else context.xp.reshape(results[0], (*call.batch, sizes[0])),)
+
+
+def job_of(
+    backend: Evaluation, plan: Plan | Harmonics, call: Call, arrays: Sequence[Array], out: Array | None
+) -> tuple[Job, Shape]:
+    """What is to be evaluated, with new results unless there is ``out``; and their leading axes, as many as samples'.
+
+    There are none in either if the result is one row for all samples.
+    """
+    samples, batch, context = call.samples, call.batch, call.context
+    if isinstance(plan, Plan):
+        plan, arrays, batch = with_shared_rows(plan, call, arrays)
+    inputs = dict(zip(call.operands, arrays, strict=True))
+    results = [out] if out is not None else [backend.empty((*batch, size), context) for size in plan.result_sizes]
+    padded = () if plan.sums_samples else (1,) * (len(samples) - len(batch)) + batch
+    return Job(plan, inputs, samples, results, context, call.num_threads, fresh=out is None), padded
+
+
+def is_in_place(job: Job, padded: Shape) -> bool:
+    """Whether each sample has a row of the result of its own, or all have one."""
+    return job.plan.sums_samples or padded == job.samples
 
 
 def _evaluate_portions(backend: Evaluation, job: Job, padded: Shape) -> None:

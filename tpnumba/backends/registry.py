@@ -23,6 +23,9 @@ BACKENDS = ("auto", *_BACKENDS)
 #: Which ``auto`` tries, one after the other; the reference is the last.
 AUTOMATIC = ("cpu", "gpu", "generic")
 
+_THREADS = "TPNUMBA_NUM_THREADS"
+_THREADS_KEY: Any = os.environ.encodekey(_THREADS)
+
 
 def check_backend(backend: str) -> None:
     """Check the name of a backend.
@@ -45,16 +48,24 @@ def resolve_threads(num_threads: int | None) -> int | None:
     name = "num_threads"
     value: Any = num_threads
     if value is None:
-        text = os.environ.get("TPNUMBA_NUM_THREADS")
+        text = os.environ.get(_THREADS)
         if text is None:
             return None
-        name = "the environment variable TPNUMBA_NUM_THREADS"
+        name = f"the environment variable {_THREADS}"
         if not text.strip().isdecimal():
             raise ValueError(f"{name} must be a positive integer, got {text!r}")
         value = int(text)
     if check_degree(name, value) == 0:
         raise ValueError(f"{name} must be a positive integer, got 0")
     return int(value)
+
+
+def threads_variable() -> object:
+    """What ``TPNUMBA_NUM_THREADS`` is, to compare it with what it was; quicker than to ask ``os.environ`` for it."""
+    try:
+        return os.environ._data.get(_THREADS_KEY)  # type: ignore[attr-defined]
+    except AttributeError:  # another mapping has been put there
+        return os.environ.get(_THREADS)
 
 
 def choose(call: Call) -> tuple[str, Plan | Harmonics]:

@@ -45,10 +45,10 @@ def without_code(plan: Plan, dtype: str, function: Callable[[], Any]) -> Callabl
     tier = tier_of(program)
 
     def call() -> Any:
-        kernel, tier.kernel = tier.kernel, program.call
+        put_back = tier.put_aside()
         try:
             return function()
         finally:
-            tier.kernel = kernel
+            put_back()
 
     return call

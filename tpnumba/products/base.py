@@ -15,6 +15,7 @@ from tpnumba.backends import evaluate
 from tpnumba.backends.adapters.graphs import call_as_node, is_compiling
 from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
+from tpnumba.backends.prepared import Evaluated, PreparedCalls
 from tpnumba.backends.registry import check_backend, resolve_threads
 from tpnumba.plans.methods import Methods
 from tpnumba.products.form import (
@@ -32,6 +33,13 @@ Shape = tuple[int, ...]
 
 class Operator(FormOperator):
     """A product of two features, perhaps with weights: linear in each of them, or in each of several parts of these."""
+
+    _calls: PreparedCalls
+    _pullbacks: PreparedCalls
+
+    def _initialize(self, *arguments: Any, **named: Any) -> None:
+        super()._initialize(*arguments, **named)
+        self.__dict__.update(_calls=PreparedCalls(), _pullbacks=PreparedCalls())
 
     def adjoint(self, i: int) -> Operator:
         """The operator of the gradient with respect to argument ``i`` (0, 1, or 2 for the weights).
@@ -80,6 +88,9 @@ class Operator(FormOperator):
         """
         if is_compiling():
             return call_as_node(self, "__call__", (x1, x2, weights), {}, backend, out)
+        inputs = (x1, x2) if weights is None else (x1, x2, weights)
+        if (found := self._calls.evaluate(inputs, out, backend, num_threads)) is not None:
+            return found[0]
         named = self._named(x1, x2, weights)
         context = common_context(named)
         check_backend(backend)
@@ -92,7 +103,9 @@ class Operator(FormOperator):
             require_result(shape, context)
         operands, arrays = self._bound(named, context)
         call = Call(self.methods, operands, samples, samples, context, backend, threads, self._operand_names)
-        return evaluate(call, arrays, out)[0]
+        results = evaluate(call, arrays, out)
+        self._calls.note([Evaluated(call, arrays, range(len(arrays)))], inputs, results, out, num_threads)
+        return results[0]
 
     def vjp(
         self,
@@ -117,6 +130,9 @@ class Operator(FormOperator):
         """
         if is_compiling():
             return tuple(call_as_node(self, "vjp", (x1, x2, cotangent), {"weights": weights}, backend))
+        inputs = (x1, x2, cotangent) if weights is None else (x1, x2, weights, cotangent)
+        if (found := self._pullbacks.evaluate(inputs, None, backend, num_threads)) is not None:
+            return tuple(found)
         named = self._named(x1, x2, weights)
         context = common_context({**named, "cotangent": cotangent})
         check_backend(backend)
@@ -126,12 +142,17 @@ class Operator(FormOperator):
         require_result((sum(prod(array.shape) for array in named.values()),), context)
         operands, arrays = self._bound(named, context)
         gradients: list[Array] = []
+        evaluated = []
         for i in range(min(len(operands), len(self._cut([*named.values()])))):
             others = *operands[:i], *operands[i + 1 :], self.form.output
             batch = tuple(arrays[i].shape[:-1])
             methods = self.methods.adjoint(operands[i])
             call = Call(methods, others, samples, batch, context, backend, threads, self._operand_names)
-            gradients += evaluate(call, (*arrays[:i], *arrays[i + 1 :], cotangent))
+            given = *arrays[:i], *arrays[i + 1 :], cotangent
+            gradients += evaluate(call, given)
+            places = *range(i), *range(i + 1, len(arrays)), len(inputs) - 1
+            evaluated.append(Evaluated(call, given, places))
+        self._pullbacks.note(evaluated, inputs, gradients, None, num_threads)
         if len(gradients) < len(named):  # weights of length zero, of which the form knows nothing
             gradients.append(context.xp.zeros_like(named["weights"], dtype=context.dtype))
         if len(gradients) > len(named):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,9 +10,10 @@ from tpnumba.backends import evaluate
 from tpnumba.backends.adapters.graphs import call_as_node, is_compiling, register_operator
 from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
+from tpnumba.backends.prepared import Evaluated, PreparedCalls
 from tpnumba.backends.registry import check_backend, resolve_threads
 from tpnumba.irreps import Irreps, check_degree
-from tpnumba.plans.harmonics import Harmonics
+from tpnumba.plans.harmonics import KINDS, Harmonics
 from tpnumba.products.clebsch_gordan import TensorProduct
 from tpnumba.products.instructions import check_choice
 from tpnumba.tables.couplings import NORMALIZATIONS, harmonic_scale
@@ -46,6 +48,7 @@ class SphericalHarmonics:
     lmax: int
     normalization: str
     normalize: bool
+    _prepared: Mapping[str, PreparedCalls]
 
     def __init__(self, lmax: int, *, normalization: str = "integral", normalize: bool = True) -> None:
         fields = {
@@ -55,7 +58,8 @@ class SphericalHarmonics:
         }
         if not isinstance(normalize, bool):
             raise TypeError(f"normalize must be True or False, got {normalize!r}")
-        self.__dict__.update(fields, _number=register_operator(self, tuple(fields.values())))
+        number, prepared = register_operator(self, tuple(fields.values())), {kind: PreparedCalls() for kind in KINDS}
+        self.__dict__.update(fields, _number=number, _prepared=prepared)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"SphericalHarmonics is frozen; cannot set {name!r}")
@@ -101,8 +105,11 @@ class SphericalHarmonics:
         """
         if is_compiling():
             return call_as_node(self, "__call__", (xyz,), {}, backend, out)
+        inputs = (xyz,)
+        if (found := self._prepared["values"].evaluate(inputs, out, backend, num_threads)) is not None:
+            return found[0]
         call = self._call("values", {"xyz": xyz}, backend, num_threads, out)
-        return evaluate(call, (xyz,), out)[0]
+        return self._noted(call, inputs, evaluate(call, inputs, out), out, num_threads)[0]
 
     def value_and_jacobian(
         self, xyz: Array, *, backend: str = "auto", num_threads: int | None = None
@@ -130,7 +137,11 @@ class SphericalHarmonics:
         """
         if is_compiling():
             return tuple(call_as_node(self, "value_and_jacobian", (xyz,), {}, backend))
-        values, jacobian = evaluate(self._call("value_and_jacobian", {"xyz": xyz}, backend, num_threads), (xyz,))
+        inputs = (xyz,)
+        if (found := self._prepared["value_and_jacobian"].evaluate(inputs, None, backend, num_threads)) is None:
+            call = self._call("value_and_jacobian", {"xyz": xyz}, backend, num_threads, None)
+            found = self._noted(call, inputs, evaluate(call, inputs), None, num_threads)
+        values, jacobian = found
         return values, jacobian
 
     def vjp(self, xyz: Array, cotangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
@@ -149,8 +160,11 @@ class SphericalHarmonics:
         """
         if is_compiling():
             return call_as_node(self, "vjp", (xyz, cotangent), {}, backend)
-        call = self._call("vjp", {"xyz": xyz, "cotangent": cotangent}, backend, num_threads)
-        return evaluate(call, (xyz, cotangent))[0]
+        inputs = (xyz, cotangent)
+        if (found := self._prepared["vjp"].evaluate(inputs, None, backend, num_threads)) is not None:
+            return found[0]
+        call = self._call("vjp", {"xyz": xyz, "cotangent": cotangent}, backend, num_threads, None)
+        return self._noted(call, inputs, evaluate(call, inputs), None, num_threads)[0]
 
     def jvp(self, xyz: Array, tangent: Array, *, backend: str = "auto", num_threads: int | None = None) -> Array:
         """The derivative of ``Y(xyz)`` along a tangent.
@@ -168,8 +182,11 @@ class SphericalHarmonics:
         """
         if is_compiling():
             return call_as_node(self, "jvp", (xyz, tangent), {}, backend)
-        call = self._call("jvp", {"xyz": xyz, "tangent": tangent}, backend, num_threads)
-        return evaluate(call, (xyz, tangent))[0]
+        inputs = (xyz, tangent)
+        if (found := self._prepared["jvp"].evaluate(inputs, None, backend, num_threads)) is not None:
+            return found[0]
+        call = self._call("jvp", {"xyz": xyz, "tangent": tangent}, backend, num_threads, None)
+        return self._noted(call, inputs, evaluate(call, inputs), None, num_threads)[0]
 
     def derivative(self) -> tuple[SphericalHarmonics, TensorProduct]:
         """Solid harmonics ``S`` of one degree less, and a product ``p`` with ``jvp(xyz, t) = p(S(xyz), t)``.
@@ -207,13 +224,23 @@ class SphericalHarmonics:
         )
         return lower, product
 
-    def _call(
+    def _noted(
         self,
-        kind: str,
-        named: dict[str, Array],
-        backend: str,
+        call: Call,
+        inputs: tuple[Array, ...],
+        results: Sequence[Array],
+        out: Array | None,
         num_threads: int | None,
-        out: Array | None = None,
+    ) -> Sequence[Array]:
+        """The results of a call, which is noted."""
+        plan = call.methods
+        assert isinstance(plan, Harmonics)
+        places = range(len(inputs))
+        self._prepared[plan.kind].note([Evaluated(call, inputs, places)], inputs, results, out, num_threads)
+        return results
+
+    def _call(
+        self, kind: str, named: dict[str, Array], backend: str, num_threads: int | None, out: Array | None
     ) -> Call:
         """The call for checked arguments."""
         context, plan = common_context(named), _plan(*self._key, kind)

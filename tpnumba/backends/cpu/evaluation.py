@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,7 @@ def find_arrays(
     ``shared``: the records with one row for all ``count`` samples; of a single sample nothing is shared. None
     if an array must be copied to have rows.
     """
-    table = program.arrays.copy()
+    table = program.new_table()
     dtype = program.dtype
     for i, array in (*arrays.items(), *zip(program.outputs, results, strict=False)):
         place = find_rows(array, () if i in shared else samples, dtype)
@@ -109,44 +110,93 @@ def rows(array: Array, context: Context) -> Array:
     return np.require(array, context.dtype, ("C", "A"))
 
 
-def evaluate_rows(job: Job) -> bool:
-    """See :class:`tpnumba.backends.base.Evaluation`."""
-    plan, arrays, samples, results, context, num_threads, fresh = job
-    if isinstance(plan, LowRankContraction):
-        return low_rank.evaluate_rows(job, evaluate_rows, portion_samples(plan, context))
-    program = program_of(plan, context.dtype_name)
-    assert program is not None  # asked for before the plan came here
+class Work(NamedTuple):
+    """What is done for a job, once for all calls with arrays of such strides.
+
+    Attributes:
+        program: what is run.
+        table: its table of arrays, with their addresses.
+        samples: how many.
+        threads: how many take part at most.
+        is_sum: whether the result is the sum over samples, whose address is not in the table.
+    """
+
+    program: Program
+    table: Ints
+    samples: int
+    threads: int
+    is_sum: bool
+
+    @property
+    def chunk(self) -> int:
+        """The samples of a chunk, if it is not a sum."""
+        return self.program.chunk_samples if self.threads == 1 else self.program.chunk(self.samples, self.threads)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is one call of the kernel."""
+        return not self.is_sum and self.chunk >= self.samples
+
+
+def find_work(job: Job, program: Program) -> Work | None:
+    """The work of a job, by a program of its plan; None if an array must be copied to have rows."""
+    plan, arrays, samples, results, _, num_threads, fresh = job
     count = samples[0] if len(samples) == 1 else prod(samples)
     # With one sample a result is its own sum, and there is nothing to add up.
-    summed = count > 1 and plan.sums_samples
-    table = find_arrays(program, arrays, () if summed else results, samples, count, plan.shared_operands)
+    is_sum = count > 1 and plan.sums_samples
+    table = find_arrays(program, arrays, () if is_sum else results, samples, count, plan.shared_operands)
     if table is None:
-        return False
+        return None
+    tier_of(program)  # which may find code on disk
     threads = 1
     if program.seconds * count > WORTH_SHARING:
         threads = default_threads() if num_threads is None else num_threads
         threads = min(threads, program.most_threads)
-    if summed:
-        results[0][...] = sum_samples(program, table, arrays, count, threads)
-        return True
-    for i, result in zip(program.outputs, results, strict=True):
-        table[i, OUTPUT] = 1
-        if program.is_streamed(result.nbytes, fresh=fresh):
-            table[i, STREAM] = 1
-    tier = tier_of(program)
-    kernel = tier.kernel
-    tier.count(count)
-    chunk = program.chunk_samples if threads == 1 else program.chunk(count, threads)
-    if chunk >= count:
-        kernel(workspace(tier.tile_size, program.dtype), table, 0, count)
-        return True
+    if not is_sum:
+        for i, result in zip(program.outputs, results, strict=True):
+            table[i, OUTPUT] = 1
+            if program.is_streamed(result.nbytes, fresh=fresh):
+                table[i, STREAM] = 1
+    return Work(program, table, count, threads, is_sum)
+
+
+def do_whole(work: Work) -> None:
+    """Do work that is one call of the kernel."""
+    program = work.program
+    if program.call(workspace(program.tile_size, program.dtype), work.table, 0, work.samples):
+        tier_of(program).ask_if_it_pays()
+
+
+def do_work(work: Work, results: Sequence[Array], kept: object) -> None:
+    """Do work that is not whole; ``kept``: what must live as long as it takes, the arrays whose addresses it has."""
+    program, table, count, threads, is_sum = work
+    if is_sum:
+        results[0][...] = sum_samples(program, table, kept, count, threads)
+        return
+    chunk = work.chunk
 
     # A second Ctrl-C may end this call while a worker is at its chunk: the work itself keeps all memory.
-    def evaluate_chunk(i: int, _: object = (arrays, results)) -> None:
-        tile = workspace(tier.tile_size, program.dtype)
-        kernel(tile, table, i * chunk, min(count, (i + 1) * chunk))
+    def evaluate_chunk(i: int, _: object = (kept, results)) -> None:
+        tile = workspace(program.tile_size, program.dtype)
+        program.call(tile, table, i * chunk, min(count, (i + 1) * chunk))
 
     share(evaluate_chunk, -(-count // chunk), threads)
+    tier_of(program).ask_if_it_pays()
+
+
+def evaluate_rows(job: Job) -> bool:
+    """See :class:`tpnumba.backends.base.Evaluation`."""
+    if isinstance(job.plan, LowRankContraction):
+        return low_rank.evaluate_rows(job, evaluate_rows, portion_samples(job.plan, job.context))
+    program = program_of(job.plan, job.context.dtype_name)
+    assert program is not None  # asked for before the plan came here
+    work = find_work(job, program)
+    if work is None:
+        return False
+    if work.is_whole:
+        do_whole(work)
+    else:
+        do_work(work, job.results, job.arrays)
     return True
 
 

@@ -86,7 +86,7 @@ _NO_STARTS = np.zeros(0, dtype=np.int64)
 
 def _find_rows(program: Program, plan: Plan, order: EdgeOrder, arrays: Mapping[int, Array]) -> Ints:
     """The program's table of arrays with the places of the inputs, and of the numbers of their rows."""
-    table = program.arrays.copy()
+    table = program.new_table()
     for i, array in arrays.items():
         operand = plan.operands[i]
         _put_row(table, i, array, order, operand.access, operand.end)

@@ -44,13 +44,50 @@ CHUNK_SECONDS = 1e-3
 #: Fields of the table of arrays (operands and results) that every kernel reads: the place in the tile; the numbers of
 #: a row; whether one row serves all samples; whether it is a result, of one that is summed the place of its totals; the
 #: address in memory (0: not there), the strides in numbers; whether it is written past the caches; the address of the
-#: number of each sample's row, as 32-bit integers (0: rows follow each other).
-AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE, STREAM, INDEX = range(9)
-ARRAY_COLUMNS = 9
+#: number of each sample's row, as 32-bit integers (0: rows follow each other); in the first record, the address of the
+#: list of the program's tables, for native functions that have none of their own.
+AT, SIZE, SHARED, OUTPUT, ADDRESS, ROW_STRIDE, COLUMN_STRIDE, STREAM, INDEX, TABLES = range(10)
+ARRAY_COLUMNS = 10
 #: Value of SHARED: a row that stands in the tile as it is, one number and not a column for each component.
 COMPACT = 2
 #: Value of OUTPUT: a result of which the rows are added to.
 ADD_TO_ROWS = 2
+
+#: Numbers of an entry of the list of a program's tables: the address, the rows and the columns of a table, or a number.
+TABLE_FIELDS = 3
+#: Fields of the entry of a program: the address of its kernel as a native function ``void kernel(void *tile, const
+#: int64_t *arrays, int64_t start, int64_t stop)``, the samples that calls have evaluated, and those from which on it
+#: pays to make code for the program.
+ENTRY_KERNEL, ENTRY_SAMPLES, ENTRY_ENOUGH = range(3)
+ENTRY_FIELDS = 3
+#: Value of ENTRY_ENOUGH: it never pays.
+NEVER = 2**62
+
+# Prepared calls
+
+#: Work of at most this many seconds, roughly, is done without giving up the interpreter's lock.
+BRIEF_SECONDS = 5e-5
+#: Plans with more operations have no second program for as few samples as one vector holds.
+MOST_FEW_FLOPS = 20_000
+#: Results of more bytes have no prepared calls, which would save them nothing.
+MOST_PREPARED_BYTES = 2**24
+#: Fields of the head of a prepared call: the bytes that every object begins with; where the items of a tuple stand in
+#: its object; how many arrays come in a tuple; how many of them, the first ones, must be as is said, and whether the
+#: last of these is an ``out`` that must overlap none; steps, and where they begin; bytes between tile and tables.
+H_HEADER, H_ITEMS, H_LENGTH, H_CHECKED, H_OUT, H_STEPS, H_STEPS_BEGIN, H_TILE_BYTES = range(8)
+HEAD_FIELDS = 8
+#: Where the fields of an array stand in its object, behind what every object begins with, and the bits of its flags.
+NUMPY_DATA, NUMPY_AXES, NUMPY_SHAPE, NUMPY_STRIDES, NUMPY_DTYPE, NUMPY_FLAGS = 0, 8, 16, 24, 40, 48
+ALIGNED, WRITEABLE, WARN_ON_WRITE = 1 << 8, 1 << 10, 1 << 31
+#: Fields of what an array must be: the addresses of its type and of its dtype; axes; the flags that are asked for, and
+#: which of them must be set; where its memory begins and ends, in bytes from its first number; the place of its shape,
+#: behind which stand its strides.
+I_TYPE, I_DTYPE, I_AXES, I_FLAGS, I_SET, I_LOW, I_HIGH, I_SHAPE = range(8)
+IMAGE_FIELDS = 8
+#: Fields of a step, the evaluation of a program: the address of its entry; of the table of arrays but for addresses,
+#: and the numbers in it; samples; where the tables of all steps have this one's; the list of (record, array) pairs.
+S_ENTRY, S_TABLE, S_NUMBERS, S_COUNT, S_TO, S_PAIRS_BEGIN, S_PAIRS_END = range(7)
+STEP_FIELDS = 7
 
 # Products of matrices by BLAS
 

@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.layout import CHUNK_SECONDS, MOST_BYTES, SIZE, STREAM_BYTES
+from tpnumba.backends.cpu.runtime.native import list_tables
+from tpnumba.backends.cpu.runtime.pointers import call_entry
+from tpnumba.backends.cpu.runtime.workspace import address_of
 from tpnumba.backends.lowering.arena import Arena
 from tpnumba.plans.base import Plan
 
@@ -73,9 +76,48 @@ class Program:
     #: Whether rows of the result that have an index are added to, and must be zero before.
     adds_rows: ClassVar[bool] = True
 
-    def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
-        """Evaluate the samples from ``start`` to ``stop`` in the memory ``tile``; ``arrays``: with their addresses."""
+    def native(self) -> tuple[int, Any]:
+        """The address of the kernel that reads tables, as a native function, and what keeps that."""
         raise NotImplementedError
+
+    def tables(self) -> tuple[npt.NDArray[Any] | int, ...]:
+        """The tables and numbers that this kernel reads, in its order."""
+        raise NotImplementedError
+
+    @cached_property
+    def entry(self) -> Ints:
+        """By what address the kernel is called, at an address that stays: see ``ENTRY_KERNEL`` in ``layout``.
+
+        Whoever puts another kernel there, of the same numbers, keeps it alive.
+        """
+        entry = np.zeros(layout.ENTRY_FIELDS, dtype=np.int64)
+        entry[layout.ENTRY_ENOUGH] = layout.NEVER
+        entry[layout.ENTRY_KERNEL], self.__dict__["_kept"] = self.native()
+        return entry
+
+    @cached_property
+    def entry_address(self) -> int:
+        """The address of ``entry``."""
+        return address_of(self.entry)
+
+    @cached_property
+    def _table(self) -> tuple[Ints, Ints]:
+        """``arrays`` with the address of the list of tables, and that list."""
+        listed = list_tables(*self.tables())
+        table = self.arrays.copy()
+        table[0, layout.TABLES] = address_of(listed)
+        return table, listed
+
+    def new_table(self) -> Ints:
+        """The table of arrays for a call, but for their addresses."""
+        return self._table[0].copy()
+
+    def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> bool:
+        """Evaluate the samples from ``start`` to ``stop`` in the memory ``tile``; ``arrays``: with their addresses.
+
+        Gives whether so many samples were evaluated that it pays to make code for the program.
+        """
+        return bool(call_entry(self.entry_address, address_of(tile), address_of(arrays), start, stop))
 
     def is_streamed(self, written: int, *, fresh: bool) -> bool:  # noqa: ARG002
         """Whether a result of ``written`` bytes goes past the caches; ``fresh``: its memory was allocated just now."""

@@ -37,7 +37,11 @@ class ChannelwiseProgram(Program):
     #: Rows with an index are written once, when the samples that add to them have been summed.
     adds_rows: ClassVar[bool] = False
 
-    def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
+    def tables(self) -> tuple[npt.NDArray[Any] | int, ...]:
+        """None that a list has: the kernel is called with them."""
+        return ()
+
+    def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> bool:
         """See :class:`Program`."""
         combine_channels(
             tile,
@@ -55,3 +59,4 @@ class ChannelwiseProgram(Program):
             start,
             stop,
         )
+        return False

@@ -64,7 +64,11 @@ def lower_contraction(plan: Contraction, dtype: str, vectors: int | None) -> Con
     mixes_channels = bool((program.groups[:, layout.MIX] != 0).any())
     combinations = int((program.groups[:, layout.CHANNELS_END] - program.groups[:, layout.CHANNELS_BEGIN]).sum())
     has_code = has_own_code(plan) and not mixes_channels and compact is None and 0 < combinations <= _CODE_CALLS
-    return replace(program, has_code=has_code)
+    if not has_code:
+        return program
+    width = LINE // program.dtype.itemsize
+    room = 2 * (program.buffer // program.tile_width) * width + width * plan.sizes[plan.output]
+    return replace(program, has_code=True, tile_size=max(program.tile_size, room))
 
 
 def _most_nodes(paths: list[Path]) -> int:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.contraction.kernel import contract
-from tpnumba.backends.cpu.layout import STREAM, WIDTHS
+from tpnumba.backends.cpu.contraction.entry import contraction_entry
 from tpnumba.backends.cpu.program import Ints, Program
 
 
@@ -32,24 +31,11 @@ class ContractionProgram(Program):
     nodes: int
     has_code: bool = False
 
-    def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
+    def native(self) -> tuple[int, Any]:
         """See :class:`Program`."""
-        contract(
-            WIDTHS[self.vectors],
-            tile,
-            arrays,
-            self.groups,
-            self.channels,
-            self.rows,
-            self.places,
-            self.values,
-            self.sums,
-            self.factors,
-            self.signs,
-            self.zeros,
-            self.nodes,
-            self.buffer,
-            start,
-            stop,
-            arrays[self.outputs[0], STREAM] != 0,
-        )
+        return contraction_entry(self.vectors, self.dtype.name)
+
+    def tables(self) -> tuple[npt.NDArray[Any] | int, ...]:
+        """See :class:`Program`."""
+        lists = self.groups, self.channels, self.rows, self.places, self.values, self.sums, self.factors, self.signs
+        return len(self.arrays), self.tile_size, *lists, self.zeros, self.nodes, self.buffer, self.outputs[0]

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.harmonics.kernel import harmonics
-from tpnumba.backends.cpu.layout import FRESH_BYTES, HARMONICS_STREAM_BYTES, WIDTHS
-from tpnumba.backends.cpu.program import Ints, Program
+from tpnumba.backends.cpu.harmonics.entry import harmonics_entry
+from tpnumba.backends.cpu.layout import FRESH_BYTES, HARMONICS_STREAM_BYTES
+from tpnumba.backends.cpu.program import Program
 
 Array = npt.NDArray[np.floating]
 
@@ -39,23 +39,15 @@ class HarmonicsProgram(Program):
     chunks_per_thread: ClassVar[int] = 4
     bytes_per_second: ClassVar[float] = 1e10
 
-    def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
+    def native(self) -> tuple[int, Any]:
         """See :class:`Program`."""
-        harmonics(
-            WIDTHS[self.vectors],
-            tile,
-            arrays,
-            self.derivative,
-            self.lmax,
-            self.normalize,
-            self.powers,
-            self.values,
-            self.places,
-            self.weights,
-            self.buffer,
-            start,
-            stop,
-        )
+        return harmonics_entry(self.vectors, self.dtype.name)
+
+    def tables(self) -> tuple[npt.NDArray[Any] | int, ...]:
+        """See :class:`Program`."""
+        numbers = self.derivative, self.lmax, int(self.normalize)
+        lists = self.powers, self.values, self.places, self.weights
+        return len(self.arrays), self.tile_size, *numbers, *lists, self.buffer
 
     def is_streamed(self, written: int, *, fresh: bool) -> bool:
         """See :class:`Program`."""

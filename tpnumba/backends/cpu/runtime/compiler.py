@@ -29,7 +29,16 @@ FAST_MATH = frozenset({"contract", "nsz", "arcp"})
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile on first use, without the interpreter lock, cached across processes."""
-    dispatcher: Any = numba.njit(nogil=True, fastmath=set(FAST_MATH), error_model="numpy")(function)
+    return _compiled(function, nogil=True)
+
+
+def holding(function: Callable[..., Any]) -> Any:
+    """The same with the interpreter lock held, for what looks at objects of Python, or takes next to no time."""
+    return _compiled(function, nogil=False)
+
+
+def _compiled(function: Callable[..., Any], *, nogil: bool) -> Any:
+    dispatcher: Any = numba.njit(nogil=nogil, fastmath=set(FAST_MATH), error_model="numpy")(function)
     if cache_folder() is not None:
         dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
     return dispatcher

@@ -18,6 +18,7 @@ from tpnumba.backends.cpu.layout import LINE
 _HEADER = object.__basicsize__ if sys.implementation.name == "cpython" else None
 
 _local = threading.local()
+_WIDEST = np.dtype(np.float64)
 
 
 def address_of(array: npt.NDArray[Any]) -> int:
@@ -38,3 +39,15 @@ def workspace(size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         skip = -address_of(raw) % LINE
         tile = tiles[dtype] = raw[skip : skip + size * dtype.itemsize].view(dtype)
     return tile
+
+
+def workspace_address(size: int) -> int:
+    """The address of at least ``size`` bytes of this thread, as :func:`workspace`."""
+    try:
+        held = _local.held
+    except AttributeError:
+        held = 0, 0, None
+    if held[0] < size:
+        tile = workspace(-(-size // _WIDEST.itemsize), _WIDEST)
+        held = _local.held = tile.nbytes, address_of(tile), tile  # the memory lives as long as its address is known
+    return int(held[1])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ctypes import c_size_t
 from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
 
-from tpnumba.backends.cpu.specialised.source import KERNEL
+from tpnumba.backends.cpu.specialised.source import KERNEL, TABLES_KERNEL
 
 
 @lru_cache(maxsize=1)
@@ -47,9 +48,14 @@ def assembly(source: str, name: str, features: str, triple: str | None = None) -
 
 
 class Loaded:
-    """Machine code in memory, as long as this object lives; ``address``: of the kernel."""
+    """Machine code in memory, as long as this object lives.
 
-    def __init__(self, code: bytes) -> None:
+    Attributes:
+        address: of the kernel.
+        tables_kernel: the address of that which reads tables, and does what this one does not.
+    """
+
+    def __init__(self, code: bytes, tables_kernel: int) -> None:
         empty = llvm.parse_assembly("")
         triple = llvm.get_process_triple()
         empty.triple = triple
@@ -57,4 +63,6 @@ class Loaded:
         self._engine = llvm.create_mcjit_compiler(empty, machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
+        self.tables_kernel = tables_kernel
+        c_size_t.from_address(self._engine.get_global_value_address(TABLES_KERNEL)).value = tables_kernel
         self.address = int(self._engine.get_function_address(KERNEL))

@@ -17,13 +17,8 @@ from tpnumba.backends.cpu.specialised.text import Text, Value, function
 
 #: The name of the kernel: ``void (void *tile, const int64_t *arrays, int64_t start, int64_t stop)``.
 KERNEL = "kernel"
-
-
-def tile_size(program: ContractionProgram) -> int:
-    """The numbers that the kernel works in."""
-    width = layout.LINE // program.dtype.itemsize
-    (output,) = program.outputs
-    return 2 * _columns(program) * width + width * int(program.arrays[output, layout.SIZE])
+#: Where the address of the kernel stands that reads tables. It adds results up, and reads rows by their numbers.
+TABLES_KERNEL = "tables_kernel"
 
 
 def _columns(program: ContractionProgram) -> int:
@@ -53,6 +48,7 @@ class _Source:
         out = self._sizes[self._output]
         any_rows = "(ptr %columns, ptr %rows, i64 %row_bytes, i64 %column_bytes, i64 %size, i64 %count)"
         parts = [
+            f"@{TABLES_KERNEL} = global ptr null",
             f"declare {self._vector} @llvm.fma.{self._type}({', '.join([self._vector] * 3)})",
             "declare i64 @llvm.smin.i64(i64, i64)",
             *(source for group in self._groups for source in group.functions),
@@ -137,6 +133,15 @@ class _Source:
         text = Text(self._dtype)
         operands = {i: Operand(text, i, self._sizes[i], self._columns[i]) for i in (*self._inputs, self._output)}
         output = operands[self._output]
+        other = output.is_set(layout.SHARED)
+        for operand in operands.values():
+            other = text.value(f"or i1 {other}, {operand.is_set(layout.INDEX)}")
+        text.say(f"br i1 {other}, label %by_tables, label %by_code")
+        text.label("by_tables")
+        tables = text.value(f"load ptr, ptr @{TABLES_KERNEL}")
+        text.say(f"call void {tables}(ptr %tile, ptr %arrays, i64 %start, i64 %stop)")
+        text.say("br label %end")
+        text.label("by_code")
         for i in self._inputs:
             operands[i].load_shared(_columns(self._program) * text.count)
         number = text.value("sub i64 %stop, %start")

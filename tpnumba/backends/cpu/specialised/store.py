@@ -14,6 +14,7 @@ from pathlib import Path
 
 import llvmlite
 
+from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
 from tpnumba.backends.cpu.runtime.compiler import cache_folder, warn_uncached
 from tpnumba.backends.cpu.specialised.machine import processor
@@ -22,14 +23,26 @@ _DIGEST_BYTES = 32
 
 
 def key_of(program: ContractionProgram) -> str:
-    """A hash of all that the machine code follows from, beside the sources, which name the folder."""
+    """A hash of all that the machine code follows from, beside the sources, which name the folder.
+
+    Programs of one plan have the same, however wide their columns are.
+    """
     digest = hashlib.sha256()
     digest.update("\0".join((llvmlite.__version__, *processor(), program.dtype.name)).encode())
-    tables = (program.arrays, program.groups, program.channels, program.rows, program.places, program.values)
-    for table in (*tables, program.sums, program.factors, program.signs, program.zeros):
+    width = program.tile_width
+    groups, rows, sums = program.groups.copy(), program.rows.copy(), program.sums.copy()
+    for table, places in (
+        (groups, [layout.LEFT, layout.LEFT_CHANNEL, layout.RIGHT, layout.RIGHT_CHANNEL]),
+        (rows, [*range(layout.FIRST, layout.ADD)]),
+        (sums, [layout.SUM_RESULT, layout.SUM_RESULT_CHANNEL]),
+    ):
+        table[:, places] //= width
+    columns = (program.arrays[:, layout.AT], program.places, program.factors, program.zeros)
+    tables = (*(each // width for each in columns), program.arrays[:, layout.SIZE], groups, rows, sums)
+    for table in (*tables, program.channels, program.values, program.signs):
         digest.update(f"{table.shape}".encode())
         digest.update(table.tobytes())
-    digest.update(f"{program.tile_width} {program.buffer}".encode())
+    digest.update(f"{program.buffer // width}".encode())
     return digest.hexdigest()[:32]
 
 

@@ -8,28 +8,24 @@ been at work for about as long as compiling takes; ``TPNUMBA_SPECIALIZE=0`` forb
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import threading
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from queue import SimpleQueue
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
-from tpnumba.backends.cpu.program import Ints, Program
-from tpnumba.backends.cpu.runtime.workspace import address_of
+from tpnumba.backends.cpu.layout import ENTRY_ENOUGH, ENTRY_KERNEL, ENTRY_SAMPLES, NEVER
+from tpnumba.backends.cpu.program import Program
 from tpnumba.backends.cpu.specialised import store
 from tpnumba.backends.cpu.specialised.machine import Loaded, compile_source, most_sums, processor
-from tpnumba.backends.cpu.specialised.source import tile_size, write_source
+from tpnumba.backends.cpu.specialised.source import write_source
 from tpnumba.backends.cpu.specialised.sums import operations
 
-Kernel = Callable[[Any, Ints, int, int], None]
 #: About the time that compiling takes, a function and an operation of its code.
 _SECONDS, _SECONDS_OF_OPERATION = 0.02, 7e-5
-
-_prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 @lru_cache(maxsize=1)
@@ -51,22 +47,16 @@ def _compiled(program: ContractionProgram) -> bytes:
 
 
 class Tier:
-    """The kernel that a program has at the moment.
+    """The kernel that a program has at the moment, in its entry.
 
     Attributes:
-        kernel: ``(tile, arrays, start, stop)``, as :meth:`Program.call`; for results in rows of their own, and operands
-            without an index.
-        tile_size: the numbers that either kernel works in.
         is_specialised: whether it is code made for the plan.
     """
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self.kernel: Kernel = program.call
-        self.tile_size = program.tile_size
         self.is_specialised = False
         self._code: Loaded | None = None
-        self._seconds_left: float | None = None
         if _has_code(program):
             self._begin(program)
 
@@ -76,43 +66,46 @@ class Tier:
         if found is not None:
             self._take(program, found)
         else:
-            self._seconds_left = _SECONDS + _SECONDS_OF_OPERATION * operations(program)
+            seconds = _SECONDS + _SECONDS_OF_OPERATION * operations(program)
+            program.entry[ENTRY_ENOUGH] = int(seconds / program.seconds)
 
-    def count(self, samples: int) -> None:
-        """Note that so many samples were evaluated; compile in the background when it pays."""
-        left = self._seconds_left
-        if left is not None:
-            left -= samples * self._program.seconds
-            self._seconds_left = left
-            if left < 0:
-                self._seconds_left = None
-                _compiler.ask(self)
+    def ask_if_it_pays(self) -> None:
+        """Compile in the background, if enough samples were evaluated for it to pay."""
+        entry = self._program.entry
+        if entry[ENTRY_SAMPLES] > entry[ENTRY_ENOUGH]:
+            entry[ENTRY_ENOUGH] = NEVER  # or every further call would ask
+            _compiler.ask(self)
 
     def compile(self) -> None:
         """Make the code now, whatever it costs, and keep it; nothing is done where the program has none or has it."""
         program = self._program
         if self.is_specialised or not _has_code(program):
             return
-        code = _compiled(program)
-        store.write(self._key, code)
+        code = store.read(self._key)  # as another process, or a program of the same plan, may have made it
+        if code is None:
+            code = _compiled(program)
+            store.write(self._key, code)
         self._take(program, code)
-        self._seconds_left = None
 
     def wait_again(self) -> None:
         """Begin anew to wait for the moment when it pays: whoever compiled for it is gone."""
-        self._seconds_left = 0.0
+        self._program.entry[ENTRY_ENOUGH] = 0
 
     def _take(self, program: ContractionProgram, code: bytes) -> None:
-        loaded = Loaded(code)
-        call = _prototype(loaded.address)
+        entry = program.entry
+        loaded = Loaded(code, int(entry[ENTRY_KERNEL]))
+        self._code = loaded  # for as long as the program
+        entry[ENTRY_ENOUGH] = NEVER
+        entry[ENTRY_KERNEL] = loaded.address
+        self.is_specialised = True
 
-        def kernel(tile: Any, arrays: Ints, start: int, stop: int) -> None:
-            call(address_of(tile), address_of(arrays), start, stop)
-
-        self._code = loaded  # for as long as the kernel is there
-        # First the size, as another thread may read both in between.
-        self.tile_size = max(self.tile_size, tile_size(program))
-        self.kernel, self.is_specialised = kernel, True
+    def put_aside(self) -> Callable[[], None]:
+        """Let the kernel that reads tables do the work until what is given is called."""
+        entry = self._program.entry
+        kernel = int(entry[ENTRY_KERNEL])
+        if self._code is not None:
+            entry[ENTRY_KERNEL] = self._code.tables_kernel
+        return lambda: entry.__setitem__(ENTRY_KERNEL, kernel)
 
 
 def tier_of(program: Program) -> Tier:

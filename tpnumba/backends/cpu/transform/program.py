@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.layout import STREAM, WIDTHS
 from tpnumba.backends.cpu.program import Ints, Program
-from tpnumba.backends.cpu.transform.kernel import transform
+from tpnumba.backends.cpu.transform.entry import transform_entry
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,11 @@ class TransformProgram(Program):
     operations: Ints
     places: npt.NDArray[np.int32]
 
-    def call(self, tile: Any, arrays: Ints, start: int, stop: int) -> None:
+    def native(self) -> tuple[int, Any]:
         """See :class:`Program`."""
-        transform(
-            WIDTHS[self.vectors],
-            tile,
-            arrays,
-            self.operations,
-            self.places,
-            self.values,
-            self.buffer,
-            start,
-            stop,
-            arrays[self.outputs[0], STREAM] != 0,
-        )
+        return transform_entry(self.vectors, self.dtype.name)
+
+    def tables(self) -> tuple[npt.NDArray[Any] | int, ...]:
+        """See :class:`Program`."""
+        lists = self.operations, self.places, self.values
+        return len(self.arrays), self.tile_size, *lists, self.buffer, self.outputs[0]

@@ -1,0 +1,45 @@
+"""The kernel of contractions as a native function."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+
+from tpnumba.backends.cpu.contraction.kernel import contract
+from tpnumba.backends.cpu.layout import STREAM, WIDTHS
+from tpnumba.backends.cpu.runtime.native import native_function
+from tpnumba.backends.cpu.runtime.pointers import arrays_at, list_at, number_at, table_at, tables_of
+
+
+@cache
+def contraction_entry(vectors: int, dtype: str) -> tuple[int, Any]:
+    """Its address and what keeps it, for columns of so many vectors; it reads what ``ContractionProgram`` lists."""
+    width = WIDTHS[vectors]
+
+    def enter(tile, arrays, start, stop):
+        tables = tables_of(arrays)
+        operands = arrays_at(arrays, number_at(tables, 0))
+        contract(
+            width,
+            numba.carray(tile, number_at(tables, 1)),
+            operands,
+            table_at(tables, 2, np.int64),
+            table_at(tables, 3, np.int64),
+            table_at(tables, 4, np.int64),
+            list_at(tables, 5, np.int32),
+            list_at(tables, 6, tile),
+            table_at(tables, 7, np.int64),
+            table_at(tables, 8, np.int32),
+            list_at(tables, 9, tile),
+            table_at(tables, 10, np.int64),
+            number_at(tables, 11),
+            number_at(tables, 12),
+            start,
+            stop,
+            operands[number_at(tables, 13), STREAM] != 0,
+        )
+
+    return native_function(enter, f"contract_{vectors}_{dtype}", dtype)
