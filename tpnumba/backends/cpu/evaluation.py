@@ -160,13 +160,6 @@ def find_work(job: Job, program: Program) -> Work | None:
     return Work(program, table, count, threads, is_sum)
 
 
-def do_whole(work: Work) -> None:
-    """Do work that is one call of the kernel."""
-    program = work.program
-    if program.call(workspace(program.tile_size, program.dtype), work.table, 0, work.samples):
-        tier_of(program).ask_if_it_pays()
-
-
 def do_work(work: Work, results: Sequence[Array], kept: object) -> None:
     """Do work that is not whole; ``kept``: what must live as long as it takes, the arrays whose addresses it has."""
     program, table, count, threads, is_sum = work
@@ -193,8 +186,9 @@ def evaluate_rows(job: Job) -> bool:
     work = find_work(job, program)
     if work is None:
         return False
-    if work.is_whole:
-        do_whole(work)
+    if work.is_whole:  # here, as it is one frame less for most calls
+        if program.call(workspace(program.tile_size, program.dtype), work.table, 0, work.samples):
+            tier_of(program).ask_if_it_pays()
     else:
         do_work(work, job.results, job.arrays)
     return True

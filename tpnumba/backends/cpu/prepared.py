@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from tpnumba.backends.base import Job
 from tpnumba.backends.cpu import layout
-from tpnumba.backends.cpu.evaluation import Work, do_whole, do_work, find_work
+from tpnumba.backends.cpu.evaluation import Work, do_work, find_work
 from tpnumba.backends.cpu.layout import ADDRESS, ARRAY_COLUMNS, BRIEF_SECONDS, LINE, MOST_PREPARED_BYTES
 from tpnumba.backends.cpu.lowering import program_of, program_of_few
 from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.matching import evaluate_briefly, fill_tables
-from tpnumba.backends.cpu.runtime.workspace import address_of, workspace_address
+from tpnumba.backends.cpu.runtime.workspace import address_of, workspace, workspace_address
 from tpnumba.backends.cpu.specialised.tiers import tier_of
 from tpnumba.plans.low_rank import LowRankContraction
 
@@ -132,7 +132,9 @@ class PreparedCall:
             end = begin + model.table.size
             work = model._replace(table=tables[begin:end].reshape(-1, ARRAY_COLUMNS))
             if work.is_whole:
-                do_whole(work)
+                program = work.program
+                if program.call(workspace(program.tile_size, program.dtype), work.table, 0, work.samples):
+                    tier_of(program).ask_if_it_pays()
             else:
                 do_work(work, [results[k] for k in of_step], arrays)
             begin = end

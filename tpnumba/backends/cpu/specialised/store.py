@@ -39,9 +39,9 @@ def key_of(program: ContractionProgram) -> str:
         table[:, places] //= width
     columns = (program.arrays[:, layout.AT], program.places, program.factors, program.zeros)
     tables = (*(each // width for each in columns), program.arrays[:, layout.SIZE], groups, rows, sums)
-    for table in (*tables, program.channels, program.values, program.signs):
-        digest.update(f"{table.shape}".encode())
-        digest.update(table.tobytes())
+    for numbers in (*tables, program.channels, program.values, program.signs):
+        digest.update(f"{numbers.shape}".encode())
+        digest.update(numbers.tobytes())
     digest.update(f"{program.buffer // width}".encode())
     return digest.hexdigest()[:32]
 
