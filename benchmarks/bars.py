@@ -70,5 +70,8 @@ ROOFLINE_DEGREES, ROOFLINE_MUST, ROOFLINE_AIM = range(4, 9), 0.15, 0.5
 #: The exponent with which the Gaunt product on the grid grows, at these L against the first of them: at most.
 GROWTH_DEGREES, GROWTH_MUST, GROWTH_AIM = (16, 32, 64), 3.3, 3.0
 
+#: Microseconds that a whole call of one sample may take, and should.
+CALL_MUST, CALL_AIM = 4.0, 2.5
+
 #: ``auto`` is to be at most so much slower than the fastest method, in this share of the cases.
 AUTO_SLACK, AUTO_MUST = 1.2, 0.9

@@ -17,6 +17,41 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "prepared calls that do not look at strides",
+        "backends/cpu/runtime/matching.py",
+        "if shape[axis] != call[expected + axis] or strides[axis] != call[expected + axes + axis]:",
+        "if shape[axis] != call[expected + axis]:",
+        "backends/test_prepared.py",
+    ),
+    Mutant(
+        "prepared calls that do not look at the dtype",
+        "backends/cpu/runtime/matching.py",
+        "or pointer_to(fields + NUMPY_DTYPE, np.int64)[0] != call[image + I_DTYPE]",
+        "or call[image + I_DTYPE] == 0",
+        "backends/test_prepared.py",
+    ),
+    Mutant(
+        "prepared calls that write into an argument",
+        "backends/cpu/runtime/matching.py",
+        "if begin < data + call[other + I_HIGH] and data + call[other + I_LOW] < end:",
+        "if begin < data and data + call[other + I_LOW] < end:",
+        "backends/test_prepared.py",
+    ),
+    Mutant(
+        "prepared calls that know arguments by their identity",
+        "backends/prepared.py",
+        "jobs.append((job, dict(zip(call.operands, arguments, strict=True))))",
+        "jobs.append((job, {o: [a is b for b in inputs].index(True) for o, a in zip(call.operands, arrays)}))",
+        "backends/test_prepared.py",
+    ),
+    Mutant(
+        "prepared calls that outlive a change of the environment",
+        "backends/registry.py",
+        "return os.environ._data.get(_THREADS_KEY)",
+        "return os.environ._data.get(None)",
+        "backends/test_prepared.py",
+    ),
+    Mutant(
         "tiles of edges that begin where a chunk does",
         "backends/cpu/channelwise/kernel.py",
         "count = min(lanes - first % lanes, stop - first)",

@@ -15,8 +15,10 @@ from backends.cpu_cases import FULL, VECTOR_FIELDS, in_process
 
 import tpnumba as tp
 from tpnumba.backends.cpu.contraction import kernel as contraction
+from tpnumba.backends.cpu.contraction.entry import contraction_entry
 from tpnumba.backends.cpu.runtime import compiler
 from tpnumba.backends.cpu.transform import kernel as transform
+from tpnumba.backends.cpu.transform.entry import transform_entry
 
 
 def test_only_safe_fast_math(tmp_path: Path):
@@ -47,13 +49,14 @@ def test_only_safe_fast_math(tmp_path: Path):
 def test_a_new_irreps_string_compiles_nothing():
     FULL(np.ones((2, 16)), np.ones((2, 16)))
     VECTOR_FIELDS(np.ones((2, 27)), np.ones((2, 27)))
-    before = len(contraction.contract.signatures), len(transform.transform.signatures)
+    before = contraction_entry.cache_info().misses, transform_entry.cache_info().misses
+    assert min(before) > 0
     for text in ("5x0e + 2x3o", "1e", "0e + 6e"):
         p = tp.FullTensorProduct(text, "1o + 2x2e")
         p(np.ones((3, p.irreps_in1.dim)), np.ones((3, p.irreps_in2.dim)))
     for q in (tp.GauntTensorProduct(3, 5, method="fourier"), tp.BracketTensorProduct(4, 1, method="grid")):
         q(np.ones((3, q.irreps_in1.dim)), np.ones((3, q.irreps_in2.dim)))
-    assert (len(contraction.contract.signatures), len(transform.transform.signatures)) == before
+    assert (contraction_entry.cache_info().misses, transform_entry.cache_info().misses) == before
 
 
 QUICK = """
@@ -83,14 +86,15 @@ READ_ONLY = """
 def test_what_a_read_only_cache_lacks_is_compiled_with_one_warning(tmp_path: Path):
     first = in_process(QUICK, TPNUMBA_CACHE_DIR=str(tmp_path))
     more = """
-        from tpnumba.backends.cpu.contraction import kernel as contraction
-        from tpnumba.backends.cpu.transform import kernel as transform
-        found = contraction.contract.stats
+        from tpnumba.backends.cpu.contraction.entry import contraction_entry
+        from tpnumba.backends.cpu.transform.entry import transform_entry
+        found = contraction_entry(4, "float64")[1].stats
         print(found.cache_hits.total(), found.cache_misses.total(), flush=True)
         x = np.arange(4, dtype="float32")
         print(tp.FullTensorProduct("0e + 1o", "0e + 1o")(x, x).tolist())
         print(tp.GauntTensorProduct(1, 1, method="grid")(x, x).tolist())
-        print(contraction.contract.stats.cache_misses.total(), transform.transform.stats.cache_misses.total())
+        made = contraction_entry(4, "float32"), transform_entry(4, "float32")
+        print(*(compiled.stats.cache_misses.total() for _, compiled in made))
         """
     code = "".join(map(textwrap.dedent, (READ_ONLY, QUICK, more)))
     done = in_process(code, TPNUMBA_CACHE_DIR=str(tmp_path))
@@ -189,6 +193,10 @@ EVERYTHING = """
         for L in (2, 40):
             x = np.ones((L + 1) ** 2, dtype)
             tp.GauntTensorProduct(L, L, method="grid")(x, x)
+        small, many = tp.GauntTensorProduct(1, 1), np.ones((3000, 4), dtype)
+        for _ in range(4):  # prepared in the end, for one sample and for many
+            small(many[0], many[0])
+            small(many, many)
         for L in (1, 8, 20):
             tp.SphericalHarmonics(L).value_and_jacobian(np.ones((3, 3), dtype))
             tp.SphericalHarmonics(L, normalize=False).vjp(np.ones(3, dtype), np.ones((L + 1) ** 2, dtype))
@@ -217,10 +225,18 @@ def test_warmup_leaves_nothing_to_compile_also_in_a_folder_that_is_then_read_onl
     assert in_process(EVERYTHING, TPNUMBA_CACHE_DIR=str(tmp_path)).stderr == ""
     assert sorted(path.name for path in folder.iterdir()) == kept
     code = """
-        from tpnumba.backends.cpu.contraction import kernel as contraction
-        from tpnumba.backends.cpu.transform import kernel as transform
-        print(*(sum(kernel.stats.cache_misses.values()) for kernel in (contraction.contract, transform.transform)))
+        from tpnumba.backends.cpu.contraction.entry import contraction_entry
+        from tpnumba.backends.cpu.harmonics.entry import harmonics_entry
+        from tpnumba.backends.cpu.runtime import matching
+        from tpnumba.backends.cpu.transform.entry import transform_entry
+
+        compiled = [matching.evaluate_briefly, matching.fill_tables]
+        for entry in (contraction_entry, transform_entry, harmonics_entry):
+            compiled += [entry(vectors, dtype)[1] for vectors in (1, 2, 4) for dtype in ("float32", "float64")]
+        print(*(sum(sum(kind.values()) for kind in part) for part in zip(
+            *((one.stats.cache_hits, one.stats.cache_misses) for one in compiled)
+        )))
         """
     parts = (textwrap.dedent(part) for part in (READ_ONLY, EVERYTHING, code))
     again = in_process("".join(parts), TPNUMBA_CACHE_DIR=str(tmp_path))
-    assert (again.stdout, again.stderr) == ("0 0\n", "")
+    assert (again.stdout, again.stderr) == ("20 0\n", "")

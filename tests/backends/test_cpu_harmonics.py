@@ -16,6 +16,7 @@ from strategies import dtypes, memory_beyond_results, tolerance
 
 import tpnumba as tp
 from tpnumba.backends.cpu.harmonics import program
+from tpnumba.backends.cpu.harmonics.entry import harmonics_entry
 from tpnumba.backends.cpu.runtime import compiler
 from tpnumba.plans.harmonics import HIGHEST_SINGLE
 from tpnumba.tables.couplings import NORMALIZATIONS
@@ -88,7 +89,7 @@ def test_runs_of_any_width(monkeypatch, dtype, normalize, vectors):
 
 def test_numpy_goes_to_the_kernel_by_default(monkeypatch):
     called = []
-    monkeypatch.setattr(program, "harmonics", lambda *arguments: called.append(len(arguments)))
+    monkeypatch.setattr(program.HarmonicsProgram, "call", lambda *arguments: called.append(len(arguments)))
     harmonics = tp.SphericalHarmonics(2)
     for xyz in (np.ones((4, 3)), np.broadcast_to(np.ones(3), (4, 3)), np.ones((3, 4)).T):
         harmonics(xyz)
@@ -206,14 +207,14 @@ def test_only_safe_fast_math(tmp_path: Path):
 
 
 def test_a_new_degree_compiles_nothing():
-    from tpnumba.backends.cpu.harmonics import kernel
-
     tp.SphericalHarmonics(1)(np.ones((2, 3)))
-    before = len(kernel.harmonics.signatures)
+    before = harmonics_entry.cache_info().misses
+    assert before > 0
     for lmax in (0, 2, 3):
         harmonics = tp.SphericalHarmonics(lmax, normalization="norm", normalize=lmax == 2)
         all_of(harmonics, *arguments_of(harmonics, (5,)))
-    assert len(kernel.harmonics.signatures) == before
+        all_of(harmonics, *arguments_of(harmonics, (40,)))
+    assert harmonics_entry.cache_info().misses == before
 
 
 def test_memory_beyond_the_result_at_a_million_samples():

@@ -57,7 +57,8 @@ class PreparedCalls:
         """
         calls = self._calls
         if calls and (num_threads is None or type(num_threads) is int):
-            options = _options(out, backend, num_threads)
+            # What _options gives, without the call.
+            options = out is None, backend, num_threads, registry.threads_variable(), registry.AUTOMATIC
             for of_call, call, _ in calls:
                 if of_call == options and (results := call(inputs, out)) is not None:
                     return results

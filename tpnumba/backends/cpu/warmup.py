@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 import numpy as np
+from numba import types
 
 from tpnumba.backends.cpu.evaluation import find_arrays
 from tpnumba.backends.cpu.layout import OUTPUT, SIZE, VECTORS
 from tpnumba.backends.cpu.lowering import lower_with
+from tpnumba.backends.cpu.runtime.matching import evaluate_briefly, fill_tables
 from tpnumba.backends.cpu.runtime.workspace import workspace
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
@@ -30,3 +32,6 @@ def compile_all(plans: Mapping[str, Plan | Harmonics]) -> Iterator[str]:
         table[list(program.outputs), OUTPUT] = 1
         program.call(workspace(program.tile_size, program.dtype), table, 0, 1)
         yield f"{kind}, {dtype}, tile width {program.tile_width}"
+    for function in (evaluate_briefly, fill_tables):
+        function.compile((types.int64,) * 3)
+    yield "prepared calls"

@@ -44,10 +44,11 @@ def workspace(size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 def workspace_address(size: int) -> int:
     """The address of at least ``size`` bytes of this thread, as :func:`workspace`."""
     try:
-        held = _local.held
+        held, address, _ = _local.held
     except AttributeError:
-        held = 0, 0, None
-    if held[0] < size:
+        held = address = 0
+    if held < size:
         tile = workspace(-(-size // _WIDEST.itemsize), _WIDEST)
-        held = _local.held = tile.nbytes, address_of(tile), tile  # the memory lives as long as its address is known
-    return int(held[1])
+        address = address_of(tile)
+        _local.held = tile.nbytes, address, tile  # the memory lives as long as its address is known
+    return address  # type: ignore[no-any-return]
