@@ -51,9 +51,9 @@ class Counted:
         self._chunk, self._tile_bytes = chunk, 8 * tile
         self.chunks = -(-count // chunk) if cuts is None else len(cuts) - 1
 
-    def job(self):
+    def job(self, *, wakes=True):
         """To be shared once."""
         cuts = 0 if self._cuts is None else address_of(self._cuts)
         kept = self.result, self.table, self._cuts
         sizes = self._chunk, self.result.size, self.chunks, self._tile_bytes
-        return NativeJob(kernel.address, address_of(self.table), *sizes, cuts, kept)
+        return NativeJob(kernel.address, address_of(self.table), *sizes, cuts, wakes, kept)

@@ -111,6 +111,22 @@ def test_the_caller_waits_for_nobody_who_sleeps(monkeypatch, board):
     assert_done(counted)
 
 
+def test_a_short_job_wakes_workers_if_another_came_just_before(monkeypatch, board):
+    woken = []
+    monkeypatch.setattr(board, "_wake", lambda others, asleep: woken.append(asleep))
+    for wakes, since_last, expected in (
+        (False, kernel.LOOK, []),
+        (False, kernel.LOOK - 1, [3]),
+        (True, kernel.LOOK, [3]),
+    ):
+        stop_the_clock(board, since_last)
+        counted = Counted(100, 10)
+        share_native(counted.job(wakes=wakes), 4)
+        assert_done(counted)
+        assert woken == expected
+        woken.clear()
+
+
 def test_a_worker_that_looks_for_jobs_is_not_woken(monkeypatch):
     """Of many jobs in a row, soon one is taken over without a word to Python."""
     woken = []

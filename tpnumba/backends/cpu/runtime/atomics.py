@@ -1,6 +1,6 @@
 """What threads that hold no lock of the interpreter need of the machine: words that they share, a pause, and a clock.
 
-Functions of Numba's code. A word is an integer of 64 bits, and is given by its address; so are functions of C.
+For code that Numba compiles. A word is an integer of 64 bits, and is given by its address; so are functions of C.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 WORD_BYTES = 8
 
 _WORD = ir.IntType(64)
-#: What Numba says of the time does not go backwards, nor jump.
+#: The clock that does not go backwards, nor jump.
 _MONOTONIC = getattr(time, "CLOCK_MONOTONIC", 0)
 
 
@@ -25,10 +25,10 @@ def _pointer(builder, address):
 
 @intrinsic
 def load(typing_context, address):
-    """The word, as it was last stored, and what its writer had written before."""
+    """The word; what its writer had written before is seen from now on."""
 
     def generate(context, builder, signature, arguments):
-        return builder.load_atomic(_pointer(builder, arguments[0]), "acquire", WORD_BYTES)
+        return builder.load_atomic(_pointer(builder, arguments[0]), "seq_cst", WORD_BYTES)
 
     return types.int64(types.int64), generate
 
@@ -95,8 +95,20 @@ def pause(typing_context):
 
 
 @intrinsic
+def give_way(typing_context, function):
+    """Let another thread have the core, if one waits for it; ``function``: the address of ``sched_yield``."""
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.IntType(32), ())
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), ())
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
 def nanoseconds(typing_context, clock):
-    """The time by ``clock``, the address of ``clock_gettime``; it does not go backwards."""
+    """The time; ``clock``: the address of ``clock_gettime``."""
 
     def generate(context, builder, signature, arguments):
         read = ir.FunctionType(ir.IntType(32), (ir.IntType(32), _WORD.as_pointer()))

@@ -11,6 +11,7 @@ from tpnumba.backends.cpu.runtime.atomics import (
     WORD_BYTES,
     add,
     exchange,
+    give_way,
     keep_bits,
     load,
     nanoseconds,
@@ -22,10 +23,11 @@ from tpnumba.backends.cpu.runtime.compiler import jit, part
 
 #: Words of a line of the caches; what different threads write stands on lines of their own.
 _LINE = 8
-#: Words of the board: the address of the clock, and whether workers are to leave for good; how often they were called
-#: away; how many look at the board; when there was last something to do; of each slot the number of its owner, 0 if it
-#: is free; and the slots.
-CLOCK, CLOSED, CALLS, LOOKING, LAST, OWNERS, _SLOTS = 0, 1, _LINE, 2 * _LINE, 3 * _LINE, 4 * _LINE, 5 * _LINE
+#: Words of the board: the addresses of the clock and of what gives way, and whether workers are to leave for good; how
+#: often they were called away; how many look at the board; when there was last something to do; of each slot the number
+#: of its owner, 0 if it is free; and the slots.
+CLOCK, WAY, CLOSED = range(3)
+CALLS, LOOKING, LAST, OWNERS, _SLOTS = _LINE, 2 * _LINE, 3 * _LINE, 4 * _LINE, 5 * _LINE
 #: Jobs that are shared at a time; what comes beyond is done by its caller alone.
 SLOTS = _LINE
 #: Words of a slot: who is in it, and how many may come; the job; on a line of its own, the number of the next chunk.
@@ -39,9 +41,10 @@ _PLACE = 1 << 16
 LOOK = 100_000
 #: After so many a caller returns to Python between two chunks, which answers Ctrl-C there.
 TURN = 1_000_000
-#: A caller looks for so many whether the others are done, and then sleeps: one of them may be waiting for its core.
-PATIENCE = 20_000
-#: Looks between two at the clock.
+#: A caller looks for so many whether the others are done, and then sleeps, which takes about as long: one of them may
+#: be waiting for its core.
+PATIENCE = 100_000
+#: Looks between two at the clock, at which whoever waits for the core is given way.
 _LOOKS = 16
 _NEVER = 1 << 62
 
@@ -94,7 +97,7 @@ def _do_chunks(slot, tile, clock, until):
 
 
 @jit
-def do_alone(clock, function, table, chunk, count, chunks, tile_bytes, cuts, tile, first):
+def do_alone(clock, function, table, chunk, count, chunks, tile_bytes, cuts, wakes, tile, first):
     """Do the chunks from ``first`` on for about a millisecond, or one of them without a clock; the next to be done."""
     until = nanoseconds(clock) + TURN if clock != 0 else 0
     for i in range(first, chunks):
@@ -105,13 +108,13 @@ def do_alone(clock, function, table, chunk, count, chunks, tile_bytes, cuts, til
 
 
 @jit
-def do_shared(board, owner, function, table, chunk, count, chunks, tile_bytes, cuts, tile, others):
+def do_shared(board, owner, function, table, chunk, count, chunks, tile_bytes, cuts, wakes, tile, others):
     """Take part in the owner's job, which the first call puts on the board.
 
     Args:
         board: its address.
         owner: a number for this job, which no other has at the time.
-        function, table, chunk, count, chunks, tile_bytes, cuts: the job.
+        function, table, chunk, count, chunks, tile_bytes, cuts, wakes: the job.
         tile: the address of the caller's.
         others: threads that may join.
 
@@ -135,10 +138,13 @@ def do_shared(board, owner, function, table, chunk, count, chunks, tile_bytes, c
         store(_word(slot, _TILE_BYTES), tile_bytes)
         store(_word(slot, _CUTS), cuts)
         store(_word(slot, _NEXT), 0)
+        # Who is woken for one of many jobs is there for the next ones.
+        wakes |= now - load(_word(board, LAST)) < LOOK
         store(_word(board, LAST), now)
-        store(_word(slot, _STATE), others * _PLACE)
+        # First this and then the look, and the other way round with who goes to sleep: one of both sees the other.
+        add(_word(slot, _STATE), others * _PLACE)
         asleep = others - load(_word(board, LOOKING))
-        if asleep > 0:
+        if wakes and asleep > 0:
             return asleep
     slot = _slot(board, i)
     if not _do_chunks(slot, tile, clock, now + TURN):
@@ -147,11 +153,11 @@ def do_shared(board, owner, function, table, chunk, count, chunks, tile_bytes, c
     keep_bits(state, _PLACE - 1)
     looks, until = 0, _NEVER
     while load(state) != 0:
-        if looks % _LOOKS == 0:
-            now = nanoseconds(clock)
-            if looks == 0:
-                until = now + PATIENCE
-            elif now > until:
+        if looks == 0:
+            until = nanoseconds(clock) + PATIENCE
+        elif looks % _LOOKS == 0:
+            give_way(load(_word(board, WAY)))
+            if nanoseconds(clock) > until:
                 return WAIT
         pause()
         looks += 1
@@ -171,6 +177,40 @@ def stop(board, owner):
     return True
 
 
+@part
+def _is_open(slot):
+    """Whether a worker may join the job in a slot, and would find a chunk of it."""
+    return load(_word(slot, _STATE)) >= _PLACE and load(_word(slot, _NEXT)) < load(_word(slot, _CHUNKS))
+
+
+@part
+def _find_open(board):
+    """The number of a slot with a job to join, or ``SLOTS``."""
+    i = 0
+    while i < SLOTS and not _is_open(_slot(board, i)):
+        i += 1
+    return i
+
+
+@part
+def _join(board, slot, tile, tile_bytes, clock):
+    """Do chunks of the job in a slot, if it may still be joined; the bytes of a larger tile, if it needs that."""
+    state = _word(slot, _STATE)
+    at_first = load(state)
+    wanted = load(_word(slot, _TILE_BYTES))
+    if wanted > tile_bytes:
+        return wanted
+    # Whichever job the slot holds by now, it is not gone before this thread has left it.
+    if at_first >= _PLACE and exchange(state, at_first, at_first - _PLACE + 1):
+        add(_word(board, LOOKING), -1)
+        if load(_word(slot, _TILE_BYTES)) <= tile_bytes:
+            _do_chunks(slot, tile, clock, _NEVER)
+        store(_word(board, LAST), nanoseconds(clock))
+        add(_word(board, LOOKING), 1)
+        add(state, -1)
+    return 0
+
+
 @jit
 def look_for_jobs(board, calls, tile, tile_bytes):
     """Join what is on the board, as a worker, until there was nothing to do for a while.
@@ -183,32 +223,25 @@ def look_for_jobs(board, calls, tile, tile_bytes):
     Returns:
         CALLED away, NOTHING to do, or the bytes of the tile that is needed to go on.
     """
-    clock = load(_word(board, CLOCK))
-    looking = _word(board, LOOKING)
-    add(looking, 1)
+    clock, looking = load(_word(board, CLOCK)), _word(board, LOOKING)
     looks = 0
-    outcome = CALLED
-    while outcome == CALLED and load(_word(board, CALLS)) == calls:
-        for i in range(SLOTS):
-            slot = _slot(board, i)
-            at_first = load(_word(slot, _STATE))
-            if at_first < _PLACE or load(_word(slot, _NEXT)) >= load(_word(slot, _CHUNKS)):
-                continue
-            if load(_word(slot, _TILE_BYTES)) > tile_bytes:
-                outcome = load(_word(slot, _TILE_BYTES))
-                continue
-            # Whichever job the slot holds by now, it is not gone before this thread has left it.
-            if exchange(_word(slot, _STATE), at_first, at_first - _PLACE + 1):
+    add(looking, 1)
+    while load(_word(board, CALLS)) == calls:
+        found = _find_open(board)
+        if found < SLOTS:
+            wanted = _join(board, _slot(board, found), tile, tile_bytes, clock)
+            if wanted > 0:
                 add(looking, -1)
-                if load(_word(slot, _TILE_BYTES)) <= tile_bytes:
-                    _do_chunks(slot, tile, clock, _NEVER)
-                add(looking, 1)
-                store(_word(board, LAST), nanoseconds(clock))
-                add(_word(slot, _STATE), -1)
+                return wanted
         looks += 1
-        idle = looks % _LOOKS == 0 and nanoseconds(clock) - load(_word(board, LAST)) > LOOK
-        if idle or load(_word(board, CLOSED)) != 0:
-            outcome = NOTHING
+        if looks % _LOOKS == 0:
+            give_way(load(_word(board, WAY)))
+            closed = load(_word(board, CLOSED)) != 0
+            if closed or nanoseconds(clock) - load(_word(board, LAST)) > LOOK:
+                add(looking, -1)
+                if closed or _find_open(board) == SLOTS:
+                    return NOTHING
+                add(looking, 1)
         pause()
     add(looking, -1)
-    return outcome
+    return CALLED

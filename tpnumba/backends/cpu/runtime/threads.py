@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from queue import SimpleQueue
 from types import ModuleType
 from typing import NamedTuple
@@ -79,6 +79,8 @@ class NativeJob(NamedTuple):
         tile_bytes: of the memory, aligned to 64 bytes, that each thread brings.
         cuts: the address of ``chunks + 1`` integers of 64 bits, where chunks of another size begin and the last one
             ends; 0 if all are of ``chunk`` samples.
+        wakes: whether it is long enough to wake workers for it, see ``WORTH_SHARING``. For a short one they are woken
+            if another was there just now, as then there may be more.
         keep: whatever holds the memory behind the addresses.
     """
 
@@ -89,6 +91,7 @@ class NativeJob(NamedTuple):
     chunks: int
     tile_bytes: int
     cuts: int = 0
+    wakes: bool = True
     keep: object = None
 
 
@@ -176,6 +179,7 @@ class _Board:
         self._words = empty_lines(self._kernel.BOARD_WORDS, np.dtype(np.int64))
         self._words[:] = 0
         self._words[self._kernel.CLOCK] = _clock()
+        self._words[self._kernel.WAY] = _address_in_c("sched_yield")
         self._address = address_of(self._words)
         #: Jobs at which somebody may be; a second Ctrl-C may end a call before it knows.
         self._held: dict[int, NativeJob] = {}
@@ -313,14 +317,18 @@ class _Pool:
             self._board.close()
 
 
-@lru_cache(maxsize=1)
 def _clock() -> int:
     """The address of ``clock_gettime``; 0 where the system has none, so that threads cannot tell when to give up."""
+    return _address_in_c("clock_gettime")
+
+
+@cache
+def _address_in_c(name: str) -> int:
+    """The address of a function of POSIX, which has it along with all others; 0 elsewhere."""
     try:
-        function = ctypes.CDLL(None).clock_gettime
+        return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
     except (AttributeError, OSError, TypeError):
         return 0
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 @lru_cache(maxsize=1)
