@@ -27,6 +27,7 @@ from tpnumba.backends.cpu.layout import (
 )
 from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.program import Ints, Program
+from tpnumba.backends.cpu.runtime.results import empty_result, is_used_again
 from tpnumba.backends.cpu.runtime.threads import WORTH_SHARING, default_threads, share
 from tpnumba.backends.cpu.runtime.workspace import address_of, workspace
 from tpnumba.backends.namespaces import Context
@@ -100,7 +101,7 @@ def portion_samples(plan: Plan | Harmonics, context: Context) -> int:
 
 def empty(shape: tuple[int, ...], context: Context) -> Array:
     """A new array of the context's dtype."""
-    return np.empty(shape, dtype=context.dtype)
+    return empty_result(shape, context.dtype)
 
 
 def rows(array: Array, context: Context) -> Array:
@@ -130,7 +131,7 @@ def evaluate_rows(job: Job) -> bool:
         return True
     for i, result in zip(program.outputs, results, strict=True):
         table[i, OUTPUT] = 1
-        if program.is_streamed(result.nbytes, fresh=fresh):
+        if program.is_streamed(result.nbytes, fresh=fresh and not is_used_again(result)):
             table[i, STREAM] = 1
     chunk = program.chunk_samples if threads == 1 else program.chunk(count, threads)
     if chunk >= count:
