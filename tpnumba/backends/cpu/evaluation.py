@@ -19,6 +19,8 @@ from tpnumba.backends.cpu.layout import (
     ADDRESS,
     COLUMN_STRIDE,
     COPY_BYTES,
+    ENTRY_KERNEL,
+    ENTRY_SAMPLES,
     OUTPUT,
     ROW_STRIDE,
     SHARED,
@@ -28,7 +30,15 @@ from tpnumba.backends.cpu.layout import (
 )
 from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.program import Ints, Program
-from tpnumba.backends.cpu.runtime.threads import WORTH_SHARING, default_threads, share
+from tpnumba.backends.cpu.runtime.results import empty_result, is_used_again
+from tpnumba.backends.cpu.runtime.threads import (
+    WORTH_HANDING_OVER,
+    WORTH_SHARING,
+    NativeJob,
+    default_threads,
+    share,
+    share_native,
+)
 from tpnumba.backends.cpu.runtime.workspace import address_of, workspace
 from tpnumba.backends.cpu.specialised.tiers import tier_of
 from tpnumba.backends.namespaces import Context
@@ -102,7 +112,7 @@ def portion_samples(plan: Plan | Harmonics, context: Context) -> int:
 
 def empty(shape: tuple[int, ...], context: Context) -> Array:
     """A new array of the context's dtype."""
-    return np.empty(shape, dtype=context.dtype)
+    return empty_result(shape, context.dtype)
 
 
 def rows(array: Array, context: Context) -> Array:
@@ -149,13 +159,13 @@ def find_work(job: Job, program: Program) -> Work | None:
         return None
     tier_of(program)  # which may find code on disk
     threads = 1
-    if program.seconds * count > WORTH_SHARING:
+    if program.seconds * count > (WORTH_SHARING if is_sum else WORTH_HANDING_OVER):
         threads = default_threads() if num_threads is None else num_threads
         threads = min(threads, program.most_threads)
     if not is_sum:
         for i, result in zip(program.outputs, results, strict=True):
             table[i, OUTPUT] = 1
-            if program.is_streamed(result.nbytes, fresh=fresh):
+            if program.is_streamed(result.nbytes, fresh=fresh and not is_used_again(result)):
                 table[i, STREAM] = 1
     return Work(program, table, count, threads, is_sum)
 
@@ -167,13 +177,18 @@ def do_work(work: Work, results: Sequence[Array], kept: object) -> None:
         results[0][...] = sum_samples(program, table, kept, count, threads)
         return
     chunk = work.chunk
-
-    # A second Ctrl-C may end this call while a worker is at its chunk: the work itself keeps all memory.
-    def evaluate_chunk(i: int, _: object = (kept, results)) -> None:
-        tile = workspace(program.tile_size, program.dtype)
-        program.call(tile, table, i * chunk, min(count, (i + 1) * chunk))
-
-    share(evaluate_chunk, -(-count // chunk), threads)
+    job = NativeJob(
+        function=int(program.entry[ENTRY_KERNEL]),
+        table=address_of(table),
+        chunk=chunk,
+        samples=count,
+        chunks=-(-count // chunk),
+        tile_bytes=program.tile_bytes,
+        wakes=program.seconds * count > WORTH_SHARING,
+        keep=(program, table, kept, results),
+    )
+    share_native(job, threads)
+    program.entry[ENTRY_SAMPLES] += count
     tier_of(program).ask_if_it_pays()
 
 

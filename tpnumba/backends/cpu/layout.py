@@ -34,6 +34,9 @@ STREAM_BYTES = 2**23
 #: come from the system, which has just filled them with zeros, so that their lines are in a cache (100,000 points,
 #: degree 12, float32, one core: 10.5 ms so, 12.5 past the caches).
 HARMONICS_STREAM_BYTES, FRESH_BYTES = 2**24, 2**25
+#: Results from so many bytes on stand on memory that is kept when they die, up to so many bytes of it. The first is the
+#: size from which glibc gives freed memory back to the system at once.
+LARGE_BYTES, POOL_BYTES = 2**25, 2**28
 #: Copies of operands that do not stand in memory as rows, in bytes at a time.
 COPY_BYTES = 2**24
 #: Tiles of samples that are summed in one go; then the sums are summed.

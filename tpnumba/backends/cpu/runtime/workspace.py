@@ -35,9 +35,7 @@ def workspace(size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         tiles = _local.tiles = {}
     tile = tiles.get(dtype)
     if tile is None or tile.size < size:
-        raw = np.empty(size * dtype.itemsize + LINE, dtype=np.uint8)
-        skip = -address_of(raw) % LINE
-        tile = tiles[dtype] = raw[skip : skip + size * dtype.itemsize].view(dtype)
+        tile = tiles[dtype] = empty_lines(size, dtype)
     return tile
 
 
@@ -52,3 +50,10 @@ def workspace_address(size: int) -> int:
         address = address_of(tile)
         _local.held = tile.nbytes, address, tile  # the memory lives as long as its address is known
     return address  # type: ignore[no-any-return]
+
+
+def empty_lines(size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """New memory for ``size`` numbers, aligned to 64 bytes."""
+    raw = np.empty(size * dtype.itemsize + LINE, dtype=np.uint8)
+    skip = -address_of(raw) % LINE
+    return raw[skip : skip + size * dtype.itemsize].view(dtype)
