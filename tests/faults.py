@@ -17,6 +17,34 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "parts of a row in a table that overwrite each other",
+        "inline/program.py",
+        "repeated |= loops not in straight and len(row.parts) > 1",
+        "repeated |= False",
+        "inline/test_kernels.py",
+    ),
+    Mutant(
+        "machine code of another kernel that is read",
+        "inline/kernel.py",
+        "if type(value) is NumbaKernel and value.digest != digest:",
+        "if False:",
+        "inline/test_cache.py",
+    ),
+    Mutant(
+        "sizes that nobody compares",
+        "inline/kernel.py",
+        'builder.icmp_signed("!=", count,',
+        'builder.icmp_signed("<", count,',
+        "inline/test_kernels.py",
+    ),
+    Mutant(
+        "directions of infinite points that are finite in part",
+        "inline/harmonics.py",
+        "inverse = emit.add(inverse, emit.subtract(squared, squared))",
+        "inverse = emit.add(inverse, emit.number(0.0))",
+        "inline/test_harmonics_kernels.py",
+    ),
+    Mutant(
         "tiles of edges that begin where a chunk does",
         "backends/cpu/channelwise/kernel.py",
         "count = min(lanes - first % lanes, stop - first)",

@@ -14,6 +14,7 @@ from strategies import has_weights
 
 import tpnumba as tp
 from tpnumba.inline import program
+from tpnumba.inline.kernel import kernel_of
 
 DTYPES = ("float32", "float64")
 NAN = float("nan")
@@ -56,8 +57,10 @@ def test_tables_say_what_the_code_says(name, monkeypatch):
     made = program.program_of(p.form, p.argument_operands)
     assert not any(nest.is_straight for nest in made.nests)
     monkeypatch.setattr("tpnumba.inline.recipes._sources", lambda: "tables")
+    kernel_of.cache_clear()
     found = evaluated(p, "float64", arguments)
     assert p.numba_kernel()._recipe.program == made
+    kernel_of.cache_clear()
     assert_same(found, p, arguments)
     assert_same(straight, p, arguments)
 
@@ -93,6 +96,28 @@ def test_any_strides_and_the_same_array_twice():
     out = np.empty((4, 25))
     over_two(p.numba_kernel(), out, x1, x1)
     assert_same(out, p, [x1, x1])
+
+
+def test_records_and_unaligned_arrays_in_one_function():
+    """Numbers that do not follow each other, at multiples of their size and not, in machine code of their own."""
+    p = tp.GauntTensorProduct(1, 1)
+    kernel = p.numba_kernel()
+
+    @numba.njit
+    def run(out, held, packed, x2):
+        for i in range(len(held)):
+            kernel(out[0, i], held[i], x2[i])
+            kernel(out[1, i], packed[i], x2[i])
+
+    x1, x2 = of_samples(p, 3, "float64")
+    packed = np.zeros((3, 4), np.dtype({"names": ["flag", "x"], "formats": ["u1", "f8"]}))
+    wide = np.zeros((3, 8))
+    packed["x"] = wide[:, ::2] = x1
+    out = np.full((2, 3, 9), NAN)
+    run(out, wide[:, ::2], packed["x"], x2)
+    for found in out:
+        assert_same(found, p, [x1, x2])
+    assert not packed["x"].flags.aligned
 
 
 def test_unaligned_arrays():
@@ -249,6 +274,7 @@ def test_wrong_dtypes(dtype):
 
 def test_too_large_a_product(monkeypatch):
     monkeypatch.setattr(program, "MOST_ENTRIES", 700)
+    kernel_of.cache_clear()
     for method in (tp.GauntTensorProduct(3, 3).numba_kernel, tp.GauntTensorProduct(3, 3, method="grid").cuda_source):
         with pytest.raises(ValueError, match=r"may have 700 terms, and this product has 708; .* a smaller lmax"):
             method()

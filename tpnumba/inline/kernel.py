@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import lru_cache
+from threading import Lock
 from typing import Any, cast
 
 import numba
@@ -22,6 +24,7 @@ _typing: Any = typing
 _types: Any = types
 #: Every kernel that this process has made, by its digest.
 _KERNELS: dict[str, NumbaKernel] = {}
+_LOCK = Lock()
 
 
 class NumbaKernel:
@@ -69,7 +72,7 @@ class NumbaKernel:
         return f"NumbaKernel({arguments}; {self.dtype}; {self.__dict__['_recipe'].described})"
 
     def __call__(self, *arrays: Any) -> None:
-        """Evaluate one sample from the interpreter, which takes a microsecond more than from a compiled function.
+        """Evaluate one sample from the interpreter, as a compiled function does.
 
         Raises:
             TypeError: other arguments than one-dimensional arrays of the dtype, as many as ``names``.
@@ -82,7 +85,7 @@ class NumbaKernel:
 
     def emit(self, module: ir.Module, shapes: tuple[Shape, ...]) -> ir.Function:
         """The function in a module, written once for arrays of these shapes, which are those of ``names``."""
-        how = "".join("s" if not shape.is_contiguous else "c" if shape.is_aligned else "u" for shape in shapes)
+        how = "".join("sc"[shape.is_contiguous] + "ua"[shape.is_aligned] for shape in shapes)
         name = f"tpnumba_{self.digest}_{how}"
         known = module.globals.get(name)
         if known is not None:
@@ -93,14 +96,18 @@ class NumbaKernel:
         return emit.function
 
 
+@lru_cache(maxsize=512)
 def kernel_of(recipe: Recipe, dtype: str) -> NumbaKernel:
     """The kernel, the same object for equal ones; what was not there before becomes known to Numba."""
     recipe.check(dtype)
     made = NumbaKernel(recipe, dtype)
-    known = _KERNELS.setdefault(made.digest, made)
-    if known is made:
+    with _LOCK:
+        known = _KERNELS.get(made.digest)
+        if known is not None:
+            return known
         _extending.lower_builtin(made.digest, _types.VarArg(_types.Any))(_lowering(made))
-    return known
+        _KERNELS[made.digest] = made
+    return made
 
 
 def _restored(kind: str, text: str, dtype: str, expected: str) -> NumbaKernel:
@@ -178,12 +185,6 @@ class _Witness:
 
     def __init__(self, kernel: NumbaKernel) -> None:
         self._digest = kernel.digest
-        self._names = tuple(
-            (module, name)
-            for module, found in sorted(sys.modules.items())
-            for name, value in _globals(found).items()
-            if type(value) is NumbaKernel and value == kernel
-        )
 
     def __hash__(self) -> int:
         return hash(self._digest)
@@ -195,7 +196,13 @@ class _Witness:
         """Called by Numba once the code is there; nothing is left to do."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _read_witness, (self._digest, self._names)
+        names = tuple(
+            (module, name)
+            for module, found in sorted(sys.modules.items())
+            for name, value in _globals(found).items()
+            if type(value) is NumbaKernel and value.digest == self._digest
+        )
+        return _read_witness, (self._digest, names)
 
 
 def _globals(module: object) -> dict[str, object]:
