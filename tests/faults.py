@@ -17,9 +17,9 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
-        "parts of a row in a table that overwrite each other",
+        "parts of a sum in a table that overwrite each other",
         "inline/program.py",
-        "repeated |= loops not in straight and len(row.parts) > 1",
+        "repeated |= loops not in straight and len(one.parts) > 1",
         "repeated |= False",
         "inline/test_kernels.py",
     ),

@@ -44,7 +44,7 @@ class Term:
 
 @dataclass(slots=True)
 class Part:
-    """The terms of a row that have the same weights: the sum over ``summed`` of the product of these stands before."""
+    """The terms of a sum that have the same weights: the sum over ``summed`` of the product of these stands before."""
 
     weights: tuple[Place, ...]
     summed: Loops
@@ -52,7 +52,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Row:
+class Sum:
     """What is added to one number of the result, or, along the letters ``spread``, to several.
 
     ``adds`` if others add to that number too; it is written otherwise.
@@ -64,21 +64,25 @@ class Row:
     adds: bool = True
 
 
+#: The sums inside of the same loops, by their spread letters and their place.
+Nests = dict[Loops, dict[tuple[Loops, Place], Sum]]
+
+
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """Rows inside of the same loops.
+    """Sums inside of the same loops.
 
     ``is_straight``: written out term by term, and not as a loop over tables.
     """
 
     loops: Loops
-    rows: tuple[Row, ...]
+    sums: tuple[Sum, ...]
     is_straight: bool
 
     @property
     def entries(self) -> int:
         """The number of terms."""
-        return sum(len(part.terms) for row in self.rows for part in row.parts)
+        return sum(len(part.terms) for one in self.sums for part in one.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +126,23 @@ def program_of(form: Contraction, argument_operands: tuple[int, ...]) -> Program
             f"a kernel inside of loops may have {MOST_ENTRIES:,} terms, and this product has {entries:,}; "
             "call it with arrays, or with a smaller lmax"
         )
-    rows: dict[Loops, dict[tuple[Loops, Place], Row]] = {}
+    sums: Nests = {}
     for path in sorted(form.paths, key=lambda path: [-1 if place is None else place for place in path.segments]):
         if path.segments[form.output] is not None and path.scale != 0 and path.coupling.sparse.values.size:
-            _add_path(rows, form, path, arguments)
-    straight = _straight(rows)
-    written = _mark_shared(rows, straight, form.sizes[form.output])
-    nests = tuple(Nest(loops, tuple(nest.values()), loops in straight) for loops, nest in rows.items())
+            _add_path(sums, form, path, arguments)
+    straight = _straight(sums)
+    written = _mark_shared(sums, straight, form.sizes[form.output])
+    nests = tuple(Nest(loops, tuple(nest.values()), loops in straight) for loops, nest in sums.items())
     return Program((*counts, form.sizes[form.output]), nests, tuple(_ranges(~written)))
 
 
 def _add_path(
-    rows: dict[Loops, dict[tuple[Loops, Place], Row]],
+    sums: Nests,
     form: Contraction,
     path: Path,
     arguments: dict[int, tuple[int, int]],
 ) -> None:
-    """The terms of a path, in the nest of its loops and in the rows of its results."""
+    """The terms of a path, in the nest of its loops and in the sums of its results."""
     extents = channel_extents(path, form.operands)
     used = [i for i, place in enumerate(path.segments) if place is not None]
     inputs = [i for i in used if i != form.output]
@@ -178,14 +182,14 @@ def _add_path(
     leg = path.legs[form.output]
     known = {i: [place(i, c) for c in range(table.shape[_leg(path, i)])] for i in features}
     results = [place(form.output, c) for c in range(1 if leg is None else table.shape[leg])]
-    nest = rows.setdefault(loops, {})
+    nest = sums.setdefault(loops, {})
     for n, value in enumerate(table.values.tolist()):
         to = results[0 if leg is None else int(table.coords[leg, n])]
-        row = nest.setdefault((spread, to), Row(to, spread, []))
-        part = next((own for own in row.parts if (own.weights, own.summed) == (weights, summed)), None)
+        one = nest.setdefault((spread, to), Sum(to, spread, []))
+        part = next((own for own in one.parts if (own.weights, own.summed) == (weights, summed)), None)
         if part is None:
             part = Part(weights, summed, [])
-            row.parts.append(part)
+            one.parts.append(part)
         factors = tuple(known[i][int(table.coords[_leg(path, i), n])] for i in features)
         part.terms.append(Term(value * path.scale, factors))
 
@@ -196,41 +200,39 @@ def _leg(path: Path, i: int) -> int:
     return leg
 
 
-def _mark_shared(
-    rows: dict[Loops, dict[tuple[Loops, Place], Row]], straight: set[Loops], size: int
-) -> npt.NDArray[np.bool_]:
-    """Say of each row whether its numbers are written by it alone; returns which numbers are.
+def _mark_shared(sums: Nests, straight: set[Loops], size: int) -> npt.NDArray[np.bool_]:
+    """Say of each sum whether its numbers are written by it alone; returns which numbers are.
 
-    In a table, each part of a row is written by itself.
+    In a table, each part of a sum is written by itself.
     """
     writers = np.zeros(size, dtype=np.int64)
-    found: list[tuple[Row, Ints]] = []
-    for loops, nest in rows.items():
-        for row in nest.values():
-            steps = dict(row.to.steps)
-            ranges = dict((*loops, *row.spread))
-            places = np.array([row.to.base])
+    found: list[tuple[Sum, Ints]] = []
+    for loops, nest in sums.items():
+        for one in nest.values():
+            steps = dict(one.to.steps)
+            ranges = dict((*loops, *one.spread))
+            places = np.array([one.to.base])
             if PAIR in ranges:
                 ranges = {**ranges, "u": ranges[PAIR], "v": ranges[PAIR]}
                 ranges[PAIR] = ranges["u"] * (ranges["u"] - 1) // 2
             for letter, step in steps.items():
                 places = (places[:, None] + step * np.arange(ranges[letter])).ravel()
             repeated = any(letter not in steps for letter, _ in loops)
-            repeated |= loops not in straight and len(row.parts) > 1
+            repeated |= loops not in straight and len(one.parts) > 1
             np.add.at(writers, places, 2 if repeated else 1)
-            found.append((row, places))
-    for row, places in found:
-        row.adds = bool(np.any(writers[places] > 1))
+            found.append((one, places))
+    for one, places in found:
+        one.adds = bool(np.any(writers[places] > 1))
     written = np.zeros(size, dtype=np.bool_)
-    for row, places in found:
-        if not row.adds:
+    for one, places in found:
+        if not one.adds:
             written[places] = True
     return written
 
 
-def _straight(rows: dict[Loops, dict[tuple[Loops, Place], Row]]) -> set[Loops]:
+def _straight(sums: Nests) -> set[Loops]:
     """The nests that are straight: the smallest, as long as there is room."""
-    operations = {loops: sum(map(_operations, nest.values())) for loops, nest in rows.items()}
+    operations = {loops: sum(map(_operations, nest.values())) for loops, nest in sums.items()}
     straight, room = set(), MOST_STRAIGHT
     for loops in sorted(operations, key=lambda loops: operations[loops]):
         room -= operations[loops]
@@ -239,8 +241,8 @@ def _straight(rows: dict[Loops, dict[tuple[Loops, Place], Row]]) -> set[Loops]:
     return straight
 
 
-def _operations(row: Row) -> int:
-    return 2 + sum(len(part.terms) * len(part.terms[0].factors) for part in row.parts)
+def _operations(one: Sum) -> int:
+    return 2 + sum(len(part.terms) * len(part.terms[0].factors) for part in one.parts)
 
 
 def _ranges(chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
@@ -251,20 +253,20 @@ def _ranges(chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of a nest, a part each, whose places differ in nothing but their bases.
+    """Sums of a nest, a part each, whose places differ in nothing but their bases.
 
     Attributes:
-        row: the first of them.
+        first: the first of them.
         part: its part.
-        results: the base of each row's result, shape ``(rows,)``.
-        weights: of its weights, shape ``(rows, weights)``.
-        starts: where its terms start, and after the last, shape ``(rows + 1,)``.
+        results: the base of each sum's result, shape ``(sums,)``.
+        weights: of its weights, shape ``(sums, weights)``.
+        starts: where its terms start, and after the last, shape ``(sums + 1,)``.
         factors: the bases of the factors of terms, shape ``(terms, features)``.
         values: the coefficients, shape ``(terms,)``.
         adds: whether others add to its numbers.
     """
 
-    row: Row
+    first: Sum
     part: Part
     results: Ints
     weights: Ints
@@ -274,20 +276,20 @@ class Table:
 
 
 def tables_of(nest: Nest) -> Iterator[Table]:
-    """The rows of a nest as tables."""
-    alike: dict[object, list[tuple[Row, Part]]] = {}
-    for row in nest.rows:
-        for part in row.parts:
+    """The sums of a nest as tables."""
+    alike: dict[object, list[tuple[Sum, Part]]] = {}
+    for one in nest.sums:
+        for part in one.parts:
             weights = tuple(place.steps for place in part.weights)
             factors = tuple((place.argument, place.steps) for place in part.terms[0].factors)
-            key = row.adds, row.to.steps, row.spread, part.summed, weights, factors
-            alike.setdefault(key, []).append((row, part))
+            key = one.adds, one.to.steps, one.spread, part.summed, weights, factors
+            alike.setdefault(key, []).append((one, part))
     for gathered in alike.values():
         terms = [term for _, part in gathered for term in part.terms]
         counts = [len(part.terms) for _, part in gathered]
         yield Table(
             *gathered[0],
-            np.array([row.to.base for row, _ in gathered]),
+            np.array([one.to.base for one, _ in gathered]),
             np.array([[place.base for place in part.weights] for _, part in gathered]).reshape(len(gathered), -1),
             np.concatenate([[0], np.cumsum(counts)]),
             np.array([[place.base for place in term.factors] for term in terms]).reshape(len(terms), -1),

@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 
 from tpnumba.inline.emitter import Emitter, Value
-from tpnumba.inline.program import Loops, Nest, Part, Place, Program, Row, Table, tables_of
+from tpnumba.inline.program import Loops, Nest, Part, Place, Program, Sum, Table, tables_of
 
 #: Numbers of the result that are set to zero one by one; more are in a loop.
 _FEW = 8
@@ -50,33 +50,34 @@ class _Straight:
         self._known: dict[tuple[Place, ...], Value] = {}
 
     def nest(self, nest: Nest) -> None:
-        """Rows with the same weights follow each other in the same inner loop."""
-        rows = list(nest.rows)
-        while rows:
-            key = self._key(rows[0])
-            together, rows = [row for row in rows if self._key(row) == key], [r for r in rows if self._key(r) != key]
+        """Sums with the same weights follow each other in the same inner loop."""
+        sums = list(nest.sums)
+        while sums:
+            key = self._key(sums[0])
+            together = [one for one in sums if self._key(one) == key]
+            sums = [one for one in sums if self._key(one) != key]
             if together[0].spread or any(part.weights for part in together[0].parts):
                 self._weighted(together)
             else:
-                for row in together:
-                    self._store(row, self._terms(row.parts[0]))
+                for one in together:
+                    self._store(one, self._terms(one.parts[0]))
 
     @staticmethod
-    def _key(row: Row) -> object:
-        return row.spread, tuple((part.weights, part.summed) for part in row.parts)
+    def _key(one: Sum) -> object:
+        return one.spread, tuple((part.weights, part.summed) for part in one.parts)
 
-    def _weighted(self, rows: list[Row]) -> None:
+    def _weighted(self, sums: list[Sum]) -> None:
         """Sums of terms, each times its weights; inside of a loop, if weights or result have channels of their own."""
         emit = self.emit
-        sums = [[self._terms(part) for part in row.parts] for row in rows]
-        spread = rows[0].spread
+        values = [[self._terms(part) for part in one.parts] for one in sums]
+        spread = sums[0].spread
         with _opened(emit, spread):
-            scales = [self._scale(part) for part in rows[0].parts]
-            for row, values in zip(rows, sums, strict=True):
+            scales = [self._scale(part) for part in sums[0].parts]
+            for one, own in zip(sums, values, strict=True):
                 total = None
-                for value, scale in zip(values, scales, strict=True):
+                for value, scale in zip(own, scales, strict=True):
                     total = self._added(total, value, scale)
-                self._store(row, total)
+                self._store(one, total)
 
     def _added(self, total: Value | None, value: Value, scale: Value | None) -> Value:
         """A sum that has nothing in it yet, perhaps, and a value times its weights, if it has any."""
@@ -103,12 +104,12 @@ class _Straight:
             total = emit.multiply(value, product) if total is None else emit.multiply_add(value, product, total)
         return total
 
-    def _store(self, row: Row, value: Value) -> None:
+    def _store(self, one: Sum, value: Value) -> None:
         emit = self.emit
-        place = emit.at(emit.integer(row.to.base), row.to.steps)
-        if row.adds:
-            value = emit.add(emit.load(row.to.argument, place), value)
-        emit.store(row.to.argument, place, value)
+        place = emit.at(emit.integer(one.to.base), one.to.steps)
+        if one.adds:
+            value = emit.add(emit.load(one.to.argument, place), value)
+        emit.store(one.to.argument, place, value)
 
 
 def _product_of_weights(emit: Emitter, part: Part, bases: list[Value]) -> Value | None:
@@ -133,8 +134,8 @@ def _product_of_weights(emit: Emitter, part: Part, bases: list[Value]) -> Value 
 
 
 def _emit_table(emit: Emitter, table: Table) -> None:
-    """A loop over rows, and in it one over the terms of a row."""
-    row, part = table.row, table.part
+    """A loop over sums, and in it one over the terms of one."""
+    one, part = table.first, table.part
     whole = [np.ascontiguousarray(array, dtype=np.int32) for array in (table.results, table.starts)]
     results, starts = (emit.table(array) for array in whole)
     weights = [emit.table(column.astype(np.int32)) for column in table.weights.T]
@@ -154,10 +155,10 @@ def _emit_table(emit: Emitter, table: Table) -> None:
                     product = emit.multiply(product, number)
         value = emit.get(total)
         to = emit.item(results, r)
-        with _opened(emit, row.spread):
+        with _opened(emit, one.spread):
             scale = _product_of_weights(emit, part, [emit.item(column, r) for column in weights])
             scaled = value if scale is None else emit.multiply(value, scale)
-            place = emit.at(to, row.to.steps)
-            if row.adds:
-                scaled = emit.add(emit.load(row.to.argument, place), scaled)
-            emit.store(row.to.argument, place, scaled)
+            place = emit.at(to, one.to.steps)
+            if one.adds:
+                scaled = emit.add(emit.load(one.to.argument, place), scaled)
+            emit.store(one.to.argument, place, scaled)
