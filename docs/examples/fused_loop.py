@@ -112,8 +112,8 @@ np.testing.assert_allclose(
 # ----
 #
 # Each in turn, the best of several; only the ratio means something. Both use all cores where they can. What is gained
-# is that nothing of a pair goes through memory. Products of higher degrees are quicker called with arrays, whose kernels
-# work on 8 or 16 samples at a time: :doc:`/performance` has both, side by side.
+# is that nothing of a pair goes through memory. Products of higher degrees are quicker called with arrays, whose
+# kernels work on 8 or 16 samples at a time: :doc:`/performance` has both, side by side.
 
 best = {"arrays": np.inf, "one loop": np.inf}
 for _ in range(9):

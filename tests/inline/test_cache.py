@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+import numba
+import pytest
 from backends.cpu_cases import in_process
 
 #: How a function gets its kernel.
@@ -72,6 +74,9 @@ WAYS = {
         """,
 }
 
+#: An older Numba says of parallel loops with kernels that it cannot keep them.
+KEEPS_PARALLEL_LOOPS = tuple(map(int, numba.__version__.split(".")[:2])) >= (0, 63)
+
 HEAD = """
 import os
 import numba
@@ -102,10 +107,11 @@ def outcomes(folder: Path, product: str, **environment: str) -> dict[str, tuple[
 
 
 def test_read_by_the_next_process_and_by_no_other_plan(tmp_path):
-    for number, way in enumerate(WAYS.values()):
+    ways = {name: way for name, way in WAYS.items() if KEEPS_PARALLEL_LOOPS or "parallel" not in name}
+    for number, way in enumerate(ways.values()):
         (tmp_path / f"user_{number}.py").write_text(HEAD + textwrap.dedent(way), encoding="utf-8")
     (tmp_path / "tpnumba_test_kernels.py").write_text("kernel = None\n", encoding="utf-8")
-    new = dict.fromkeys((f"user_{number}" for number in range(len(WAYS))), (True, False))
+    new = dict.fromkeys((f"user_{number}" for number in range(len(ways))), (True, False))
     assert outcomes(tmp_path, "GauntTensorProduct") == new
     # The files are the same, the product is another one, whose result has as many numbers.
     assert outcomes(tmp_path, "MatrixTensorProduct") == new
@@ -127,3 +133,11 @@ def test_code_of_other_sources_is_not_read(tmp_path):
     (tmp_path / "user_0.py").write_text(text + HEAD + textwrap.dedent(WAYS["global"]), encoding="utf-8")
     for sources in ("one", "two"):
         assert outcomes(tmp_path, "GauntTensorProduct", SOURCES=sources) == {"user_0": (True, False)}
+
+
+@pytest.mark.skipif(KEEPS_PARALLEL_LOOPS, reason="of Numba before 0.63")
+def test_parallel_loops_that_an_older_numba_does_not_keep(tmp_path):
+    text = HEAD + textwrap.dedent(WAYS["global, in parallel"])
+    (tmp_path / "user_0.py").write_text("import warnings\nwarnings.simplefilter('ignore')\n" + text, encoding="utf-8")
+    for product in ("GauntTensorProduct", "MatrixTensorProduct", "MatrixTensorProduct"):
+        assert outcomes(tmp_path, product) == {"user_0": (True, False)}

@@ -25,6 +25,8 @@ _types: Any = types
 #: Every kernel that this process has made, by its digest.
 _KERNELS: dict[str, NumbaKernel] = {}
 _LOCK = Lock()
+#: A name by which Numba knows that machine code is of no use to other processes.
+_DYNAMIC = "numba.dynamic.globals.tpnumba"
 
 
 class NumbaKernel:
@@ -224,6 +226,19 @@ def _read_witness(digest: str, names: tuple[tuple[str, str], ...]) -> _Witness:
     return _Witness(known)
 
 
+def _leave_witness(context: Any, module: ir.Module, kernel: NumbaKernel) -> None:
+    """Let a witness go wherever the machine code of this module goes."""
+    library = context.active_code_library
+    if hasattr(library, "_reload_init"):  # called after loading; handed on to whatever the code is linked into
+        library._reload_init.add(_Witness(kernel))
+    elif context.environment.can_cache():  # Numba before 0.63: with the objects of the function
+        context.environment.consts.append(_Witness(kernel))
+        context.declare_env_global(module, context.get_env_name(context.fndesc))
+    elif _DYNAMIC not in module.globals:  # and bodies of parallel loops have none: Numba says that it caches nothing
+        mark = ir.GlobalVariable(module, ir.IntType(8), _DYNAMIC)
+        mark.initializer, mark.linkage = ir.Constant(ir.IntType(8), 0), "weak"
+
+
 def _lowering(kernel: NumbaKernel) -> Callable[..., Any]:
     """How Numba writes a call of a kernel: sizes are compared, then the function is called."""
 
@@ -238,7 +253,7 @@ def _lowering(kernel: NumbaKernel) -> Callable[..., Any]:
             pairs.append((builder.bitcast(array.data, cgutils.voidptr_t), builder.extract_value(array.strides, 0)))
         shapes = tuple(Shape(kind.layout in "CF", kind.aligned) for kind in sig.args)
         function = kernel.emit(builder.module, shapes)
-        context.active_code_library._reload_init.add(_Witness(kernel))
+        _leave_witness(context, builder.module, kernel)
         builder.call(function, [number for pair in (*pairs[1:], pairs[0]) for number in pair])
         return context.get_dummy_value()
 
