@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache, wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, cast
 
+import numpy as np
+
 from tpnumba.irreps import Irreps
 from tpnumba.limits import readable_size
 from tpnumba.plans.access import Access
@@ -21,6 +23,21 @@ LAYOUTS = ("mul_ir", "ir_mul")
 #: Temporaries of the reference backend, in bytes, for as many samples as fit (at least one). Far below the 64 MB that
 #: are promised: portions that stay in cache are faster.
 PORTION_BYTES = 2**22
+
+
+def dtype_name(dtype: Any) -> str:
+    """``float32`` or ``float64``, of a name or whatever NumPy reads as a dtype.
+
+    Raises:
+        TypeError: another dtype, or none.
+    """
+    try:
+        name = dtype if dtype is None or isinstance(dtype, str) else np.dtype(dtype).name
+    except TypeError:
+        name = None
+    if name not in ITEMSIZE:
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
+    return str(name)
 
 
 def cached_on_instance(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:

@@ -7,7 +7,7 @@ from functools import reduce
 from itertools import accumulate, pairwise
 from math import prod
 from operator import add
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
 from tpnumba.backends.prepared import Evaluated, PreparedCalls
 from tpnumba.backends.registry import check_backend, resolve_threads
+from tpnumba.inline.cuda import cuda_source
+from tpnumba.inline.recipes import ProductRecipe
+from tpnumba.plans.base import dtype_name
 from tpnumba.plans.methods import Methods
 from tpnumba.products.form import (
     AdjointArguments,
@@ -26,6 +29,9 @@ from tpnumba.products.form import (
     require_shape,
     require_shapes_of,
 )
+
+if TYPE_CHECKING:
+    from tpnumba.inline.kernel import NumbaKernel
 
 Array = Any
 Shape = tuple[int, ...]
@@ -200,6 +206,92 @@ class Operator(FormOperator):
             return evaluate(call, given)[0]
 
         return reduce(add, (part(*of) for of in self._along(operands, arrays, self._cut([*tangents.values()]))))
+
+    def numba_kernel(self, dtype: Any = "float64") -> NumbaKernel:
+        """The product of one sample, for loops of your own that Numba compiles: ``kernel(out, x1, x2[, weights])``.
+
+        To be called in a function of ``numba.njit``, as an object that this function finds among its globals, closes
+        over, or is given as an argument; in ``prange`` as well, with ``cache=True`` and with fast-math of your own. It
+        writes ``out`` and allocates nothing. Arrays are one-dimensional, of ``dtype`` and of any strides; ``out`` must
+        not overlap the others, which may be the same array. The numbers are those of the call but for rounding: sums
+        stand in another order. Whatever the method of the product, its sparse coefficients are what is evaluated.
+
+        Small products are straight-line code, of which compilers may make part of your function; in larger ones,
+        beyond 12,000 operations, what is largest is a loop over constant tables. Compiling takes 0.1 to 2 s.
+
+        Numba's cache knows a function by its file, its arguments and what it closes over. A kernel among its globals is
+        compared when the machine code is read, so that none of another product is run.
+
+        Args:
+            dtype: ``float64`` or ``float32``, of all arrays and of the arithmetic.
+
+        Raises:
+            TypeError: another dtype.
+            ValueError: more than 524,288 terms. In the compiled function: an array of another size.
+
+        Example:
+            >>> import numba, numpy as np, tpnumba as tp
+            >>> p = tp.GauntTensorProduct(2, 2)
+            >>> kernel = p.numba_kernel()
+            >>> @numba.njit
+            ... def sum_of_squares(features):
+            ...     out, total = np.empty(25), np.zeros(25)
+            ...     for x in features:
+            ...         kernel(out, x, x)
+            ...         total += out
+            ...     return total
+            >>> x = np.random.default_rng(0).standard_normal((10, 9))
+            >>> bool(np.allclose(sum_of_squares(x), p(x, x).sum(axis=0)))
+            True
+        """
+        from tpnumba.inline.kernel import kernel_of
+
+        return kernel_of(self._recipe(), dtype_name(dtype))
+
+    def cuda_source(self, dtype: Any = "float32", *, name: str = "tensor_product") -> str:
+        """The product of one sample as CUDA: ``__device__ void name(T* out, const T* x1, const T* x2[, weights])``.
+
+        To be put in front of a kernel of your own, for ``cupy.RawModule`` or NVRTC. Numbers of an argument follow each
+        other; ``out`` must not overlap the others. Products that are kept straight (see :meth:`numba_kernel`) need no
+        memory of their own, so that arrays of the caller, such as ``float out[25]``, can stay in registers; larger ones
+        have tables in the memory of the device, named after the function.
+
+        Args:
+            dtype: ``float32`` or ``float64``, of all arrays and of the arithmetic.
+            name: of the function.
+
+        Raises:
+            TypeError: another dtype.
+            ValueError: no identifier, or more than 524,288 terms.
+
+        Example:
+            >>> import tpnumba as tp
+            >>> print(tp.FullTensorProduct("1o", "1o", "0e").cuda_source(name="dot"))
+            // 3 terms: out[1], x1[3], x2[3].
+            __device__ __forceinline__ void dot(
+                float* __restrict__ out, const float* __restrict__ x1, const float* __restrict__ x2) {
+                const float t0 = x1[0];
+                const float t1 = x2[0];
+                const float t2 = t0 * t1;
+                const float t3 = 0.57735026f * t2;
+                const float t4 = x1[1];
+                const float t5 = x2[1];
+                const float t6 = t4 * t5;
+                const float t7 = 0.57735026f * t6 + t3;
+                const float t8 = x1[2];
+                const float t9 = x2[2];
+                const float t10 = t8 * t9;
+                const float t11 = 0.57735026f * t10 + t7;
+                out[0] = t11;
+            }
+            <BLANKLINE>
+        """
+        return cuda_source(self._recipe(), dtype_name(dtype), name)
+
+    def _recipe(self) -> ProductRecipe:
+        """What is written down of one sample; weights of length zero are no argument."""
+        operands = self.argument_operands if self.weight_numel else self.argument_operands[:2]
+        return ProductRecipe(self.form, operands)
 
     def _named(self, x1: Array, x2: Array, weights: Array | None) -> dict[str, Array]:
         """The arguments that were given, by name."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-import numpy as np
-
 from tpnumba.backends.adapters.graphs import register_operator
 from tpnumba.backends.specialize import specialize
 from tpnumba.irreps import Irreps, check_degree
-from tpnumba.plans.base import ITEMSIZE, Cost, Plan
+from tpnumba.plans.base import Cost, Plan, dtype_name
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.methods import Methods
 from tpnumba.products.entries import Coefficients, entries
@@ -165,13 +163,7 @@ class FormOperator:
             TypeError: a dtype other than float32 and float64.
             TypeError, ValueError: ``batch`` is not a non-negative integer.
         """
-        try:
-            name = dtype if dtype is None or isinstance(dtype, str) else np.dtype(dtype).name
-        except TypeError:
-            name = None
-        if name not in ITEMSIZE:
-            raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
-        return self.plan.cost(check_degree("batch", batch), name)
+        return self.plan.cost(check_degree("batch", batch), dtype_name(dtype))
 
     def coefficients(self) -> Coefficients:
         """The product as a sparse table: ``out[k] = sum of values * x1[i] * x2[j] (* weights[n])``.

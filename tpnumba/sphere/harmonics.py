@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpnumba.backends import evaluate
 from tpnumba.backends.adapters.graphs import call_as_node, is_compiling, register_operator
@@ -12,11 +12,17 @@ from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
 from tpnumba.backends.prepared import Evaluated, PreparedCalls
 from tpnumba.backends.registry import check_backend, resolve_threads
+from tpnumba.inline.cuda import cuda_source
+from tpnumba.inline.recipes import HarmonicsRecipe
 from tpnumba.irreps import Irreps, check_degree
+from tpnumba.plans.base import dtype_name
 from tpnumba.plans.harmonics import KINDS, Harmonics
 from tpnumba.products.clebsch_gordan import TensorProduct
 from tpnumba.products.instructions import check_choice
 from tpnumba.tables.couplings import NORMALIZATIONS, harmonic_scale
+
+if TYPE_CHECKING:
+    from tpnumba.inline.kernel import NumbaKernel
 
 Array = Any
 
@@ -223,6 +229,57 @@ class SphericalHarmonics:
             path_normalization="none",
         )
         return lower, product
+
+    def numba_kernel(self, dtype: Any = "float64") -> NumbaKernel:
+        """The harmonics of one point, for loops of your own that Numba compiles: ``kernel(out, point)``.
+
+        As for products, see :meth:`tpnumba.TensorProduct.numba_kernel`. ``point`` has x, y and z, ``out`` the harmonics
+        degree by degree. Up to degree 10 they are straight-line code.
+
+        Args:
+            dtype: ``float64`` or ``float32``, of both arrays and of the arithmetic.
+
+        Raises:
+            TypeError: another dtype.
+            ValueError: a degree above 256, or, in float32, above 192, where its numbers are too narrow.
+
+        Example:
+            >>> import numba, numpy as np, tpnumba as tp
+            >>> kernel = tp.SphericalHarmonics(2).numba_kernel()
+            >>> @numba.njit
+            ... def density(vectors):
+            ...     out, total = np.empty(9), np.zeros(9)
+            ...     for vector in vectors:
+            ...         kernel(out, vector)
+            ...         total += np.exp(-np.sum(vector**2)) * out
+            ...     return total
+            >>> density(np.random.default_rng(0).standard_normal((20, 3))).shape
+            (9,)
+        """
+        from tpnumba.inline.kernel import kernel_of
+
+        return kernel_of(HarmonicsRecipe(*self._key), dtype_name(dtype))
+
+    def cuda_source(self, dtype: Any = "float32", *, name: str = "spherical_harmonics") -> str:
+        """The harmonics of one point as CUDA: ``__device__ void name(T* out, const T* point)``.
+
+        As for products, see :meth:`tpnumba.TensorProduct.cuda_source`.
+
+        Args:
+            dtype: ``float32`` or ``float64``, of both arrays and of the arithmetic.
+            name: of the function.
+
+        Raises:
+            TypeError: another dtype.
+            ValueError: no identifier, or a degree that is too high (see :meth:`numba_kernel`).
+
+        Example:
+            >>> import tpnumba as tp
+            >>> print(*tp.SphericalHarmonics(2).cuda_source("float64", name="Y").splitlines()[1:3], sep="\\n")
+            __device__ __forceinline__ void Y(
+                double* __restrict__ out, const double* __restrict__ point) {
+        """
+        return cuda_source(HarmonicsRecipe(*self._key), dtype_name(dtype), name)
 
     def _noted(
         self,
