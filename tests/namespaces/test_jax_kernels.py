@@ -75,6 +75,19 @@ def test_vmap_of_any_depth_and_axis():
         close(each[i], jax.grad(loss)(w[0, 0, 0], x[0, 0, i], y[0, 0, i]))
 
 
+def test_one_product_on_arrays_of_many_shapes_and_dtypes():
+    """A compiled function knows the shapes that it was compiled for."""
+    p = KINDS["full"]
+    compiled = jax.jit(p)
+    for dtype in ("float32", "float64"):
+        for leading in (((5,), (5,)), ((5,), ()), ((), (5,)), ((2, 5), (1, 5)), ((0,), (0,)), ((), ())):
+            sizes = p.irreps_in1.dim, p.irreps_in2.dim
+            x, y = (np.ones((*shape, size), dtype) for shape, size in zip(leading, sizes, strict=True))
+            found = compiled(x, y)
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found, p(x, y), rtol=1e-6)
+
+
 def test_transposes():
     p = KINDS["full"]
     x, y = arrays(p)

@@ -162,6 +162,47 @@ def test_threads_are_those_of_torch_unless_said_otherwise(monkeypatch):
     assert seen == [torch.get_num_threads(), 7, 5]
 
 
+def test_threads_of_gradients_are_those_when_they_are_computed(monkeypatch):
+    p = KINDS["full"]
+    seen = []
+    evaluate = batching.evaluate
+
+    def note(evaluation, plan, call, *arguments):
+        seen.append(call.num_threads)
+        return evaluate(evaluation, plan, call, *arguments)
+
+    monkeypatch.delenv("TPNUMBA_NUM_THREADS", raising=False)
+    monkeypatch.setattr(batching, "evaluate", note)
+    arguments, before = tensors(p), torch.get_num_threads()
+    result = p(*arguments)
+    try:
+        torch.set_num_threads(before + 3)
+        torch.autograd.grad(result.sum(), arguments)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [before, before + 3, before + 3]
+
+
+def test_what_gradients_need_is_kept_as_torch_keeps_it():
+    p = KINDS["weighted"]
+    arguments = tensors(p)
+    result = p(*arguments)
+    expected = torch.autograd.grad(result.sum(), arguments, retain_graph=True)
+    with torch.no_grad():
+        arguments[0].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(result.sum(), arguments)
+    with torch.no_grad():
+        arguments[0].mul_(0.5)
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x.detach().numpy().copy(), torch.from_numpy):
+        packed = p(*arguments)
+    for one, other in zip(torch.autograd.grad(packed.sum(), arguments), expected, strict=True):
+        close(one, other)
+    parameter = torch.nn.Parameter(arguments[2].detach())
+    only = torch.autograd.grad(p(arguments[0].detach(), arguments[1].detach(), parameter).sum(), parameter)
+    close(only[0], expected[2])
+
+
 class Products(torch.utils.data.Dataset):
     """A product in each item, made where the items are."""
 

@@ -151,19 +151,21 @@ def _torch_context(arrays: Mapping[str, Any]) -> Context | None:
     torch = sys.modules.get("torch")
     if torch is None:
         return None
-    wide, device = False, None
+    narrow, double, device = torch.float32, torch.float64, None
+    wide = False
     for array in arrays.values():
         if type(array) is not torch.Tensor or array.layout is not torch.strided:
             return None
-        if array.dtype is torch.float64:
+        dtype = array.dtype
+        if dtype is double:
             wide = True
-        elif array.dtype is not torch.float32:
+        elif dtype is not narrow:
             return None
         if device is None:
             device = array.device
         elif array.device != device:
             return None
-    return None if device is None else Context(_torch_namespace(), device, torch.float64 if wide else torch.float32)
+    return None if device is None else Context(_torch_namespace(), device, double if wide else narrow)
 
 
 @cache
@@ -244,7 +246,7 @@ def has_values(xp: Any, arrays: Iterable[Array]) -> bool:
         return False
     if is_jax(xp):
         return not any(isinstance(array, sys.modules["jax"].core.Tracer) for array in arrays)
-    return not is_torch(xp) or all(holds_numbers(array) for array in arrays)
+    return not is_torch(xp) or all_hold_numbers(arrays)
 
 
 def is_eager(xp: Any, arrays: Iterable[Array]) -> bool:
@@ -267,11 +269,19 @@ def is_eager(xp: Any, arrays: Iterable[Array]) -> bool:
 
 def holds_numbers(array: Array) -> bool:
     """Whether a torch tensor holds numbers: not fake or functional (compilation), wrapped (vmap), or on ``meta``."""
+    return all_hold_numbers((array,))
+
+
+def all_hold_numbers(arrays: Iterable[Array]) -> bool:
+    """Whether every one of some torch tensors :func:`holds_numbers`."""
     torch = sys.modules["torch"]
-    if type(array) not in (torch.Tensor, torch.nn.Parameter) or array.is_meta:
-        return False
+    tensor, parameter = torch.Tensor, torch.nn.Parameter
     try:
-        array.data_ptr()
+        for array in arrays:
+            kind = type(array)
+            if (kind is not tensor and kind is not parameter) or array.is_meta:
+                return False
+            array.data_ptr()
     except RuntimeError:  # what torch.func transforms wrap has no memory of its own
         return False
     return True

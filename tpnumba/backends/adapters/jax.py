@@ -23,9 +23,10 @@ import numpy as np
 from jax.interpreters import ad, batching, mlir
 
 from tpnumba.backends.adapters import foreign, rules
+from tpnumba.backends.adapters.kept import Kept, on_numpy
 from tpnumba.backends.call import Array, Call, result_shapes
 from tpnumba.backends.fusion import evaluate_fused
-from tpnumba.backends.namespaces import Context, has_float64, numpy_context
+from tpnumba.backends.namespaces import Context, has_float64
 from tpnumba.backends.registry import choose, evaluate_on
 
 #: XLA takes the memory of a NumPy array as it is if its address is a multiple of this number of bytes.
@@ -72,15 +73,13 @@ def _evaluate_generic(_: Context, call: Call, *arrays: Array) -> tuple[Array, ..
     return evaluate_on(*choose(generic), generic, arrays)
 
 
-def _evaluate_numbers(call: Call, operands: Sequence[Any], results: Sequence[Any] | None = None) -> tuple[Any, ...]:
-    """Evaluate on NumPy arrays, perhaps into ``results``."""
-    plain = call._replace(context=numpy_context(call.context.dtype_name), backend="cpu")
-    if results is not None and len(results) == 1:
-        return evaluate_on(*choose(plain), plain, operands, results[0])
-    found: tuple[Any, ...] = evaluate_on(*choose(plain), plain, operands)
-    for result, value in zip(results or (), found, strict=bool(results)):
+def _evaluate_into(kept: Kept, operands: Sequence[Any], results: Sequence[Any]) -> None:
+    """Evaluate on NumPy arrays, into ``results``."""
+    if len(results) == 1:
+        kept.evaluate(operands, results[0])
+        return
+    for result, value in zip(results, kept.evaluate(operands), strict=True):
         result[...] = value
-    return found
 
 
 _evaluation = jax.extend.core.Primitive("tpnumba_evaluate")
@@ -94,11 +93,10 @@ def _evaluate_now(*arrays: Array, call: Call) -> Any:
     device = devices.pop() if devices else _default()
     if devices or device.platform != "cpu":  # XLA shards operations, but not a foreign function
         return evaluate_fused(_evaluate_generic, call.context, (call,), *arrays)
-    results = None
+    operands = [np.asarray(array) for array in arrays]
     shapes = result_shapes(call)
-    if len(shapes) == 1:
-        results = [_aligned(shapes[0], call.context.dtype_name)]
-    found = _evaluate_numbers(call, [np.asarray(array) for array in arrays], results)
+    out = _aligned(shapes[0], call.context.dtype_name) if len(shapes) == 1 else None
+    found = on_numpy(call, tuple(array.shape for array in operands), call.num_threads).evaluate(operands, out)
     committed = any(getattr(array, "committed", False) for array in arrays)
     return [jax.device_put(value, device if committed or device != _default() else None) for value in found]
 
@@ -191,11 +189,12 @@ mlir.register_lowering(
 @cache
 def _register() -> bool:
     """Make the foreign function known to XLA; whether that worked."""
-    if not foreign.register(_evaluate_numbers):
+    if not foreign.register(_evaluate_into):
         return False
 
     def lower(context: Any, *arrays: Any, call: Call) -> Any:
-        return jax.ffi.ffi_lowering(foreign.NAME)(context, *arrays, key=foreign.key_for(call))
+        key = foreign.key_for(call, context.avals_in, context.avals_out)
+        return jax.ffi.ffi_lowering(foreign.NAME)(context, *arrays, key=key)
 
     mlir.register_lowering(_evaluation, lower, platform="cpu")
     atexit.register(_wait)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from tpnumba.backends.call import Array, Call, Shape
 from tpnumba.plans.harmonics import Harmonics
@@ -30,23 +31,46 @@ def along_tangent(call: Call, arrays: Sequence[Array], number: int, tangent: Arr
     return None
 
 
-def gradient(call: Call, arrays: Sequence[Array], number: int, cotangent: Array) -> Bound | None:
-    """The gradient of ``<cotangent, result>`` by one of the arrays, which itself is not read but for its shape."""
+class Gradient(NamedTuple):
+    """A gradient as a call.
+
+    Attributes:
+        call: the call.
+        places: which arrays it is made on: of those of the call that it is the gradient of, and, after the last of
+            these, the cotangent.
+    """
+
+    call: Call
+    places: tuple[int, ...]
+
+
+def gradient_by(call: Call, number: int, batch: Shape) -> Gradient | None:
+    """The gradient of ``<cotangent, result>`` by one of the arrays, whose leading axes are ``batch``."""
+    count = len(call.operands)
     if isinstance(call.methods, Harmonics):
         if number == 1:
-            return _harmonics(call, "jvp" if call.methods.kind == "vjp" else "vjp"), [arrays[0], cotangent]
-        return (_harmonics(call, "vjp"), [arrays[0], cotangent]) if call.methods.kind == "values" else None
+            return Gradient(_harmonics(call, "jvp" if call.methods.kind == "vjp" else "vjp"), (0, count))
+        return Gradient(_harmonics(call, "vjp"), (0, count)) if call.methods.kind == "values" else None
     methods, operands = call.methods, call.operands
     adjoint = Call(
         methods.gradient(operands[number]),
         (*operands[:number], *operands[number + 1 :], methods.output),
         call.samples,
-        tuple(arrays[number].shape[:-1]),
+        batch,
         call.context,
         call.backend,
         call.num_threads,
     )
-    return adjoint, [*arrays[:number], *arrays[number + 1 :], cotangent]
+    return Gradient(adjoint, (*range(number), *range(number + 1, count + 1)))
+
+
+def gradient(call: Call, arrays: Sequence[Array], number: int, cotangent: Array) -> Bound | None:
+    """The gradient of ``<cotangent, result>`` by one of the arrays, which itself is not read but for its shape."""
+    found = gradient_by(call, number, tuple(arrays[number].shape[:-1]))
+    if found is None:
+        return None
+    given = *arrays, cotangent
+    return found.call, [given[place] for place in found.places]
 
 
 def _harmonics(call: Call, kind: str) -> Call:
