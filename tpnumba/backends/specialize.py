@@ -6,24 +6,23 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tpnumba.backends.registry import require
-from tpnumba.plans.base import ITEMSIZE, Plan
+from tpnumba.plans.base import Plan, dtype_name
 
 
-def specialize(plans: Iterable[Plan], dtype: str) -> int:
+def specialize(plans: Iterable[Plan], dtype: Any) -> int:
     """Make code for plans now, or take it from disk; those without code of their own are left as they are.
 
     Returns:
         How many plans have code.
 
     Raises:
-        ValueError: not a dtype.
+        TypeError: another dtype.
         RuntimeError: there are no kernels for the processor here.
     """
     from tpnumba.backends.cpu.lowering import program_of
     from tpnumba.backends.cpu.specialised.tiers import tier_of
 
-    if dtype not in ITEMSIZE:
-        raise ValueError(f"dtype must be one of {', '.join(map(repr, ITEMSIZE))}, got {dtype!r}")
+    dtype = dtype_name(dtype)
     require("cpu")
     made = 0
     for plan in plans:

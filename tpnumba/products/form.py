@@ -99,7 +99,7 @@ class FormOperator:
             f"  one float32 sample: {self.cost()}"
         )
 
-    def specialize(self, dtype: str = "float32", *, gradients: bool = True) -> int:
+    def specialize(self, dtype: Any = "float32", *, gradients: bool = True) -> int:
         """Compile machine code for this operator on the processor now, and keep it in the cache.
 
         Small products (Clebsch-Gordan to L = 4, Gaunt to L = 5, single degrees) get code of their own after about as
@@ -115,7 +115,7 @@ class FormOperator:
             product has too many terms, mixes channels, or ``TPNUMBA_SPECIALIZE`` is 0.
 
         Raises:
-            ValueError: another dtype.
+            TypeError: another dtype.
             RuntimeError: Numba's compiler is turned off.
 
         >>> import tpnumba as tp
@@ -125,7 +125,7 @@ class FormOperator:
         methods = [self.methods]
         if gradients:
             methods += [self.methods.adjoint(operand) for operand in self.argument_operands]
-        return specialize([each.choose("cpu", dtype)[1] for each in methods], dtype)
+        return specialize([each.choose("cpu", dtype_name(dtype))[1] for each in methods], dtype)
 
     @property
     def operand_irreps(self) -> tuple[Irreps, ...]:
