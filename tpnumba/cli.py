@@ -7,11 +7,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NoReturn
 
 import tpnumba
-from tpnumba.commands import advise, benchmark, dial, expressivity, tetris
+from tpnumba.commands import advise, benchmark, dial, expressivity, tetris, warmup
 from tpnumba.commands.arguments import NUMPY_BACKENDS, whole_number
 from tpnumba.commands.outputs import add_outputs, check_outputs, write_outputs
 from tpnumba.plans.base import ITEMSIZE
@@ -78,13 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     advise.add_to(commands)
     expressivity.add_to(commands)
     tetris.add_to(commands)
-    warmup = commands.add_parser(
-        "warmup",
-        help="compile all kernels ahead, for containers",
-        description="Compile every kernel and keep the machine code in the cache, so that first calls are quick. The "
-        "cache is TPNUMBA_CACHE_DIR, else the user's cache folder.",
-    )
-    warmup.set_defaults(run=_warmup)
+    warmup.add_to(commands)
     calibrate = commands.add_parser(
         "calibrate",
         help="measure what method='auto' and 'tpnumba advise' choose by",
@@ -210,23 +203,6 @@ def _calibrate(options: argparse.Namespace) -> None:
     for name, deviation in deviations.items():
         print(f"{name}: half of the plans within {deviation:.0%} of the model")
     print(f"written to {path}")
-
-
-def _warmup(_: argparse.Namespace) -> None:
-    from tpnumba.backends.cpu.runtime.compiler import cache_folder
-    from tpnumba.backends.cpu.warmup import compile_all
-    from tpnumba.nn.warmup import compile_layers
-    from tpnumba.plans.base import Plan
-    from tpnumba.plans.harmonics import Harmonics
-
-    plans: dict[str, Plan | Harmonics] = {
-        "contraction": tpnumba.FullTensorProduct("1o", "1o").plan,
-        "transform": tpnumba.GauntTensorProduct(1, 1, method="grid").plan,
-        "harmonics": Harmonics(0),
-    }
-    for done in chain(compile_all(plans), compile_layers()):
-        print(done)
-    print(f"kept in {cache_folder()}")
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from tpnumba.backends.call import Call
 from tpnumba.backends.namespaces import Context, check_out, common_context, require_result
 from tpnumba.backends.prepared import Evaluated, PreparedCalls
 from tpnumba.backends.registry import check_backend, resolve_threads
+from tpnumba.backends.specialize import specialize
 from tpnumba.inline.cuda import cuda_source
 from tpnumba.inline.recipes import ProductRecipe
 from tpnumba.plans.base import dtype_name
@@ -292,6 +293,34 @@ class Operator(FormOperator):
         """What is written down of one sample; weights of length zero are no argument."""
         operands = self.argument_operands if self.weight_numel else self.argument_operands[:2]
         return ProductRecipe(self.form, operands)
+
+    def specialize(self, dtype: Any = "float32", *, gradients: bool = True) -> int:
+        """Compile machine code for this operator on the processor now, and keep it in the cache.
+
+        Small products (Clebsch-Gordan to L = 4, Gaunt to L = 5, single degrees) get code of their own after about as
+        many calls as compiling takes time, in the background; the results have the same bits before and after. This
+        makes it at once, for what counts every call, as in a container.
+
+        Args:
+            dtype: ``float32`` or ``float64``.
+            gradients: also for what ``vjp`` computes.
+
+        Returns:
+            The number of plans that have code of their own now: of the product, and of each gradient. 0 where the
+            product has too many terms, mixes channels, or ``TPNUMBA_SPECIALIZE`` is 0.
+
+        Raises:
+            TypeError: another dtype.
+            RuntimeError: Numba's compiler is turned off.
+
+        >>> import tpnumba as tp
+        >>> tp.GauntTensorProduct(2, 2).specialize("float64")
+        3
+        """
+        methods = [self.methods]
+        if gradients:
+            methods += [self.methods.adjoint(operand) for operand in self.argument_operands]
+        return specialize([each.choose("cpu", dtype_name(dtype))[1] for each in methods], dtype)
 
     def _named(self, x1: Array, x2: Array, weights: Array | None) -> dict[str, Array]:
         """The arguments that were given, by name."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from tpnumba.backends.adapters.graphs import register_operator
-from tpnumba.backends.specialize import specialize
 from tpnumba.irreps import Irreps, check_degree
 from tpnumba.plans.base import Cost, Plan, dtype_name
 from tpnumba.plans.contraction import Contraction
@@ -98,34 +97,6 @@ class FormOperator:
             f"  method {self.methods}, {self.weight_numel} weights, {len(self.paths)} paths: {listed}{more}\n"
             f"  one float32 sample: {self.cost()}"
         )
-
-    def specialize(self, dtype: Any = "float32", *, gradients: bool = True) -> int:
-        """Compile machine code for this operator on the processor now, and keep it in the cache.
-
-        Small products (Clebsch-Gordan to L = 4, Gaunt to L = 5, single degrees) get code of their own after about as
-        many calls as compiling takes time, in the background; the results have the same bits before and after. This
-        makes it at once, for what counts every call, as in a container.
-
-        Args:
-            dtype: ``float32`` or ``float64``.
-            gradients: also for what ``vjp`` computes.
-
-        Returns:
-            The number of plans that have code of their own now: of the product, and of each gradient. 0 where the
-            product has too many terms, mixes channels, or ``TPNUMBA_SPECIALIZE`` is 0.
-
-        Raises:
-            TypeError: another dtype.
-            RuntimeError: Numba's compiler is turned off.
-
-        >>> import tpnumba as tp
-        >>> tp.GauntTensorProduct(2, 2).specialize("float64")
-        3
-        """
-        methods = [self.methods]
-        if gradients:
-            methods += [self.methods.adjoint(operand) for operand in self.argument_operands]
-        return specialize([each.choose("cpu", dtype_name(dtype))[1] for each in methods], dtype)
 
     @property
     def operand_irreps(self) -> tuple[Irreps, ...]:

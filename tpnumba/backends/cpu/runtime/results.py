@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpnumba.backends.cpu.layout import LARGE_BYTES, POOL_BYTES
+from tpnumba.backends.cpu.layout import LARGE_BYTES, POOL_BYTES, STREAM_BYTES
 from tpnumba.backends.cpu.runtime.workspace import address_of, empty_lines
 
 VARIABLE = "TPNUMBA_RESULT_POOL"
@@ -45,10 +45,13 @@ def pool_bytes() -> int:
 
 
 def empty_result(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """A new array, as ``np.empty`` gives it, if it is large on memory that was a result before."""
+    """A new array, as ``np.empty`` gives it, if it is large on memory that was a result before.
+
+    Results that are written past the caches begin with a line of these.
+    """
     result: npt.NDArray[Any] = np.empty(shape, dtype)
     if result.nbytes < LARGE_BYTES:
-        return result
+        return result if result.nbytes <= STREAM_BYTES else empty_lines(result.size, result.dtype).reshape(shape)
     limit = pool_bytes()
     _pool.shrink(limit)
     if result.nbytes > limit:
