@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -19,7 +19,7 @@ from tpnumba.plans.methods import Methods
 from tpnumba.plans.speed import LARGE_RESULT, Calls, amounts, kind_on
 from tpnumba.products.clebsch_gordan import FullTensorProduct
 from tpnumba.studies.machine import available_cores
-from tpnumba.studies.registry import cases
+from tpnumba.studies.registry import Case, cases
 from tpnumba.studies.timing import interleaved
 
 Floats = npt.NDArray[np.float64]
@@ -33,12 +33,18 @@ _SHARING_SECONDS = 7e-5
 
 
 def calibrate(
-    *, lmax: int, on_progress: Callable[[str, int, int], None] | None = None
+    *,
+    lmax: int,
+    call_seconds: float = _CALL_SECONDS,
+    repeats: int = 5,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Time every plan of the registry, each output of it, on each backend that has kernels here, and fit the model.
 
     Args:
         lmax: cases for L = 1..lmax.
+        call_seconds: what one call of a plan should take, about.
+        repeats: of each time.
         on_progress: called with a description, the number of groups of plans done, and their total.
 
     Returns:
@@ -50,7 +56,7 @@ def calibrate(
     jobs = [(backend, dtype) for backend in _MOST_SECONDS for dtype in ITEMSIZE]
     for number, (backend, dtype) in enumerate(jobs):
         times: dict[str, list[tuple[tuple[float, ...], float]]] = {}
-        for plan, kind, seconds in _timed(lmax, backend, dtype):
+        for plan, kind, seconds in _timed(cases(lmax), backend, dtype, call_seconds, repeats):
             times.setdefault(kind, []).append((amounts(plan)[1], seconds))
         for kind, rows in sorted(times.items()):
             matrix, seconds_of = np.array([done for done, _ in rows]), np.array([time for _, time in rows])
@@ -83,9 +89,10 @@ def measure_calls(*, repeats: int = 9) -> Calls:
     return Calls(float(f"{timed['call'].seconds:.3g}"), available_cores(), _SHARING_SECONDS, float(f"{new_byte:.3g}"))
 
 
-def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, str, float]]:
+def _timed(
+    listed: Iterable[Case], backend: str, dtype: str, call_seconds: float, repeats: int
+) -> Iterator[tuple[Plan, str, float]]:
     """Plans, each with its kind and the seconds of a sample; those with code of their own also without it."""
-    listed = cases(lmax)
     too_long: set[tuple[str, str, str]] = set()
     seen: set[Plan] = set()
     for _, group in groupby(listed, key=lambda case: (case.configuration.name, case.lmax)):
@@ -99,14 +106,17 @@ def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, str, flo
                 plan = product.plan.adjoint(output)
                 if plan not in seen:
                     seen.add(plan)
-                    call, samples = _call(plan, backend, dtype)
+                    call, samples = _call(plan, backend, dtype, call_seconds)
                     if kind_on(plan, backend) != amounts(plan)[0]:
                         specialize([plan], dtype)
                         runs[plan, kind_on(plan, backend), family] = call, samples
                         call = without_code(plan, dtype, call)
                     runs[plan, amounts(plan)[0], family] = call, samples
         timed = interleaved(
-            {key: call for key, (call, _) in runs.items()}, repeats=5, repeat_seconds=_CALL_SECONDS, limit_seconds=20
+            {key: call for key, (call, _) in runs.items()},
+            repeats=repeats,
+            repeat_seconds=call_seconds,
+            limit_seconds=20,
         )
         for (plan, kind, family), timing in timed.items():
             seconds = timing.seconds / runs[plan, kind, family][1]
@@ -115,11 +125,11 @@ def _timed(lmax: int, backend: str, dtype: str) -> Iterator[tuple[Plan, str, flo
             yield plan, kind, seconds
 
 
-def _call(plan: Plan, backend: str, dtype: str) -> tuple[Callable[[], object], int]:
+def _call(plan: Plan, backend: str, dtype: str, call_seconds: float) -> tuple[Callable[[], object], int]:
     """A call on as many samples as take a while, and their number."""
     rng = np.random.default_rng(0)
     flops = sum(plan.flops)
-    samples = int(np.clip(_CALL_SECONDS * 1e10 / max(flops, 1), 64, _MOST_SAMPLES))
+    samples = int(np.clip(call_seconds * 1e10 / max(flops, 1), 64, _MOST_SAMPLES))
     operands = {i: rng.standard_normal((samples, plan.sizes[i])).astype(dtype) for i in plan.inputs}
     context = common_context({str(i): array for i, array in operands.items()})
     call = Call(Methods((("calibrated", plan),)), tuple(operands), (samples,), (samples,), context, backend)
