@@ -17,6 +17,41 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "differences of products that are sums",
+        "backends/lowering/butterflies.py",
+        "opposite = tuple((a, b, -sign) for a, b, sign in other[0])",
+        "opposite = tuple((a, b, sign) for a, b, sign in other[0])",
+        "backends/test_paths.py",
+    ),
+    Mutant(
+        "code for a plan that adds in another order",
+        "backends/cpu/specialised/sums.py",
+        "[row.result, *(node for node, _ in row.terms)]",
+        "[*(node for node, _ in row.terms)]",
+        "backends/test_cpu_specialised.py",
+    ),
+    Mutant(
+        "code for a plan that leaves out the last samples",
+        "backends/cpu/specialised/source.py",
+        'text.value(f"add i64 {number}, {text.count - 1}")',
+        'text.value(f"add i64 {number}, 0")',
+        "backends/test_cpu_specialised.py",
+    ),
+    Mutant(
+        "code for a plan that sums over samples",
+        "backends/cpu/specialised/source.py",
+        "other = output.is_set(layout.SHARED)",
+        "other = output.is_set(layout.INDEX)",
+        "backends/test_cpu_tiers.py",
+    ),
+    Mutant(
+        "damaged machine code that is run",
+        "backends/cpu/specialised/store.py",
+        "return code if code and hashlib.sha256(code).digest() == digest else None",
+        "return code or None",
+        "backends/test_cpu_tiers.py",
+    ),
+    Mutant(
         "prepared calls that do not look at strides",
         "backends/cpu/runtime/matching.py",
         "if shape[axis] != call[expected + axis] or strides[axis] != call[expected + axes + axis]:",

@@ -7,6 +7,7 @@ import threading
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from backends.cpu_cases import assert_interrupt_is_answered, in_process
 from backends.test_cpu_cache import READ_ONLY
@@ -14,6 +15,7 @@ from backends.test_cpu_cache import READ_ONLY
 import tpnumba as tp
 from tpnumba.backends.cpu.contraction.lower import lower_contraction
 from tpnumba.backends.cpu.layout import ENTRY_ENOUGH, ENTRY_SAMPLES, NEVER
+from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.runtime import compiler
 from tpnumba.backends.cpu.specialised import store, tiers
 
@@ -86,6 +88,27 @@ def test_code_is_compiled_in_the_background_when_it_pays(folder, monkeypatch):
     assert [path.suffix for path in folder.iterdir()] == [".o"]
     again = tiers.Tier(program)
     assert again.is_specialised
+
+
+def test_sums_over_samples_and_rows_by_number_stay_with_tables():
+    p = tp.GauntTensorProduct(2, 2, method="direct")
+    rng = np.random.default_rng(0)
+    x, y, g = rng.standard_normal((300, 9)), rng.standard_normal(9), rng.standard_normal((300, 25))
+    edges = tp.Edges(rng.integers(0, 300, 700), rng.integers(0, 300, 700), 300)
+    convolution = tp.TensorProductConvolution(p)
+    z = rng.standard_normal((700, 9))
+
+    def results():
+        return *p.vjp(x, y, g), p(x, y), convolution(x, z, None, edges)
+
+    assert p.specialize("float64") == 3
+    with_code = results()
+    put_back = [tiers.tier_of(program_of(p.form.adjoint(i), "float64")).put_aside() for i in range(3)]
+    by_tables = results()
+    for back in put_back:
+        back()
+    for one, other in zip(with_code, by_tables, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
