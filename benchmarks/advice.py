@@ -23,6 +23,7 @@ from benchmarks.bars import AUTO_MUST, AUTO_SLACK
 from benchmarks.tables import table
 from tpnumba.outputs import write_whole
 from tpnumba.studies.advice.requirement import read_requirement
+from tpnumba.studies.backends import make_ready
 from tpnumba.studies.machine import describe_machine
 from tpnumba.studies.registry import CONFIGURATIONS
 from tpnumba.studies.timing import interleaved
@@ -101,6 +102,7 @@ def judge(asked: Asked, *, clock: Callable[[], float] = time.perf_counter, repea
             rng.standard_normal((asked.batch, irreps.dim)).astype(asked.dtype)
             for irreps in (p.irreps_in1, p.irreps_in2)
         )
+        make_ready(p, asked.dtype, "auto")
         return lambda: p(x1, x2)
 
     calls = {(choice.product, choice.method): call(choice.operator) for choice in ranking}

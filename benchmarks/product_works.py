@@ -27,6 +27,7 @@ from benchmarks.peers import Run
 from benchmarks.works import Array, Task, Work
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.products.base import Operator
+from tpnumba.studies.backends import make_ready
 from tpnumba.studies.registry import CONFIGURATIONS, PRODUCTS, Case, Product
 
 
@@ -103,6 +104,7 @@ class ProductWork(Work):
     def ours(self, given: Operands, threads: int) -> Run:
         """By tpnumba."""
         p = self.product
+        make_ready(p, self.dtype, "auto")
 
         def forward(out: Array | None = None) -> tuple[Array, ...]:
             return (p(*given.inputs, out=out, num_threads=threads),)

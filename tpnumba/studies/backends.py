@@ -30,3 +30,16 @@ def evaluated_by(p: Operator, dtype: str, backend: str) -> str:
         return backend
     context = common_context({"x1": np.ones((1, 1), dtype)})
     return choose(Call(p.methods, (0, 1), (1,), (1,), context, backend))[0]
+
+
+def make_ready(p: Operator, dtype: str, backend: str) -> None:
+    """Make the code of the product's own, if it has, so that no time is that of the kernel before or of compiling it.
+
+    Args:
+        p, dtype, backend: as of :func:`evaluated_by`.
+
+    Raises:
+        RuntimeError: the backend has no kernel for the plan.
+    """
+    if evaluated_by(p, dtype, backend) == "cpu":
+        p.specialize(dtype)

@@ -15,6 +15,7 @@ from tpnumba.measures.equivariance import equivariance_error
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.products.base import Operator
+from tpnumba.studies.backends import make_ready
 from tpnumba.studies.registry import CONFIGURATIONS, cases
 from tpnumba.studies.structures import Neighbourhoods, neighbourhood_features
 from tpnumba.studies.timing import interleaved
@@ -100,6 +101,8 @@ def compare(
         together = list(group)
         samples = {case: _operands(products[case], features, batch) for case in together}
         able = [case for case in together if case.interactable(products[case])]
+        for case in able:
+            make_ready(products[case], dtype, backend)
         calls = {case: _call(products[case], samples[case], dtype, backend) for case in able}
         timings = interleaved(calls, repeats=7, repeat_seconds=0.005)
         for case in together:

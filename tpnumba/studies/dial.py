@@ -21,6 +21,7 @@ from tpnumba.products.gaunt import GauntTensorProduct
 from tpnumba.products.low_rank import LowRankTensorProduct
 from tpnumba.products.low_rank_fit import Triple, fit_low_rank, fits_by_rank
 from tpnumba.sphere.grids import from_grid, to_grid
+from tpnumba.studies.backends import make_ready
 from tpnumba.studies.timing import interleaved
 from tpnumba.tables.quadrature import Grid
 
@@ -196,6 +197,8 @@ def _measure(lmax: int, batch: int, dtype: str, backend: str) -> Iterator[Row | 
     calls: dict[Operator, Callable[[], object]] = {full: _call(full, x, y, of_paths, backend)}
     for product in listed:
         calls[product] = _call(product, x, y, fits["random"][product].weights.astype(dtype), backend)
+    for timed in calls:
+        make_ready(timed, dtype, backend)
     timings = interleaved(calls, repeats=7, repeat_seconds=0.005)
     for product, reached in listed.items():
         yield Row(

@@ -17,7 +17,7 @@ from tpnumba.products.base import Operator
 from tpnumba.products.instructions import check_choice
 from tpnumba.studies.advice.alternatives import COMPLETE, Progress, alternatives, required_alone
 from tpnumba.studies.advice.requirement import Triple, read_requirement, written
-from tpnumba.studies.backends import evaluated_by
+from tpnumba.studies.backends import evaluated_by, make_ready
 from tpnumba.studies.timing import interleaved
 
 #: A repeat of a measurement lasts at least so long; no further repeats of all begin after the limit.
@@ -244,6 +244,7 @@ def _measured(
 
     def call(p: Operator) -> Callable[[], Any]:
         first, second = arrays[p.irreps_in1.dim], arrays[p.irreps_in2.dim]
+        make_ready(p, dtype, backend)
         return lambda: p(first, second, backend=backend)
 
     if on_progress is not None:

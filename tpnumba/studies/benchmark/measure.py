@@ -21,7 +21,7 @@ from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.ordering import BATCH
 from tpnumba.plans.speed import seconds
 from tpnumba.products.base import Operator
-from tpnumba.studies.backends import evaluated_by
+from tpnumba.studies.backends import evaluated_by, make_ready
 from tpnumba.studies.benchmark.paper import INEXACT, way
 from tpnumba.studies.benchmark.rows import COMPLETE, DENSE, PAPER, Key, Measurement, Options, Subject, subjects
 from tpnumba.studies.checks import ROUNDINGS, compared_samples
@@ -129,6 +129,7 @@ def _prepare(subject: Subject, options: Options) -> _Prepared:
         return _prepare_paper(subject, options)
     product = _built(case)
     backend = "generic" if subject.method == DENSE else options.backend
+    make_ready(product, options.dtype, backend)
     return _Prepared(
         call=partial(product, backend=backend, num_threads=options.threads),
         reference=partial(case.build_reference(), backend="generic"),
