@@ -1,6 +1,6 @@
 """The convolution over the edges of a graph against its peers: time, and memory that is taken meanwhile.
 
-``python -m benchmarks.convolution`` writes ``convolution-PROCESSOR.json`` and ``.md``. The work is that of interatomic
+``python -m benchmarks.convolution`` writes ``convolution-cpu-PROCESSOR.json`` and ``.md``. The work is that of interatomic
 potentials: 64 channels of degrees 0 to 2, harmonics to degree 3, 2,000 nodes with 20 neighbours, weights for each edge;
 forward, and forward with the gradients of all arguments, in float32. Each peer has a process of its own, in which it
 and tpnumba are timed in turns; memory has one more for each peer and number of edges.
@@ -60,7 +60,7 @@ def main() -> int:
         for share in _SHARES:
             works += _measure(_changed(one, measure="memory", neighbours=share * options.neighbours))
     document = {"machine": machine, "work": describe(asked[OURS]), "measured": works, "bars": verdicts(works)}
-    stem = options.output / f"convolution-{_slug(str(machine['processor']))}"
+    stem = options.output / f"convolution-cpu-{_slug(str(machine['processor']))}"
     write_whole(f"{stem}.json", lambda stream: stream.write(json.dumps(document, indent=1).encode()))
     write_whole(f"{stem}.md", lambda stream: stream.write(markdown(document).encode()))
     print(f"{stem}.md", file=sys.stderr)
