@@ -17,6 +17,34 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "a caller that does not wait for others at its job",
+        "backends/cpu/runtime/kernel.py",
+        "while load(state) != 0:",
+        "while load(state) < 0:",
+        "backends/test_cpu_native_jobs.py",
+    ),
+    Mutant(
+        "workers that look for jobs ten times as long",
+        "backends/cpu/runtime/kernel.py",
+        "nanoseconds(clock) - load(_word(board, LAST)) > LOOK:",
+        "nanoseconds(clock) - load(_word(board, LAST)) > 10 * LOOK:",
+        "backends/test_cpu_native_jobs.py",
+    ),
+    Mutant(
+        "workers that go to sleep while a job is put up for them",
+        "backends/cpu/runtime/kernel.py",
+        "if closed or _find_open(board) == SLOTS:",
+        "if True:",
+        "backends/test_cpu_native_jobs.py",
+    ),
+    Mutant(
+        "more memory kept for results than is allowed",
+        "backends/cpu/runtime/results.py",
+        "if size <= limit:",
+        "if size <= 2 * limit:",
+        "backends/test_cpu_results.py",
+    ),
+    Mutant(
         "tiles of edges that begin where a chunk does",
         "backends/cpu/channelwise/kernel.py",
         "count = min(lanes - first % lanes, stop - first)",

@@ -10,6 +10,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from backends.cpu_cases import assert_interrupt_is_answered, in_process
 from backends.native_kernel import STARTED, Counted
@@ -17,7 +18,9 @@ from numba import cfunc
 from numba.core.errors import NumbaError
 
 from tpnumba.backends.cpu.runtime import kernel, threads
+from tpnumba.backends.cpu.runtime.atomics import add, load
 from tpnumba.backends.cpu.runtime.threads import share, share_native
+from tpnumba.backends.cpu.runtime.workspace import address_of, workspace
 
 #: For processes of their own, that they find the modules of the tests.
 TESTS = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -212,6 +215,30 @@ def test_a_worker_gives_up_a_tenth_of_a_millisecond_after_the_last_job(board):
     assert board._words[kernel.LOOKING] == 0
 
 
+def test_a_job_that_comes_as_a_worker_gives_up_is_not_missed(board):
+    """Its caller has counted on it. Here the clock puts the job up, when the worker has last looked for one."""
+    counted = Counted(10, 1)
+    job, slot = counted.job(), kernel._SLOTS
+    for word in ("function", "table", "chunk", "chunks", "tile_bytes", "cuts"):
+        board._words[slot + getattr(kernel, f"_{word.upper()}")] = getattr(job, word)
+    board._words[slot + kernel._COUNT] = job.samples
+    state, taken, ticks = (board._address + 8 * word for word in (slot, slot + kernel._NEXT, kernel.BOARD_WORDS - 1))
+    place = kernel._PLACE
+
+    @cfunc("int32(int32, CPointer(int64))")
+    def clock(which, time_of):
+        if load(taken) == 0 and load(state) == 0:
+            add(state, place)
+        time_of[0], time_of[1] = 1 + add(ticks, 1), 0
+        return 0
+
+    board._words[kernel.CLOCK] = clock.address
+    tile = workspace(job.tile_bytes // 8, np.dtype(np.float64))
+    assert kernel.look_for_jobs(board._address, 0, address_of(tile), job.tile_bytes) == kernel.NOTHING
+    assert_done(counted)
+    assert board._words[kernel.LOOKING] == board._words[slot] == 0
+
+
 def test_workers_sleep_when_nothing_comes():
     share_native(Counted(2, 1, first_waits=2).job(), 2)
     board = threads._pool.open_board()
@@ -292,6 +319,46 @@ def test_interrupt_is_answered_and_the_next_call_is_right():
     )
 
 
+def test_one_interrupt_after_the_other():
+    """At any place of a call, also where the last one is dealt with: nobody writes to memory that is given up."""
+    done = in_process(
+        """
+        import signal, time
+        from backends.native_kernel import Counted
+        from tpnumba.backends.cpu.runtime import threads
+
+        def interrupt(number, frame):
+            while frame is not None:
+                if frame.f_code is threads._Board.share.__code__:
+                    raise KeyboardInterrupt
+                frame = frame.f_back
+
+        threads.share_native(Counted(10, 1).job(), 3)
+        signal.signal(signal.SIGALRM, interrupt)
+        interrupted = 0
+        for i in range(40):
+            counted = Counted(1000, 1, tile=1000, rounds=100)
+            job = counted.job()
+            signal.setitimer(signal.ITIMER_REAL, 1e-4 * (1 + i), 3e-4)
+            try:
+                threads.share_native(job, 3)
+            except KeyboardInterrupt:
+                interrupted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            before = counted.result.copy()
+            time.sleep(1e-3)
+            assert id(job) in threads._pool.open_board()._held or (before == counted.result).all()
+        assert interrupted > 20, interrupted
+        counted = Counted(1000, 1)
+        threads.share_native(counted.job(), 2)
+        assert (counted.result == 1).all()
+        print("well")
+        """,
+        PYTHONPATH=TESTS,
+    )
+    assert done.stdout == "well\n", done.stderr
+
+
 def test_after_a_fork_and_in_nested_pools():
     done = in_process(
         """
@@ -324,7 +391,7 @@ def test_after_a_fork_and_in_nested_pools():
 
 
 def test_the_interpreter_ends_while_workers_look_for_jobs():
-    """Several times, in children whose interpreters end as any other."""
+    """In children whose interpreters end as any other."""
     done = in_process(
         """
         import os, sys, warnings
@@ -333,7 +400,7 @@ def test_the_interpreter_ends_while_workers_look_for_jobs():
 
         warnings.simplefilter("ignore")
         ended = []
-        for i in range(6):
+        for i in (0, 2, 5):
             child = os.fork()
             if child == 0:
                 for _ in range(i):

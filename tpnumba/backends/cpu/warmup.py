@@ -10,6 +10,7 @@ import numpy as np
 from tpnumba.backends.cpu.evaluation import find_arrays
 from tpnumba.backends.cpu.layout import OUTPUT, SIZE, VECTORS
 from tpnumba.backends.cpu.lowering import lower_with
+from tpnumba.backends.cpu.runtime.threads import compile_sharing
 from tpnumba.backends.cpu.runtime.workspace import workspace
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
@@ -30,3 +31,5 @@ def compile_all(plans: Mapping[str, Plan | Harmonics]) -> Iterator[str]:
         table[list(program.outputs), OUTPUT] = 1
         program.call(workspace(program.tile_size, program.dtype), table, 0, 1)
         yield f"{kind}, {dtype}, tile width {program.tile_width}"
+    compile_sharing()
+    yield "native jobs on several threads"
