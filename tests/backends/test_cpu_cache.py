@@ -206,6 +206,11 @@ EVERYTHING = """
         network.vjp(x[:, :8], y[:, [0] * 10], weights=np.ones(network.weight_numel, dtype))
         nn.Linear("32x0e + 32x1o + 32x2e", "0e + 1o", layout="ir_mul")(x, np.ones(64, dtype))
         table.vjp(r, table(r))
+
+    from tpnumba.backends.cpu.runtime import threads
+    for n in (1, 2):  # threads; the function does nothing, whatever it is given
+        job = threads.NativeJob(threads._address_in_c("sched_yield"), 0, chunk=1, samples=n, chunks=n, tile_bytes=8)
+        threads.share_native(job, n)
     """
 
 

@@ -1,27 +1,23 @@
-"""Kernels by their address, shared over threads: each chunk once, forks, interrupts, other threads, the end."""
+"""Kernels by their address, shared over threads: each chunk once, by whoever is there; workers look and give up."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import numpy as np
 import pytest
-from backends.cpu_cases import assert_interrupt_is_answered, in_process
 from backends.native_kernel import STARTED, Counted
 from numba import cfunc
 from numba.core.errors import NumbaError
 
 from tpnumba.backends.cpu.runtime import kernel, threads
+from tpnumba.backends.cpu.runtime.atomics import add, load
 from tpnumba.backends.cpu.runtime.threads import share, share_native
-
-#: For processes of their own, that they find the modules of the tests.
-TESTS = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-
+from tpnumba.backends.cpu.runtime.workspace import address_of, workspace
 
 #: The time, in nanoseconds, by a clock that stands.
 STANDING = 10**9
@@ -212,6 +208,30 @@ def test_a_worker_gives_up_a_tenth_of_a_millisecond_after_the_last_job(board):
     assert board._words[kernel.LOOKING] == 0
 
 
+def test_a_job_that_comes_as_a_worker_gives_up_is_not_missed(board):
+    """Its caller has counted on it. Here the clock puts the job up, when the worker has last looked for one."""
+    counted = Counted(10, 1)
+    job, slot = counted.job(), kernel._SLOTS
+    for word in ("function", "table", "chunk", "chunks", "tile_bytes", "cuts"):
+        board._words[slot + getattr(kernel, f"_{word.upper()}")] = getattr(job, word)
+    board._words[slot + kernel._COUNT] = job.samples
+    state, taken, ticks = (board._address + 8 * word for word in (slot, slot + kernel._NEXT, kernel.BOARD_WORDS - 1))
+    place = kernel._PLACE
+
+    @cfunc("int32(int32, CPointer(int64))")
+    def clock(which, time_of):
+        if load(taken) == 0 and load(state) == 0:
+            add(state, place)
+        time_of[0], time_of[1] = 1 + add(ticks, 1), 0
+        return 0
+
+    board._words[kernel.CLOCK] = clock.address
+    tile = workspace(job.tile_bytes // 8, np.dtype(np.float64))
+    assert kernel.look_for_jobs(board._address, 0, address_of(tile), job.tile_bytes) == kernel.NOTHING
+    assert_done(counted)
+    assert board._words[kernel.LOOKING] == board._words[slot] == 0
+
+
 def test_workers_sleep_when_nothing_comes():
     share_native(Counted(2, 1, first_waits=2).job(), 2)
     board = threads._pool.open_board()
@@ -261,90 +281,6 @@ def test_a_bell_that_nobody_hears_is_not_rung_for_ever(monkeypatch, board):
     for _ in range(100):
         share_native(Counted(100, 10).job(), 4)
     assert threads._pool._bell.qsize() == 3
-
-
-def test_interrupt_is_answered_and_the_next_call_is_right():
-    assert_interrupt_is_answered(
-        f"""
-        import sys; sys.path.insert(0, {TESTS.split(os.pathsep)[0]!r})
-        import numpy as np
-        from backends.native_kernel import Counted
-        from tpnumba.backends.cpu.runtime.threads import share_native
-
-        def short(n):
-            counted = Counted(100, 1)
-            share_native(counted.job(), n or 1)
-            return counted.result
-
-        def long(n):
-            counted = Counted(20_000, 1, tile=10_000, rounds=100)
-            try:
-                share_native(counted.job(), n)
-            except KeyboardInterrupt:
-                before = counted.result.copy()
-                assert not before.all()
-                time.sleep(0.05)
-                assert np.array_equal(before, counted.result)  # nobody is at it any more
-                raise
-
-        import time
-        """
-    )
-
-
-def test_after_a_fork_and_in_nested_pools():
-    done = in_process(
-        """
-        import multiprocessing, warnings
-        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-        from backends.native_kernel import Counted
-        from tpnumba.backends.cpu.runtime.threads import share_native
-
-        warnings.simplefilter("ignore")  # forking a process with threads is what is tried here
-
-        def works(n):
-            counted = Counted(500, 1, first_waits=min(n, 2))
-            share_native(counted.job(), n)
-            return bool((counted.result == 1).all())
-
-        def child(n):
-            with ThreadPoolExecutor(3) as pool:
-                return all(pool.map(works, [n] * 10))
-
-        for _ in range(3):
-            assert works(2)  # so that a worker looks for jobs at the fork
-            with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
-                assert all(pool.map(child, [1, 2, 3, 2]))
-            assert works(2)
-        print("same")
-        """,
-        PYTHONPATH=TESTS,
-    )
-    assert done.stdout == "same\n", done.stderr
-
-
-def test_the_interpreter_ends_while_workers_look_for_jobs():
-    """Several times, in children whose interpreters end as any other."""
-    done = in_process(
-        """
-        import os, sys, warnings
-        from backends.native_kernel import Counted
-        from tpnumba.backends.cpu.runtime.threads import share_native
-
-        warnings.simplefilter("ignore")
-        ended = []
-        for i in range(6):
-            child = os.fork()
-            if child == 0:
-                for _ in range(i):
-                    share_native(Counted(2, 1, first_waits=2).job(), 2)
-                sys.exit(7)
-            ended.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        print(set(ended))
-        """,
-        PYTHONPATH=TESTS,
-    )
-    assert (done.stdout, done.stderr) == ("{7}\n", "")
 
 
 def test_workers_are_let_out_before_the_end(board):

@@ -14,6 +14,7 @@ from backends.cpu_cases import FULL, VECTOR_FIELDS, WEIGHTED, in_process
 from strategies import random_arguments
 
 import tpnumba as tp
+from tpnumba.backends.cpu.harmonics.program import HarmonicsProgram
 from tpnumba.backends.cpu.runtime import results
 from tpnumba.backends.cpu.runtime.results import VARIABLE, empty_result, is_used_again, pool_bytes
 
@@ -214,6 +215,20 @@ def test_what_was_there_is_never_seen(pool, monkeypatch, dtype):
             assert len(taken) >= len(found) - 2 or 0 in batch
             for one, two in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, two)
+
+
+def test_only_memory_that_is_new_is_written_through_the_caches(pool, monkeypatch):
+    told = []
+    monkeypatch.setattr(results, "LARGE_BYTES", 1)
+    monkeypatch.setattr(HarmonicsProgram, "is_streamed", lambda program, written, *, fresh: told.append(fresh) or False)
+    harmonics, points = tp.SphericalHarmonics(2), np.ones((10, 3))
+    first = harmonics(points)
+    second = harmonics(points)
+    del first
+    third = harmonics(points)
+    harmonics(points, out=second)
+    assert told == [True, True, False, False]
+    np.testing.assert_array_equal(third, second)
 
 
 def test_threads_never_get_the_same_memory(pool):

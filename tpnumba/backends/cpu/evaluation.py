@@ -17,6 +17,7 @@ from tpnumba.backends.base import Job
 from tpnumba.backends.cpu import low_rank
 from tpnumba.backends.cpu.layout import (
     ADDRESS,
+    BRIEF_SECONDS,
     COLUMN_STRIDE,
     COPY_BYTES,
     ENTRY_KERNEL,
@@ -159,7 +160,8 @@ def find_work(job: Job, program: Program) -> Work | None:
         return None
     tier_of(program)  # which may find code on disk
     threads = 1
-    if program.seconds * count > (WORTH_SHARING if is_sum else WORTH_HANDING_OVER):
+    # Up to BRIEF_SECONDS a prepared call does not even give up the interpreter's lock.
+    if program.seconds * count > (WORTH_SHARING if is_sum else max(WORTH_HANDING_OVER, BRIEF_SECONDS)):
         threads = default_threads() if num_threads is None else num_threads
         threads = min(threads, program.most_threads)
     if not is_sum:

@@ -12,6 +12,7 @@ from tpnumba.backends.cpu.evaluation import find_arrays
 from tpnumba.backends.cpu.layout import OUTPUT, SIZE, VECTORS
 from tpnumba.backends.cpu.lowering import lower_with
 from tpnumba.backends.cpu.runtime.matching import evaluate_briefly, fill_tables
+from tpnumba.backends.cpu.runtime.threads import compile_sharing
 from tpnumba.backends.cpu.runtime.workspace import workspace
 from tpnumba.plans.base import Plan
 from tpnumba.plans.harmonics import Harmonics
@@ -35,3 +36,5 @@ def compile_all(plans: Mapping[str, Plan | Harmonics]) -> Iterator[str]:
     for function in (evaluate_briefly, fill_tables):
         function.compile((types.int64,) * 3)
     yield "prepared calls"
+    compile_sharing()
+    yield "native jobs on several threads"

@@ -15,7 +15,8 @@ from tpnumba.backends.cpu.specialised.source import KERNEL, TABLES_KERNEL
 def processor() -> tuple[str, str]:
     """The processor's name and its features, as LLVM calls them; vectors of 64 bytes wherever it has them."""
     features = llvm.get_host_cpu_features()
-    features["prefer-256-bit"] = False
+    if "avx512f" in features:
+        features["prefer-256-bit"] = False
     return llvm.get_host_cpu_name(), features.flatten()
 
 
