@@ -587,3 +587,14 @@ def test_threads_that_come_at_once_have_one_entry_and_one_list_of_tables():
             found = list(pool.map(lambda _, one=program: (one.entry, one.new_table()[0, TABLES]), range(8)))
         assert len({id(entry) for entry, _ in found}) == 1
         assert {int(address) for _, address in found} == {int(program.new_table()[0, TABLES])}
+
+
+def test_weights_of_length_zero_that_are_left_out():
+    p, x, g = tp.FullyConnectedTensorProduct("0x1o", "1o", "0e"), np.ones((4, 0)), np.ones((4, 1))
+    q, y = tp.FullyConnectedTensorProduct("1o", "1o", "3x1o"), random((4, 3))
+    for _ in range(4):
+        for weights in (None, np.ones(0)):
+            np.testing.assert_array_equal(p(x, y, weights), np.zeros((4, 1)))
+            assert [one.shape for one in p.vjp(x, y, g)] == [(4, 0), (4, 3)]
+            assert [one.shape for one in p.vjp(x, y, g, weights=np.ones(0))] == [(4, 0), (4, 3), (0,)]
+            assert q(y, y, weights).shape == (4, q.irreps_out.dim)
