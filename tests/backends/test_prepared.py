@@ -20,7 +20,7 @@ import tpnumba as tp
 from tpnumba.backends import prepared, registry
 from tpnumba.backends.cpu import evaluation
 from tpnumba.backends.cpu import prepared as cpu_prepared
-from tpnumba.backends.cpu.layout import ENTRY_KERNEL, ENTRY_SAMPLES, MOST_PREPARED_BYTES, OUTPUT, SIZE
+from tpnumba.backends.cpu.layout import ENTRY_KERNEL, ENTRY_SAMPLES, MOST_PREPARED_BYTES, OUTPUT, SIZE, TABLES
 from tpnumba.backends.cpu.lowering import program_of, program_of_few
 from tpnumba.backends.cpu.runtime.workspace import workspace
 from tpnumba.plans.harmonics import KINDS
@@ -483,12 +483,12 @@ def test_where_objects_are_not_as_known_nothing_is_prepared(monkeypatch):
 def test_nothing_beside_workspace_and_results_is_written(count, dtype, monkeypatch):
     rooms = []
 
-    def workspace_address(size):
+    def workspace_room(size):
         memory, room = guarded(-(-size // 8), "float64", align=0)
         rooms.append((memory, room))
-        return room.ctypes.data
+        return room.nbytes, room.ctypes.data, room
 
-    monkeypatch.setattr(cpu_prepared, "workspace_address", workspace_address)
+    monkeypatch.setattr(cpu_prepared, "workspace_room", workspace_room)
     for p in (FULL, VECTOR_FIELDS, tp.GauntTensorProduct(1, 1)):
         x1, x2 = random_arguments(p, (count,), (count,), dtype=dtype)
         memory, out = guarded(count * p.irreps_out.dim, dtype, align=np.dtype(dtype).itemsize)
@@ -578,3 +578,23 @@ def test_a_prepared_call_takes_few_python_functions():
         evaluate()
         sys.setprofile(None)
         assert len(seen) <= 9, seen
+
+
+def test_threads_that_come_at_once_have_one_entry_and_one_list_of_tables():
+    for n in range(2, 12):
+        program = program_of(tp.FullTensorProduct(f"{n}x0e", "1o").plan, "float64")
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _, one=program: (one.entry, one.new_table()[0, TABLES]), range(8)))
+        assert len({id(entry) for entry, _ in found}) == 1
+        assert {int(address) for _, address in found} == {int(program.new_table()[0, TABLES])}
+
+
+def test_weights_of_length_zero_that_are_left_out():
+    p, x, g = tp.FullyConnectedTensorProduct("0x1o", "1o", "0e"), np.ones((4, 0)), np.ones((4, 1))
+    q, y = tp.FullyConnectedTensorProduct("1o", "1o", "3x1o"), random((4, 3))
+    for _ in range(4):
+        for weights in (None, np.ones(0)):
+            np.testing.assert_array_equal(p(x, y, weights), np.zeros((4, 1)))
+            assert [one.shape for one in p.vjp(x, y, g)] == [(4, 0), (4, 3)]
+            assert [one.shape for one in p.vjp(x, y, g, weights=np.ones(0))] == [(4, 0), (4, 3), (0,)]
+            assert q(y, y, weights).shape == (4, q.irreps_out.dim)

@@ -115,8 +115,9 @@ def _prepare(
     jobs = []
     for call, arrays, arguments in evaluated:
         # Arguments that were cut, or arrays that were made for the call, are not what will come.
-        if len(arguments) != len(arrays) or any(inputs[k] is not a for k, a in zip(arguments, arrays, strict=True)):
-            return None
+        for k, array in zip(arguments, arrays, strict=True):
+            if k >= len(inputs) or inputs[k] is not array:
+                return None
         backend, plan = registry.choose(call)
         if backend != "cpu" or 0 in call.samples or 0 in plan.result_sizes:
             return None

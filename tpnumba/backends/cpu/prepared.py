@@ -19,7 +19,7 @@ from tpnumba.backends.cpu.layout import ADDRESS, ARRAY_COLUMNS, BRIEF_SECONDS, L
 from tpnumba.backends.cpu.lowering import program_of, program_of_few
 from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.matching import evaluate_briefly, fill_tables
-from tpnumba.backends.cpu.runtime.workspace import address_of, workspace, workspace_address
+from tpnumba.backends.cpu.runtime.workspace import address_of, workspace, workspace_room
 from tpnumba.backends.cpu.specialised.tiers import tier_of
 from tpnumba.plans.low_rank import LowRankContraction
 
@@ -116,7 +116,8 @@ class PreparedCall:
             results = [np.empty(shape, self._dtype) for shape in self._shapes]
         arrays = (*inputs, *results)
         if self._brief:
-            fits = evaluate_briefly(self._address, workspace_address(self._room), id(arrays))
+            room = workspace_room(self._room)
+            fits = evaluate_briefly(self._address, room[1], id(arrays))
             if fits == _PAYS:
                 for model, _, _ in self._steps:
                     tier_of(model.program).ask_if_it_pays()

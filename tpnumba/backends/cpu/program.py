@@ -84,29 +84,41 @@ class Program:
         """The tables and numbers that this kernel reads, in its order."""
         raise NotImplementedError
 
-    @cached_property
+    @property
     def entry(self) -> Ints:
         """By what address the kernel is called, at an address that stays: see ``ENTRY_KERNEL`` in ``layout``.
 
         Whoever puts another kernel there, of the same numbers, keeps it alive.
         """
-        entry = np.zeros(layout.ENTRY_FIELDS, dtype=np.int64)
-        entry[layout.ENTRY_ENOUGH] = layout.NEVER
-        entry[layout.ENTRY_KERNEL], self.__dict__["_kept"] = self.native()
-        return entry
+        return self._native[0]
 
-    @cached_property
+    @property
     def entry_address(self) -> int:
         """The address of ``entry``."""
-        return address_of(self.entry)
+        return self._native[1]
 
-    @cached_property
+    @property
+    def _native(self) -> tuple[Ints, int, Any]:
+        """The entry, its address, and what keeps the kernel."""
+        known: tuple[Ints, int, Any] | None = self.__dict__.get("_entry")
+        if known is None:
+            entry = np.zeros(layout.ENTRY_FIELDS, dtype=np.int64)
+            entry[layout.ENTRY_ENOUGH] = layout.NEVER
+            entry[layout.ENTRY_KERNEL], kept = self.native()
+            # Of threads that come at once, one's stays: a cached property might give out an address of another's.
+            known = self.__dict__.setdefault("_entry", (entry, address_of(entry), kept))
+        return known
+
+    @property
     def _table(self) -> tuple[Ints, Ints]:
         """``arrays`` with the address of the list of tables, and that list."""
-        listed = list_tables(*self.tables())
-        table = self.arrays.copy()
-        table[0, layout.TABLES] = address_of(listed)
-        return table, listed
+        known: tuple[Ints, Ints] | None = self.__dict__.get("_listed")
+        if known is None:
+            listed = list_tables(*self.tables())
+            table = self.arrays.copy()
+            table[0, layout.TABLES] = address_of(listed)
+            known = self.__dict__.setdefault("_listed", (table, listed))  # likewise
+        return known
 
     def new_table(self) -> Ints:
         """The table of arrays for a call, but for their addresses."""

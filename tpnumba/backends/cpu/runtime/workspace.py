@@ -39,17 +39,16 @@ def workspace(size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return tile
 
 
-def workspace_address(size: int) -> int:
-    """The address of at least ``size`` bytes of this thread, as :func:`workspace`."""
-    try:
-        held, address, _ = _local.held
-    except AttributeError:
-        held = address = 0
-    if held < size:
+def workspace_room(size: int) -> tuple[int, int, Any]:
+    """At least ``size`` bytes of this thread, as :func:`workspace`: how many, their address, and what holds them.
+
+    Whoever works there must hold on to that: a signal's handler may ask for more memory in the meantime.
+    """
+    room: tuple[int, int, Any] | None = getattr(_local, "room", None)
+    if room is None or room[0] < size:
         tile = workspace(-(-size // _WIDEST.itemsize), _WIDEST)
-        address = address_of(tile)
-        _local.held = tile.nbytes, address, tile  # the memory lives as long as its address is known
-    return address  # type: ignore[no-any-return]
+        room = _local.room = tile.nbytes, address_of(tile), tile
+    return room
 
 
 def empty_lines(size: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

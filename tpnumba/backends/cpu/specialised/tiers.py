@@ -93,8 +93,10 @@ class Tier:
 
     def _take(self, program: ContractionProgram, code: bytes) -> None:
         entry = program.entry
-        loaded = Loaded(code, int(entry[ENTRY_KERNEL]))
-        self._code = loaded  # for as long as the program
+        loaded = Loaded(code, program.native()[0])
+        # For as long as the program: of threads that come at once, each may load the code, and one tier stays.
+        program.__dict__.setdefault("_codes", []).append(loaded)
+        self._code = loaded
         entry[ENTRY_ENOUGH] = NEVER
         entry[ENTRY_KERNEL] = loaded.address
         self.is_specialised = True
