@@ -1,9 +1,9 @@
 """The convolution over the edges of a graph against its peers: time, and memory that is taken meanwhile.
 
-``python -m benchmarks.convolution`` writes ``convolution-cpu-PROCESSOR.json`` and ``.md``. The work is that of interatomic
-potentials: 64 channels of degrees 0 to 2, harmonics to degree 3, 2,000 nodes with 20 neighbours, weights for each edge;
-forward, and forward with the gradients of all arguments, in float32. Each peer has a process of its own, in which it
-and tpnumba are timed in turns; memory has one more for each peer and number of edges.
+``python -m benchmarks.convolution`` writes ``convolution-cpu-PROCESSOR.json`` and ``.md``. The work is that of
+interatomic potentials: 64 channels of degrees 0 to 2, harmonics to degree 3, 2,000 nodes with 20 neighbours, weights
+for each edge; forward, and forward with the gradients of all arguments, in float32. Each peer has a process of its own,
+in which it and tpnumba are timed in turns; memory has one more for each peer and number of edges.
 """
 
 from __future__ import annotations

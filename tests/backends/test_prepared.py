@@ -307,12 +307,13 @@ def test_the_environment_and_the_number_of_threads(monkeypatch):
     x = random((6000, 16))
     asked = []
 
-    def share(task, chunks, num_threads):
-        asked.append(num_threads)
-        for i in range(chunks):
-            task(i)
+    share_native = evaluation.share_native
 
-    monkeypatch.setattr(evaluation, "share", share)
+    def share(job, num_threads):
+        asked.append(num_threads)
+        share_native(job, 1)
+
+    monkeypatch.setattr(evaluation, "share_native", share)
     monkeypatch.delenv("TPNUMBA_NUM_THREADS", raising=False)
     p = ready(FULL, x, x)
     for text in ("2", "3", "2", "5"):

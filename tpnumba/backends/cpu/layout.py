@@ -73,7 +73,7 @@ BRIEF_SECONDS = 5e-5
 #: Plans with more operations have no second program for as few samples as one vector holds.
 MOST_FEW_FLOPS = 20_000
 #: Results of more bytes have no prepared calls, which would save them nothing.
-MOST_PREPARED_BYTES = STREAM_BYTES
+MOST_PREPARED_BYTES = 2**24
 #: Fields of the head of a prepared call: the bytes that every object begins with; where the items of a tuple stand in
 #: its object; how many arrays come in a tuple; how many of them, the first ones, must be as is said, and whether the
 #: last of these is an ``out`` that must overlap none; steps, and where they begin; bytes between tile and tables.

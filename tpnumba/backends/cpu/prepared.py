@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import c_int, c_size_t, sizeof
 from functools import cache
 from math import prod
@@ -15,10 +15,11 @@ import numpy.typing as npt
 from tpnumba.backends.base import Job
 from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.evaluation import Work, do_work, find_work
-from tpnumba.backends.cpu.layout import ADDRESS, ARRAY_COLUMNS, BRIEF_SECONDS, LINE, MOST_PREPARED_BYTES
+from tpnumba.backends.cpu.layout import ADDRESS, ARRAY_COLUMNS, BRIEF_SECONDS, LINE, MOST_PREPARED_BYTES, STREAM_BYTES
 from tpnumba.backends.cpu.lowering import program_of, program_of_few
 from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.matching import evaluate_briefly, fill_tables
+from tpnumba.backends.cpu.runtime.results import empty_result
 from tpnumba.backends.cpu.runtime.workspace import address_of, workspace, workspace_room
 from tpnumba.backends.cpu.specialised.tiers import tier_of
 from tpnumba.plans.low_rank import LowRankContraction
@@ -83,13 +84,27 @@ def _program(job: Job) -> Program:
 class PreparedCall:
     """A call but for the places of its arrays; it never changes."""
 
-    __slots__ = ("_address", "_brief", "_dtype", "_into", "_kept", "_numbers", "_room", "_shape", "_shapes", "_steps")
+    __slots__ = (
+        "_address",
+        "_brief",
+        "_dtype",
+        "_into",
+        "_kept",
+        "_new",
+        "_numbers",
+        "_room",
+        "_shape",
+        "_shapes",
+        "_steps",
+    )
 
     def __init__(self, steps: Sequence[Step], inputs: Sequence[Array], results: Sequence[Array], *, into: bool) -> None:
         works = [step.work for step in steps]
         self._steps, self._into = tuple(steps), into
         self._shapes, self._dtype = tuple(result.shape for result in results), results[0].dtype
         self._shape = self._shapes[0] if len(results) == 1 else None
+        large = any(result.nbytes > STREAM_BYTES for result in results)
+        self._new: Callable[..., Array] = empty_result if large else np.empty
         self._numbers = sum(work.table.size for work in works)
         tile_bytes = max(-(-work.program.tile_bytes // LINE) * LINE for work in works)
         self._room = tile_bytes + self._numbers * 8
@@ -111,9 +126,9 @@ class PreparedCall:
         if self._into:
             results = (out,)
         elif self._shape is not None:  # quicker than the list of one
-            results = (np.empty(self._shape, self._dtype),)
+            results = (self._new(self._shape, self._dtype),)
         else:
-            results = [np.empty(shape, self._dtype) for shape in self._shapes]
+            results = [self._new(shape, self._dtype) for shape in self._shapes]
         arrays = (*inputs, *results)
         if self._brief:
             room = workspace_room(self._room)
