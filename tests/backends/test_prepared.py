@@ -599,3 +599,16 @@ def test_weights_of_length_zero_that_are_left_out():
             assert [one.shape for one in p.vjp(x, y, g)] == [(4, 0), (4, 3)]
             assert [one.shape for one in p.vjp(x, y, g, weights=np.ones(0))] == [(4, 0), (4, 3), (0,)]
             assert q(y, y, weights).shape == (4, q.irreps_out.dim)
+
+
+def test_an_out_between_the_numbers_of_an_argument_is_prepared_once(monkeypatch):
+    made = []
+    prepare = prepared._prepare
+    monkeypatch.setattr(prepared, "_prepare", lambda *arguments: made.append(1) or prepare(*arguments))
+    memory = random((3, 8))
+    x, out = memory[:, ::2], memory[:, 1::2]
+    p, expected = fresh(SMALL), SMALL(x.copy(), X)
+    with counted() as usual:
+        for _ in range(8):
+            assert_same(p(x, X, out=out).copy(), expected)
+    assert (len(usual), len(made)) == (8, 1)

@@ -89,7 +89,8 @@ class PreparedCalls:
             return
         options = _options(out, evaluated[0].call.backend, num_threads)
         key = options, *((array.dtype, array.shape, array.strides, array.flags.aligned) for array in arrays)
-        if key in self._refused:
+        # One that is prepared and still came this way has an `out` between the numbers of an argument, or the like.
+        if key in self._refused or any(known == key for _, _, known in self._calls):
             return
         if key not in self._seen:
             self._seen = (key, *self._seen[: _MOST - 1])
@@ -99,8 +100,7 @@ class PreparedCalls:
         if call is None:
             self._refused = (key, *self._refused[: _MOST - 1])
         else:
-            others = [other for other in self._calls if other[2] != key]
-            self._calls = ((options, call, key), *others[: _MOST - 1])
+            self._calls = ((options, call, key), *self._calls[: _MOST - 1])
 
 
 def _options(out: Any, backend: str, num_threads: int | None) -> _Key:
