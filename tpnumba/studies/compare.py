@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from tpnumba.measures.expressivity import expressivity
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.products.base import Operator
 from tpnumba.studies.backends import make_ready
-from tpnumba.studies.registry import CONFIGURATIONS, cases
+from tpnumba.studies.registry import CONFIGURATIONS, Case, cases
 from tpnumba.studies.structures import Neighbourhoods, neighbourhood_features
 from tpnumba.studies.timing import interleaved
+
+#: A result below this share of the product of the greatest numbers is zero but for rounding.
+_ZERO = 1e-9
 
 Array = npt.NDArray[Any]
 
@@ -121,7 +125,7 @@ def compare(
                     flops=cost.flops,
                     bytes=product.cost(dtype=dtype).bytes,
                     seconds_per_sample=timings[case].seconds / batch if measured else None,
-                    error=_deviation(calls[case](), case.build_reference()(*samples[case])) if measured else None,
+                    error=_error(case, calls[case](), samples[case]) if measured else None,
                     equivariance_error=equivariance_error(product, dtype=dtype, backend=backend) if measured else None,
                     seconds_spread=timings[case].spread / batch if measured else None,
                 )
@@ -146,7 +150,14 @@ def _call(product: Operator, samples: tuple[Array, Array], dtype: str, backend: 
     return lambda: product(x1, x2, backend=backend)
 
 
-def _deviation(result: Array, reference: Array) -> float:
+def _error(case: Case, result: Array, operands: Sequence[Array]) -> float:
+    return _deviation(result, case.build_reference()(*operands), operands)
+
+
+def _deviation(result: Array, reference: Array, operands: Sequence[Array]) -> float:
+    """Relative to the greatest number of the reference; of one that is zero but for rounding, to that of products."""
+    product = prod(float(np.max(np.abs(operand), initial=0.0)) for operand in operands)
     largest = float(np.max(np.abs(reference), initial=0.0))
     deviation = float(np.max(np.abs(result - reference), initial=0.0))
-    return deviation / largest if largest > 0 else deviation
+    scale = largest if largest > _ZERO * product else product
+    return deviation / scale if scale > 0 else deviation

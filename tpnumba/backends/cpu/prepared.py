@@ -19,7 +19,7 @@ from tpnumba.backends.cpu.layout import ADDRESS, ARRAY_COLUMNS, BRIEF_SECONDS, L
 from tpnumba.backends.cpu.lowering import program_of, program_of_few
 from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.matching import evaluate_briefly, fill_tables
-from tpnumba.backends.cpu.runtime.results import empty_result
+from tpnumba.backends.cpu.runtime.results import empty_result, is_large
 from tpnumba.backends.cpu.runtime.workspace import address_of, workspace, workspace_room
 from tpnumba.backends.cpu.specialised.tiers import tier_of
 from tpnumba.plans.low_rank import LowRankContraction
@@ -55,6 +55,8 @@ def prepare(
         into: whether there is one result, and it was given as ``out``.
     """
     if _object_layout() is None or sum(result.nbytes for result in results) > MOST_PREPARED_BYTES:
+        return None
+    if any(is_large(result) for result in results):
         return None
     steps: list[Step] = []
     done = 0

@@ -87,17 +87,25 @@ def _pair(nodes: list[tuple[Node, dict[int, float]]]) -> tuple[list[tuple[Node, 
     for waiting in alike.values():
         while waiting:
             first = waiting.pop(0)
-            best, saved = None, 0
+            best, most = None, (0, True)
             for i, other in enumerate(waiting):
-                saves = _saved(first, other)
-                if saves > saved:
-                    best, saved = i, saves
+                saves = _saved(first, other), _is_mirror(first[0], other[0])
+                if saves > most:
+                    best, most = i, saves
             if best is None:
                 found.append(first)
             else:
                 found += _sum_and_difference(first, waiting.pop(best))
                 changed = True
     return sorted(found, key=lambda node: node[0]), changed
+
+
+def _is_mirror(one: Node, other: Node) -> bool:
+    """Whether two nodes are each other with the factors exchanged.
+
+    They come first, side by side: so what changes its sign with them is zero, not a rounding, for equal factors.
+    """
+    return {(b, a) for a, b, _ in one} == {(a, b) for a, b, _ in other}
 
 
 def _agreeing(one: dict[int, float], other: dict[int, float]) -> list[int]:

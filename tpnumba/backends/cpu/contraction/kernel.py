@@ -64,7 +64,15 @@ from tpnumba.backends.cpu.simd.operands import (
     load_shared_operands,
     store_operands,
 )
-from tpnumba.backends.cpu.simd.vectors import ColumnSums, combine, fill, mix_columns, mix_numbers, sum_products
+from tpnumba.backends.cpu.simd.vectors import (
+    ColumnSums,
+    combine,
+    fill,
+    mix_columns,
+    mix_numbers,
+    sum_differences,
+    sum_products,
+)
 
 #: How many results a product of columns forms at a time.
 _ONE, _TWO, _FOUR = (0,), (0, 0), (0, 0, 0, 0)
@@ -157,7 +165,10 @@ def _group(width, tile, tile_width, group, channels, rows, offsets, values, sums
                 for s in range(group[NODES_BEGIN], group[NODES_END]):
                     result = sums[s, SUM_RESULT] + to * sums[s, SUM_RESULT_CHANNEL]
                     begin, end, add = sums[s, SUM_BEGIN], sums[s, SUM_END], sums[s, SUM_ADD] != 0
-                    sum_products(width, tile, result, one, right, factors, signs, begin, end, add)
+                    if rows_first:
+                        sum_products(width, tile, result, one, right, factors, signs, begin, end, add)
+                    else:
+                        sum_differences(width, tile, result, one, right, factors, signs, begin, end, add)
                 before_left, before_right = left, right
     if group[MIX] == AFTER or group[MIX] == OUTER:
         _mix(width, tile, tile_width, group)

@@ -66,6 +66,11 @@ def empty_result(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[An
     return np.asarray(_Lease(place, memory, used_again=used_again))
 
 
+def is_large(array: npt.NDArray[Any]) -> bool:
+    """Whether the memory of such a result is kept when it dies."""
+    return array.nbytes >= LARGE_BYTES
+
+
 def is_used_again(array: npt.NDArray[Any]) -> bool:
     """Whether an array stands on memory that was a result before, so that its pages are there."""
     if array.nbytes < LARGE_BYTES:

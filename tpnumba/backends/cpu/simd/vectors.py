@@ -56,40 +56,53 @@ def combine(
     emit.store(emit.when(add, lambda: emit.sum_of(result, emit.load(to)), result), to)
 
 
-@on_columns
-def sum_products(
-    emit,
-    to: Position,
-    left: Position,
-    right: Position,
-    factors: Table,
-    signs: Table,
-    begin: Position,
-    end: Position,
-    add: Flag,
-):
-    """``tile[to] (+)= sum of signs[n] * tile[left + factors[n, 0]] * tile[right + factors[n, 1]]``, at least one term.
+def _summing_products(differences):
+    """See ``sum_products``; ``differences``: whether what is subtracted is rounded by itself."""
 
-    The sign is multiplied to the left factor, and the product then rounded once with the sum; the first one is rounded
-    by itself. ``add`` adds the whole to what is there.
-    """
-    builder = emit.builder
-    one, other = emit.pointer(left), emit.pointer(right)
-    two = ir.Constant(begin.type, 2)
+    def sum_up(
+        emit,
+        to: Position,
+        left: Position,
+        right: Position,
+        factors: Table,
+        signs: Table,
+        begin: Position,
+        end: Position,
+        add: Flag,
+    ):
+        builder = emit.builder
+        one, other = emit.pointer(left), emit.pointer(right)
+        two = ir.Constant(begin.type, 2)
 
-    def factor(pointer, n, side):
-        offset = factors.item(builder.add(builder.mul(n, two), ir.Constant(n.type, side)))
-        return emit.load_from(builder.gep(pointer, [builder.sext(offset, n.type)]))
+        def factor(pointer, n, side):
+            offset = factors.item(builder.add(builder.mul(n, two), ir.Constant(n.type, side)))
+            return emit.load_from(builder.gep(pointer, [builder.sext(offset, n.type)]))
 
-    def product(n):
-        return emit.times(emit.number(signs, n), factor(one, n, 0)), factor(other, n, 1)
+        def product(n):
+            return emit.times(emit.number(signs, n), factor(one, n, 0)), factor(other, n, 1)
 
-    def term(n, total):
-        return (emit.multiply_add(*product(n), total),)
+        def term(n, total):
+            pair = product(n)
+            fused = emit.multiply_add(*pair, total)
+            if not differences:
+                return (fused,)
+            sign = signs.item(n)
+            is_minus = builder.fcmp_ordered("<", sign, ir.Constant(sign.type, 0.0))
+            return (builder.select(is_minus, emit.sum_of(total, emit.times(*pair)), fused),)
 
-    first = emit.times(*product(begin))
-    (result,) = emit.loop(builder.add(begin, ir.Constant(begin.type, 1)), end, [first], term)
-    emit.store(emit.when(add, lambda: emit.sum_of(result, emit.load(to)), result), to)
+        first = emit.times(*product(begin))
+        (result,) = emit.loop(builder.add(begin, ir.Constant(begin.type, 1)), end, [first], term)
+        emit.store(emit.when(add, lambda: emit.sum_of(result, emit.load(to)), result), to)
+
+    return on_columns(sum_up)
+
+
+#: ``tile[to] (+)= sum of signs[n] * tile[left + factors[n, 0]] * tile[right + factors[n, 1]]``, of at least one term.
+#: The sign is multiplied to the left factor; the first product is rounded by itself, the others once with the sum. With
+#: ``add`` the whole is added to what is there.
+sum_products = _summing_products(differences=False)
+#: The same, but a product that is subtracted is rounded by itself too: ``a b - b a`` is zero.
+sum_differences = _summing_products(differences=True)
 
 
 @on_columns

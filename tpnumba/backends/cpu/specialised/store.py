@@ -14,8 +14,19 @@ from pathlib import Path
 
 import llvmlite
 
-from tpnumba.backends.cpu import layout
 from tpnumba.backends.cpu.contraction.program import ContractionProgram
+from tpnumba.backends.cpu.layout import (
+    ADD,
+    AT,
+    FIRST,
+    LEFT,
+    LEFT_CHANNEL,
+    RIGHT,
+    RIGHT_CHANNEL,
+    SIZE,
+    SUM_RESULT,
+    SUM_RESULT_CHANNEL,
+)
 from tpnumba.backends.cpu.runtime.compiler import cache_folder, warn_uncached
 from tpnumba.backends.cpu.specialised.machine import processor
 
@@ -32,13 +43,13 @@ def key_of(program: ContractionProgram) -> str:
     width = program.tile_width
     groups, rows, sums = program.groups.copy(), program.rows.copy(), program.sums.copy()
     for table, places in (
-        (groups, [layout.LEFT, layout.LEFT_CHANNEL, layout.RIGHT, layout.RIGHT_CHANNEL]),
-        (rows, [*range(layout.FIRST, layout.ADD)]),
-        (sums, [layout.SUM_RESULT, layout.SUM_RESULT_CHANNEL]),
+        (groups, [LEFT, LEFT_CHANNEL, RIGHT, RIGHT_CHANNEL]),
+        (rows, [*range(FIRST, ADD)]),
+        (sums, [SUM_RESULT, SUM_RESULT_CHANNEL]),
     ):
         table[:, places] //= width
-    columns = (program.arrays[:, layout.AT], program.places, program.factors, program.zeros)
-    tables = (*(each // width for each in columns), program.arrays[:, layout.SIZE], groups, rows, sums)
+    columns = (program.arrays[:, AT], program.places, program.factors, program.zeros)
+    tables = (*(each // width for each in columns), program.arrays[:, SIZE], groups, rows, sums)
     for numbers in (*tables, program.channels, program.values, program.signs):
         digest.update(f"{numbers.shape}".encode())
         digest.update(numbers.tobytes())

@@ -161,7 +161,7 @@ class GroupCode:
             for a, b, sign in self._sums[node].products:
                 one = code.column((left + a, by_left), layout.C_LEFT)
                 other = code.column((right + b, by_right), layout.C_RIGHT)
-                total = code.add_product(one, other, sign, total)
+                total = code.add_to_node(one, other, sign, total)
             for r, factor in readers[node]:
                 totals[r] = text.multiply_add(text.constant(factor), total, totals[r])
         for row, sum_of_terms in zip(rows, totals, strict=True):
@@ -222,6 +222,12 @@ class _Code:
         if sign < 0:
             one = self.text.negated(one)
         return self.text.multiply_add(one, other, total) if total else self.text.times(one, other)
+
+    def add_to_node(self, one: Value, other: Value, sign: int, total: Value) -> Value:
+        """The same, but a product that is subtracted is rounded by itself: ``a b - b a`` is zero."""
+        if sign > 0 or not total:
+            return self.add_product(one, other, sign, total)
+        return self.text.plus(total, self.text.times(self.text.negated(one), other))
 
     def multiplied(self, row: Row, total: Value) -> Value:
         """A sum times its factors."""
