@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.limits import require_memory
-from tpnumba.measures.equivariance import equivariance_error
+from tpnumba.measures.equivariance import equivariance_error, relative_deviation
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.products.base import Operator
@@ -118,7 +118,9 @@ def compare(
                     flops=cost.flops,
                     bytes=product.cost(dtype=dtype).bytes,
                     seconds_per_sample=timings[case].seconds / batch if measured else None,
-                    error=_deviation(calls[case](), case.build_reference()(*samples[case])) if measured else None,
+                    error=relative_deviation(calls[case](), case.build_reference()(*samples[case]))
+                    if measured
+                    else None,
                     equivariance_error=equivariance_error(product, dtype=dtype, backend=backend) if measured else None,
                     seconds_spread=timings[case].spread / batch if measured else None,
                 )
@@ -141,9 +143,3 @@ def _operands(product: Operator, features: tuple[Array, Array], batch: int) -> t
 def _call(product: Operator, samples: tuple[Array, Array], dtype: str, backend: str) -> Callable[[], Array]:
     x1, x2 = (np.ascontiguousarray(x, dtype=dtype) for x in samples)
     return lambda: product(x1, x2, backend=backend)
-
-
-def _deviation(result: Array, reference: Array) -> float:
-    largest = float(np.max(np.abs(reference), initial=0.0))
-    deviation = float(np.max(np.abs(result - reference), initial=0.0))
-    return deviation / largest if largest > 0 else deviation
