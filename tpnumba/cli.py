@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 
 import tpnumba
 from tpnumba.commands import advise, benchmark, dial, expressivity, tetris, warmup
-from tpnumba.commands.arguments import NUMPY_BACKENDS, whole_number
+from tpnumba.commands.arguments import add_calls, add_dtype, whole_number
 from tpnumba.commands.outputs import add_outputs, check_outputs, write_outputs
-from tpnumba.plans.base import ITEMSIZE
 
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
@@ -56,13 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="L",
         help="largest degree; all up to it are run (default: 4)",
     )
-    compare.add_argument(
-        "--batch", type=whole_number(1), default=1000, metavar="N", help="samples: the atoms, repeated (default: 1000)"
-    )
-    compare.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the run (default: float32)")
-    compare.add_argument(
-        "--backend", choices=NUMPY_BACKENDS, default="auto", help="what runs the products (default: auto)"
-    )
+    add_calls(compare, batch=1000, samples="samples: the atoms, repeated")
     compare.add_argument("--all", action="store_true", help="also print the tables of all cases, before the summary")
     add_outputs(
         compare,
@@ -158,9 +151,7 @@ def _add_evaluate(commands: Any) -> None:
         metavar="NAME",
         help="ASE's name of the format of all STRUCTURES, such as extxyz, cif or vasp (default: by name and content)",
     )
-    evaluate.add_argument(
-        "--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the evaluation (default: float32)"
-    )
+    add_dtype(evaluate, "evaluation")
     evaluate.add_argument(
         "--radial",
         choices=("network", "spline"),

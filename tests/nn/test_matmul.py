@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from strategies import tolerance
 
+from tpnumba.backends.cpu.layout import MOST_MULTIPLICATIONS
 from tpnumba.backends.namespaces import numpy_context
-from tpnumba.nn import matmul as pieces
 from tpnumba.nn.matmul import matmul
 
 SHAPES = [(256, 64, 992), (256, 8, 64), (256, 992, 64), (200, 300, 130), (64, 256, 992), (97, 128, 65), (1000, 5, 300)]
@@ -47,4 +47,4 @@ def test_no_piece_is_large(shape, monkeypatch):
     monkeypatch.setattr(np, "matmul", noted)
     matmul(numpy_context("float64"), np.ones((m, k)), np.ones((k, n)))
     assert seen
-    assert max(seen) <= pieces._MOST
+    assert max(seen) <= MOST_MULTIPLICATIONS

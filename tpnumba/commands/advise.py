@@ -6,8 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from tpnumba.backends.registry import BACKENDS
-from tpnumba.commands.arguments import whole_number
-from tpnumba.plans.base import ITEMSIZE
+from tpnumba.commands.arguments import add_calls
 
 if TYPE_CHECKING:
     from tpnumba.studies.advice.advise import Advice
@@ -32,11 +31,7 @@ def add_to(commands: Any) -> None:
         help="a triple of degrees that must be coupled, such as 1,1,1; may be given more than once; or all: "
         "everything that the complete product couples",
     )
-    parser.add_argument(
-        "--batch", type=whole_number(1), default=10_000, metavar="N", help="samples of a call (default: 10000)"
-    )
-    parser.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the arrays (default: float32)")
-    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the product (default: auto)")
+    add_calls(parser, batch=10_000, samples="samples of a call", of="arrays", products="product", backends=BACKENDS)
     parser.add_argument(
         "--measure", action="store_true", help="time the alternatives; else a model of their times is asked"
     )

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tpnumba.backends.registry import BACKENDS, require, resolve_threads
-from tpnumba.commands.arguments import whole_number
-from tpnumba.plans.base import ITEMSIZE
+from tpnumba.commands.arguments import add_calls, whole_number
 from tpnumba.studies.benchmark.rows import NAMES, SETTINGS, Options
 
 #: Degrees, samples and repeats of a whole run, and of a quick one.
@@ -47,9 +46,8 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--degrees", nargs="+", type=whole_number(1), metavar="L", help="largest degrees (default: 1 to 10)"
     )
-    parser.add_argument("--batch", type=whole_number(1), metavar="N", help="samples (default: 10000)")
-    parser.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the run (default: float32)")
-    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the products (default: auto)")
+    add_calls(parser, batch=10_000, backends=BACKENDS)
+    parser.set_defaults(batch=None)  # with --quick, another one
     parser.add_argument("--repeats", type=whole_number(1), metavar="N", help="of each time (default: 9)")
     parser.add_argument(
         "--quick",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tpnumba.commands.arguments import NUMPY_BACKENDS, whole_number
+from tpnumba.commands.arguments import add_calls, whole_number
 from tpnumba.commands.outputs import add_outputs, check_outputs, write_outputs
-from tpnumba.plans.base import ITEMSIZE
 
 #: The least degree of the command; the largest by default, and that with ``--quick``.
 LEAST, USUAL_LMAX, QUICK_LMAX = 2, 10, 4
@@ -28,11 +27,7 @@ def add_to(commands: Any) -> None:
         metavar="L",
         help=f"largest degree; all from {LEAST} up to it are run (default: {USUAL_LMAX}; {QUICK_LMAX} with --quick)",
     )
-    dial.add_argument("--batch", type=whole_number(1), default=1000, metavar="N", help="samples (default: 1000)")
-    dial.add_argument("--dtype", choices=tuple(ITEMSIZE), default="float32", help="of the calls (default: float32)")
-    dial.add_argument(
-        "--backend", choices=NUMPY_BACKENDS, default="auto", help="what runs the products (default: auto)"
-    )
+    add_calls(dial, batch=1000, of="calls")
     dial.add_argument("--quick", action="store_true", help="a smaller default of --lmax, for some seconds")
     add_outputs(
         dial,

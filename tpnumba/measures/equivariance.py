@@ -60,8 +60,13 @@ def equivariance_error(
     turned_inputs = [turn(x, operand).astype(dtype) for x, operand in zip(inputs, arguments, strict=True)]
     turned = p(*_arguments(turned_inputs), backend=backend)
     expected = turn(p(*_arguments(inputs), backend=backend), p.form.output)
+    return relative_deviation(turned, expected)
+
+
+def relative_deviation(found: Any, expected: Any) -> float:
+    """The largest deviation of a NumPy array, relative to the largest number expected; absolute, if that is zero."""
     largest = float(np.max(np.abs(expected), initial=0.0))
-    deviation = float(np.max(np.abs(turned - expected), initial=0.0))
+    deviation = float(np.max(np.abs(found - expected), initial=0.0))
     return deviation / largest if largest > 0 else deviation
 
 

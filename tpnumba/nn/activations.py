@@ -218,15 +218,16 @@ class Activation:
 
     def vjp(self, x: Array, cotangent: Array) -> Array:
         """The gradient of ``<cotangent, f(x)>``: ``cotangent * f'(x)``, of the shape of ``x``."""
-        context = context_of({"x": x, "cotangent": cotangent})
-        require_shape("cotangent", cotangent, tuple(x.shape))
-        return _by_pieces(context, (x, cotangent), lambda xp, z, g: (self.raw_derivative(xp, z)[1] * g,), 1)[0]
+        return self._times_slope(x, "cotangent", cotangent)
 
     def jvp(self, x: Array, tangent: Array) -> Array:
         """The derivative of ``f(x)`` along a tangent of the shape of ``x``."""
-        context = context_of({"x": x, "tangent": tangent})
-        require_shape("tangent", tangent, tuple(x.shape))
-        return _by_pieces(context, (x, tangent), lambda xp, z, t: (self.raw_derivative(xp, z)[1] * t,), 1)[0]
+        return self._times_slope(x, "tangent", tangent)
+
+    def _times_slope(self, x: Array, name: str, factor: Array) -> Array:
+        context = context_of({"x": x, name: factor})
+        require_shape(name, factor, tuple(x.shape))
+        return _by_pieces(context, (x, factor), lambda xp, z, f: (self.raw_derivative(xp, z)[1] * f,), 1)[0]
 
     def raw(self, xp: Any, x: Array, *, scaled: bool = True) -> tuple[Array]:
         """The value, of checked arrays that stay in cache."""

@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from tpnumba.backends.cpu.layout import MOST_MULTIPLICATIONS
 from tpnumba.backends.namespaces import Context, is_numpy
 
 Array = Any
 
-#: Multiplications of a piece, at most.
-_MOST = 2**18
 #: Rows of a piece; what divides blocks of rows leaves no rest.
 _ROWS = 64
 #: Longer sums are cut, so that a piece has columns enough.
@@ -38,7 +37,7 @@ def matmul(context: Context, a: Array, b: Array, out: Array | None = None) -> Ar
         return a @ b
     if out is None:
         out = np.empty((a.shape[0], b.shape[1]), a.dtype)
-    if a.size * b.shape[1] <= _MOST:
+    if a.size * b.shape[1] <= MOST_MULTIPLICATIONS:
         return np.matmul(a, b, out=out)
     whole = a.shape[0] // _ROWS * _ROWS
     if whole:
@@ -53,7 +52,7 @@ def matmul(context: Context, a: Array, b: Array, out: Array | None = None) -> Ar
 def _product(a: Array, b: Array, out: Array, rows: int) -> None:
     """Write the product, cut into pieces by rows and columns; ``rows`` divides those of ``a``."""
     (count, k), n = a.shape, b.shape[1]
-    columns = max(1, _MOST // (rows * k))
+    columns = max(1, MOST_MULTIPLICATIONS // (rows * k))
     parts = n // columns
     pieces = a.reshape(count // rows, 1, rows, k)
     if parts:
@@ -70,7 +69,7 @@ def _long_product(a: Array, b: Array, out: Array, rows: int) -> None:
     """Write a product of many terms: those of each part of the sum side by side, and then added."""
     (count, k), n = a.shape, b.shape[1]
     rows = rows // 2 if rows % 2 == 0 else rows
-    columns = max(1, _MOST // (rows * _LONGEST_SUM))
+    columns = max(1, MOST_MULTIPLICATIONS // (rows * _LONGEST_SUM))
     parts = k // _LONGEST_SUM
     cut = slice(parts * _LONGEST_SUM)
     left = a[:, cut].reshape(count // rows, rows, parts, _LONGEST_SUM).transpose(0, 2, 1, 3)

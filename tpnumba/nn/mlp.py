@@ -179,31 +179,33 @@ class MLP:
         if not is_numpy(context.xp):
             rows = context.xp.reshape(context.xp.astype(x, context.dtype, copy=False), (-1, self.widths[0]))
             result = context.xp.reshape(affine(context, self._hidden(context, rows, layers), layers[-1]), shape)
-            if out is not None:
-                out[...] = result
-            return result if out is None else out
-        into = out if out is not None and out.flags.c_contiguous else np.empty(shape, context.dtype)
-        flat, rows = into.reshape(-1, shape[-1]), x.reshape(-1, self.widths[0])
+        else:
+            result = out if out is not None and out.flags.c_contiguous else np.empty(shape, context.dtype)
+            self._write_rows(context, x.reshape(-1, self.widths[0]), layers, result.reshape(-1, shape[-1]), threads)
+        if out is None or result is out:
+            return result
+        out[...] = result
+        return out
+
+    def _write_rows(
+        self, context: Context, rows: Array, layers: Sequence[FoldedLayer], into: Array, threads: int
+    ) -> None:
+        """Evaluate rows into those of another NumPy array, by compiled loops if there are any, else block by block."""
         kernels = self._kernels()
         if kernels is not None:
             found = np.ascontiguousarray(rows, context.dtype)
-            kernels.evaluate(_compiled(layers), found, flat, threads, activated=self.activation is not None)
-            if out is not None and into is not out:
-                out[...] = into
-            return into if out is None else out
+            kernels.evaluate(_compiled(layers), found, into, threads, activated=self.activation is not None)
+            return
 
         def evaluate(number: int) -> None:
             place, part = row_block(context, rows, number)
             hidden = self._hidden(context, part, layers)
             if place.stop - place.start == BLOCK_ROWS and layers[-1].bias is None:
-                matmul(context, hidden, layers[-1].matrix, flat[place])
+                matmul(context, hidden, layers[-1].matrix, into[place])
             else:
-                flat[place] = affine(context, hidden, layers[-1])[: place.stop - place.start]
+                into[place] = affine(context, hidden, layers[-1])[: place.stop - place.start]
 
         share(evaluate, num_blocks(rows), threads)
-        if out is not None and into is not out:
-            out[...] = into
-        return into if out is None else out
 
     def vjp(
         self, x: Array, cotangent: Array, *, weights: Array | FoldedWeights, num_threads: int | None = None

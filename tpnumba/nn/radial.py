@@ -70,8 +70,7 @@ class RadialBasis:
         Raises:
             TypeError, ValueError: not such arrays.
         """
-        context = context_of(given(r=r, cotangent=cotangent, frequencies=frequencies))
-        require_shape("cotangent", cotangent, (*r.shape, self.number))
+        context = _pulled_context(r, cotangent, frequencies, self.number)
         return context.xp.sum(cotangent * self.derivative(r, frequencies), axis=-1)
 
     def _read(self, frequencies: Array | None) -> Array | None:
@@ -139,8 +138,7 @@ class BesselBasis(RadialBasis):
         Raises:
             TypeError, ValueError: not such arrays.
         """
-        context = context_of(given(r=r, cotangent=cotangent, frequencies=frequencies))
-        require_shape("cotangent", cotangent, (*r.shape, self.number))
+        context = _pulled_context(r, cotangent, frequencies, self.number)
         assert self.prefactor is not None
         w = self._or_own(context, self._read(frequencies))
         terms = cotangent * context.xp.cos(r[..., None] * w) * self.prefactor
@@ -246,6 +244,13 @@ class GaussianBasis(RadialBasis):
         return (value, z * value * (-2 / self.width)) if derivative else (value, value)
 
 
+def _pulled_context(r: Array, cotangent: Array, frequencies: Array | None, number: int) -> Context:
+    """The context of the arguments of a gradient, after checking the shape of the cotangent."""
+    context = context_of(given(r=r, cotangent=cotangent, frequencies=frequencies))
+    require_shape("cotangent", cotangent, (*r.shape, number))
+    return context
+
+
 @lru_cache(maxsize=256)
 def _centres(basis: GaussianBasis) -> Array:
     return basis.centres
@@ -295,6 +300,5 @@ class RadialEmbedding:
 
     def vjp(self, r: Array, cotangent: Array, *, frequencies: Array | None = None) -> Array:
         """The gradient of ``<cotangent, f(r)>`` by the distances, of their shape; ``cotangent`` as the result."""
-        context = context_of(given(r=r, cotangent=cotangent, frequencies=frequencies))
-        require_shape("cotangent", cotangent, (*r.shape, self.number))
+        context = _pulled_context(r, cotangent, frequencies, self.number)
         return context.xp.sum(cotangent * self.value_and_derivative(r, frequencies)[1], axis=-1)

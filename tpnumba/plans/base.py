@@ -123,8 +123,18 @@ class Operand:
         return cls(name, tuple(segments), layout=layout)
 
 
+class Recomputed:
+    """A frozen dataclass of which nothing but its fields is pickled: what it has found and kept is found anew."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(cast(Any, self))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
 @dataclass(frozen=True)
-class Plan:
+class Plan(Recomputed):
     """A multilinear form in its operands. Evaluating it is taking its derivative with respect to ``operands[output]``.
 
     So the gradient with respect to another operand is the same plan with another output. Frozen, hashable, picklable.
@@ -141,11 +151,11 @@ class Plan:
             self.__dict__["_hash"] = value
         return int(value)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    def describe(self, what: str) -> str:
+        """What ``repr`` says: the operands with their access, and ``what`` is done with them."""
+        described = [f"{operand.name}: {operand.size} {operand.access}" for operand in self.operands]
+        inputs = ", ".join(described[i] for i in self.inputs)
+        return f"{type(self).__name__}({inputs} -> {described[self.output]} | {what})"
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:

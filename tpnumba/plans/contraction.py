@@ -172,12 +172,8 @@ class Contraction(Plan):
     __hash__ = Plan.__hash__
 
     def __repr__(self) -> str:
-        described = [f"{operand.name}: {operand.size} {operand.access}" for operand in self.operands]
         nonzeros = sum(path.coupling.sparse.values.size for path in self.paths)
-        return (
-            f"Contraction({', '.join(described[i] for i in self.inputs)} -> {described[self.output]}"
-            f" | {len(self.paths)} paths, {nonzeros:,} non-zeros)"
-        )
+        return self.describe(f"{len(self.paths)} paths, {nonzeros:,} non-zeros")
 
     def linear_in(self, i: int) -> Contraction:
         """The paths that operand ``i`` takes part in: the part of the form that is linear in it."""

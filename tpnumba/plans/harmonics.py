@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import prod
-from typing import Any
 
-from tpnumba.plans.base import Operand, Segment
+from tpnumba.plans.base import Operand, Recomputed, Segment
 
 #: What is computed: the values; these and the Jacobian; the gradient of ``<cotangent, values>``; the values' derivative
 #: along a tangent.
@@ -19,7 +18,7 @@ HIGHEST_SINGLE = 192
 
 
 @dataclass(frozen=True)
-class Harmonics:
+class Harmonics(Recomputed):
     """Harmonics of degrees 0 to ``lmax`` at points, or a derivative by the points.
 
     Not a form, as it is not linear in the points. But the gradient of a solid harmonic of degree l is a linear map of
@@ -37,12 +36,6 @@ class Harmonics:
     normalization: str = "integral"
     normalize: bool = True
     kind: str = "values"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     @property
     def size(self) -> int:

@@ -61,10 +61,7 @@ class LowRankTransform(Plan):
     __hash__ = Plan.__hash__
 
     def __repr__(self) -> str:
-        described = [f"{operand.name}: {operand.size} {operand.access}" for operand in self.operands]
-        listed = "; ".join(f"{part.rank} x {part.transform!r}" for part in self.parts)
-        inputs = ", ".join(described[i] for i in self.inputs)
-        return f"LowRankTransform({inputs} -> {described[self.output]} | {listed})"
+        return self.describe("; ".join(f"{part.rank} x {part.transform!r}" for part in self.parts))
 
     @cached_property
     def feature(self) -> int:
@@ -143,10 +140,7 @@ class PathWeights(Plan):
     __hash__ = Plan.__hash__
 
     def __repr__(self) -> str:
-        described = [f"{operand.name}: {operand.size} {operand.access}" for operand in self.operands]
-        ranks = ", ".join(f"{len(part.triples)} paths of rank {part.rank}" for part in self.terms)
-        inputs = ", ".join(described[i] for i in self.inputs)
-        return f"PathWeights({inputs} -> {described[self.output]} | {ranks})"
+        return self.describe(", ".join(f"{len(part.triples)} paths of rank {part.rank}" for part in self.terms))
 
     @property
     def flops(self) -> tuple[int, int]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from tpnumba.plans.base import ITEMSIZE, Plan, cached_on_instance
+from tpnumba.plans.base import ITEMSIZE, Plan, Recomputed, cached_on_instance
 from tpnumba.plans.contraction import Contraction
 from tpnumba.plans.speed import seconds
 
@@ -15,7 +14,7 @@ _SHOWN = ("cpu", "generic")
 
 
 @dataclass(frozen=True)
-class Methods:
+class Methods(Recomputed):
     """One plan for each method, by name; more than one only for ``auto``. All give the same numbers."""
 
     plans: tuple[tuple[str, Plan], ...]
@@ -40,9 +39,6 @@ class Methods:
         if value is None:
             value = self.__dict__["_hash"] = hash(self.plans)
         return int(value)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"plans": self.plans}
 
     @property
     def output(self) -> int:

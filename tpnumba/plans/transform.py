@@ -53,7 +53,6 @@ class Transform(Plan):
     __hash__ = Plan.__hash__
 
     def __repr__(self) -> str:
-        described = [f"{operand.name}: {operand.size} {operand.access}" for operand in self.operands]
         rows, columns = self.domain.shape
         where = {
             Grid: f"{rows} x {columns} grid",
@@ -61,10 +60,7 @@ class Transform(Plan):
             Matrices: f"{rows} x {columns} matrices",
         }[type(self.domain)]
         counts = "+".join(str(len(maps)) for maps in self.maps)
-        return (
-            f"Transform({', '.join(described[i] for i in self.inputs)} -> {described[self.output]}"
-            f" | {where}, {counts} transforms)"
-        )
+        return self.describe(f"{where}, {counts} transforms")
 
     @property
     def flops(self) -> tuple[int, int]:

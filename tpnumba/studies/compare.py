@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpnumba.limits import require_memory
-from tpnumba.measures.equivariance import equivariance_error
+from tpnumba.measures.equivariance import equivariance_error, relative_deviation
 from tpnumba.measures.expressivity import expressivity
 from tpnumba.plans.base import ITEMSIZE
 from tpnumba.products.base import Operator
@@ -151,13 +151,9 @@ def _call(product: Operator, samples: tuple[Array, Array], dtype: str, backend: 
 
 
 def _error(case: Case, result: Array, operands: Sequence[Array]) -> float:
-    return _deviation(result, case.build_reference()(*operands), operands)
-
-
-def _deviation(result: Array, reference: Array, operands: Sequence[Array]) -> float:
-    """Relative to the greatest number of the reference; of one that is zero but for rounding, to that of products."""
+    """The deviation from the reference; if that is zero but for rounding, relative to the products it is a sum of."""
+    reference = case.build_reference()(*operands)
     product = prod(float(np.max(np.abs(operand), initial=0.0)) for operand in operands)
-    largest = float(np.max(np.abs(reference), initial=0.0))
-    deviation = float(np.max(np.abs(result - reference), initial=0.0))
-    scale = largest if largest > _ZERO * product else product
-    return deviation / scale if scale > 0 else deviation
+    if np.max(np.abs(reference), initial=0.0) > _ZERO * product or product == 0:
+        return relative_deviation(result, reference)
+    return float(np.max(np.abs(result - reference), initial=0.0)) / product

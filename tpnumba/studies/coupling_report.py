@@ -7,6 +7,7 @@ from textwrap import fill
 from typing import Any
 
 from tpnumba.measures.selection import REASONS, SelectionRules, Triple
+from tpnumba.studies.columns import print_columns
 from tpnumba.studies.expressivity_growth import Growth
 from tpnumba.studies.machine import describe_machine
 from tpnumba.studies.registry import CONFIGURATIONS
@@ -36,7 +37,7 @@ def print_summary(selections: Sequence[SelectionRules], triples: Sequence[Triple
                 ", ".join(f"{kind} {kinds.count(kind)}" for kind in REASONS if kind in kinds) or "-",
             )
         )
-    _print_columns(rows, left=(0, 1, 4))
+    print_columns(rows, left=(0, 1, 4))
 
 
 def print_triples(selections: Sequence[SelectionRules], triples: Sequence[Triple]) -> None:
@@ -46,7 +47,7 @@ def print_triples(selections: Sequence[SelectionRules], triples: Sequence[Triple
         reasons = [selection.left_out.get(triple) for selection in selections]
         cells = ("yes" if reason is None else reason.kind for reason in reasons)
         rows.append((_shown(triple), *cells))
-    _print_columns(rows, left=tuple(range(len(rows[0]))))
+    print_columns(rows, left=tuple(range(len(rows[0]))))
     print()
     kinds = {reason.kind for selection in selections for reason in selection.left_out.values()}
     for kind in REASONS:
@@ -79,18 +80,8 @@ def print_growth(growths: Sequence[Growth]) -> None:
                     growth.law or "-",
                 )
             )
-        _print_columns(rows, left=(0, len(rows[0]) - 1))
+        print_columns(rows, left=(0, len(rows[0]) - 1))
         print()
-
-
-def _print_columns(rows: Sequence[tuple[str, ...]], *, left: tuple[int, ...]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join(cells).rstrip())
 
 
 def _shown(triple: Triple) -> str:

@@ -16,6 +16,7 @@ from tpnumba.extras import need
 from tpnumba.models.graphs import EvaluatesGraphs, Results, check_structure, graph_of, results_of
 from tpnumba.outputs import check_apart, check_writable, write_json, write_whole
 from tpnumba.structures.files import read_frames, shown_name, source_of
+from tpnumba.studies.columns import print_columns
 
 
 class Frame(NamedTuple):
@@ -133,10 +134,7 @@ def print_table(evaluated: Sequence[Evaluated]) -> None:
         pressure = "-" if one.pressure is None else f"{one.pressure:.3f}"
         energies = f"{results.energy:.6f}", f"{results.energy / n:.6f}"
         rows.append((frame.name, str(frame.frame), f"{n:,}", *energies, f"{one.largest_force:.4f}", pressure))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    for row in rows:
-        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        print(f"{row[0]:<{widths[0]}}  {'  '.join(cells)}")
+    print_columns(rows)
 
 
 def document(evaluated: Sequence[Evaluated], model: dict[str, Any]) -> dict[str, Any]:

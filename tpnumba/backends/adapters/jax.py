@@ -170,12 +170,10 @@ def _transposed(cotangents: Sequence[Any], *arrays: Any, call: Call) -> list[Any
 
 def _batched(arrays: Sequence[Array], axes: Sequence[int | None], *, call: Call) -> tuple[Any, Any]:
     """A call for all samples along the axes that are mapped."""
-    mapped = [axis is not None for axis in axes]
     moved = [array if axis is None else jnp.moveaxis(array, axis, 0) for array, axis in zip(arrays, axes, strict=True)]
-    size = next(array.shape[0] for array, is_mapped in zip(moved, mapped, strict=True) if is_mapped)
-    wide, ready, leading = rules.batched(call, moved, size, mapped)
-    results = _bind(wide, ready)
-    return [jnp.reshape(result, (*leading, *result.shape[len(wide.batch) :])) for result in results], [0] * len(results)
+    together = rules.batched(call, moved, [axis is not None for axis in axes])
+    results = together.shaped(_bind(together.call, together.arrays))
+    return results, [0] * len(results)
 
 
 ad.primitive_jvps[_evaluation] = _derivative

@@ -78,30 +78,46 @@ def _harmonics(call: Call, kind: str) -> Call:
     return call._replace(methods=replace(call.methods, kind=kind), operands=(0, 1))
 
 
-def batched(call: Call, arrays: Sequence[Array], size: int, mapped: Sequence[bool]) -> tuple[Call, list[Array], Shape]:
-    """A call for ``size`` times the samples.
+class Batched(NamedTuple):
+    """A call for all samples along the axes that a library maps.
+
+    Attributes:
+        call, arrays: for all of them.
+        shape: the leading axes that the results are to get, the axis that is mapped first.
+    """
+
+    call: Call
+    arrays: list[Array]
+    shape: Shape
+
+    def shaped(self, results: Sequence[Array]) -> list[Array]:
+        """The results of the call with these leading axes."""
+        xp, axes = self.call.context.xp, len(self.call.batch)
+        return [xp.reshape(result, (*self.shape, *result.shape[axes:])) for result in results]
+
+
+def batched(call: Call, arrays: Sequence[Array], mapped: Sequence[bool]) -> Batched:
+    """A call for all samples along an axis of some arrays.
 
     Args:
-        call, arrays: the call of one, and its arrays; those that are ``mapped`` have one more axis, the first.
-        size: the length of that axis.
+        call: that of one sample of these.
+        arrays: its arrays; those that are ``mapped`` with one axis more, the first.
         mapped: for each array, whether it has it.
-
-    Returns:
-        The call and the arrays for all; and the shape that the leading axes of the results are to get.
     """
-    xp, axes = call.context.xp, len(call.samples)
+    xp, depth = call.context.xp, len(call.samples)
+    size = next(array.shape[0] for array, has_axis in zip(arrays, mapped, strict=True) if has_axis)
 
     def padded(shape: Shape) -> Shape:
-        return (1,) * (axes - len(shape)) + shape
+        return (1,) * (depth - len(shape)) + shape
 
     def prepared(array: Array, has_axis: bool) -> Array:
-        shape = tuple(array.shape)
         if has_axis:
+            shape = tuple(array.shape)
             array = xp.reshape(array, (size, *padded(shape[1:-1]), shape[-1]))
         if isinstance(call.methods, Harmonics):  # whose arrays have the same leading axes
-            array = xp.broadcast_to(array, (size, *call.samples, shape[-1]))
+            array = xp.broadcast_to(array, (size, *call.samples, array.shape[-1]))
         return array
 
     ready = [prepared(array, has_axis) for array, has_axis in zip(arrays, mapped, strict=True)]
-    all_calls = call._replace(samples=(size, *call.samples), batch=(size, *padded(call.batch)))
-    return all_calls, ready, (size, *call.batch)
+    wide = call._replace(samples=(size, *call.samples), batch=(size, *padded(call.batch)))
+    return Batched(wide, ready, (size, *call.batch))

@@ -107,9 +107,8 @@ def _evaluate_legacy_batch(call: Call, arrays: Sequence[Array]) -> tuple[Array, 
         torch._remove_batch_dim(array, level, 0, 0) if is_mapped else array
         for array, is_mapped in zip(arrays, mapped, strict=True)
     ]
-    size = next(array.shape[0] for array, is_mapped in zip(whole, mapped, strict=True) if is_mapped)
-    wide, ready, leading = rules.batched(call, whole, size, mapped)
-    results = (result.reshape((*leading, *result.shape[len(wide.batch) :])) for result in _evaluate(wide, ready))
+    together = rules.batched(call, whole, mapped)
+    results = together.shaped(_evaluate(together.call, together.arrays))
     return tuple(torch._add_batch_dim(result, 0, level) for result in results)
 
 
@@ -243,15 +242,13 @@ class _Transformed(_Derivatives):
         ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], call: Call, *arrays: Array) -> tuple[Any, Any]:
+    def vmap(_: Any, in_dims: tuple[int | None, ...], call: Call, *arrays: Array) -> tuple[Any, Any]:
         """A call for all samples along the axis that is mapped."""
         dims = in_dims[1:]
         moved = [array if axis is None else array.movedim(axis, 0) for array, axis in zip(arrays, dims, strict=True)]
-        mapped = [axis is not None for axis in dims]
-        wide, ready, leading = rules.batched(call, moved, info.batch_size, mapped)
-        results = _evaluate(wide, ready)
-        shaped = tuple(result.reshape((*leading, *result.shape[len(wide.batch) :])) for result in results)
-        return shaped, (0,) * len(shaped)
+        together = rules.batched(call, moved, [axis is not None for axis in dims])
+        results = tuple(together.shaped(_evaluate(together.call, together.arrays)))
+        return results, (0,) * len(results)
 
 
 #: What graphs compute, by the number that stands in them: calls without their shapes.

@@ -52,6 +52,9 @@ COLUMNS = (
     Column("equivariance error", 10, lambda row: _number(row.equivariance_error, ".0e")),
 )
 
+#: Titles of columns of words; all others are of numbers.
+_OF_WORDS = frozenset({"setting", "product", "method"})
+
 LEGEND = (
     "couples: triples (l1, l2, l3) of the setting that the product joins; expressivity: dimensions of the bilinear "
     "maps it reaches, its degrees of freedom; an irrep: one of the result, as the paper divides; flops, bytes: a "
@@ -91,7 +94,7 @@ def _print_rows(output: Any, title: str, rows: Sequence[Measurement]) -> set[str
     left_out: set[str] = set()
     while True:
         shown = [column for column in COLUMNS if column.title not in left_out]
-        table = _table(title, shown)
+        table = _table(title, (column.title for column in shown))
         for _, group in groupby(rows, key=lambda row: row.lmax):
             for row in group:
                 table.add_row(*(column.cell(row) for column in shown))
@@ -105,17 +108,13 @@ def _print_rows(output: Any, title: str, rows: Sequence[Measurement]) -> set[str
     return left_out
 
 
-def _table(title: str, columns: Iterable[Column]) -> Any:
-    table = _plain_table(title)
-    for column in columns:
-        justify = "left" if column.title in {"product", "method"} else "right"
-        table.add_column(column.title, justify=justify, overflow="fold")
-    return table
-
-
-def _plain_table(title: str) -> Any:
+def _table(title: str, columns: Iterable[str]) -> Any:
+    """A table without rows; ``columns``: their titles."""
     make_table, box = need("rich.table").Table, need("rich.box")
-    return make_table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = make_table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in columns:
+        table.add_column(name, justify="left" if name in _OF_WORDS else "right", overflow="fold")
+    return table
 
 
 def _print_growth(output: Any, run: Run) -> None:
@@ -123,10 +122,8 @@ def _print_growth(output: Any, run: Run) -> None:
     if not listed:
         output.print("Growth with L is not known from one L.")
         return
-    table = _plain_table("How a sample grows: L to the power of")
-    for name in ("setting", "product", "method", "L", "flops", "time", "theory"):
-        left = name in {"setting", "product", "method"}
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    titles = "setting", "product", "method", "L", "flops", "time", "theory"
+    table = _table("How a sample grows: L to the power of", titles)
     for entry in listed:
         table.add_row(
             entry.setting,
@@ -153,10 +150,8 @@ def print_against(run: Run, there: Run, name: str) -> None:
     listed = ratios(run.rows, there.rows)
     lines = list(mean_ratios(listed))  # in the order of their first rows
     listed.sort(key=lambda entry: lines.index((entry.key.setting, entry.key.product, entry.key.method)))
-    table = _plain_table(f"Times of {name}, as multiples of those of this run (above 1: this run is quicker)")
-    for title in ("setting", "product", "method", "L", "ns a sample", "there", "ratio"):
-        left = title in {"setting", "product", "method"}
-        table.add_column(title, justify="left" if left else "right", overflow="fold")
+    title = f"Times of {name}, as multiples of those of this run (above 1: this run is quicker)"
+    table = _table(title, ("setting", "product", "method", "L", "ns a sample", "there", "ratio"))
     for names, group in groupby(listed, key=lambda entry: (entry.key.setting, entry.key.product, entry.key.method)):
         for entry in group:
             table.add_row(
@@ -168,9 +163,7 @@ def print_against(run: Run, there: Run, name: str) -> None:
             )
         table.add_section()
     output.print(table)
-    means = _plain_table("Their geometric mean over L")
-    for title in ("setting", "product", "method", "ratio"):
-        means.add_column(title, justify="right" if title == "ratio" else "left", overflow="fold")
+    means = _table("Their geometric mean over L", ("setting", "product", "method", "ratio"))
     for names, mean in mean_ratios(listed).items():
         means.add_row(*names, f"{mean:.2f}")
     output.print(means)

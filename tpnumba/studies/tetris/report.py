@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tpnumba.extras import need
+from tpnumba.studies.columns import print_columns
 from tpnumba.studies.machine import describe_machine
 from tpnumba.studies.tetris.layer import CHANNELS, SCALARS
 from tpnumba.studies.tetris.network import EMBEDDING, HARMONICS_LMAX, LAYERS
@@ -75,10 +76,7 @@ def print_runs(runs: Sequence[Run], settings: Mapping[str, int]) -> None:
     print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}\n")
     summaries = summarize(runs)
     rows = [_HEADER, *(_cells(summary) for summary in summaries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    for row in rows:
-        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        print(f"{row[0]:<{widths[0]}}  {'  '.join(cells)}")
+    print_columns(rows)
     print()
     for summary in summaries:
         for piece, count in summary.wrong.items():
