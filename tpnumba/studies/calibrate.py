@@ -74,6 +74,8 @@ def measure_calls(*, repeats: int = 9) -> Calls:
     """What a call costs besides its arithmetic: by the product of two scalars, and by memory written anew and again."""
     scalars = FullTensorProduct("0e", "0e")
     one = np.ones((1, 1), np.float32)
+    for _ in range(5):  # until the call is prepared, which takes the first time long
+        scalars(one, one)
     size = 2 * LARGE_RESULT
     kept = np.zeros(size, np.uint8)
     timed = interleaved(
