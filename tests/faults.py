@@ -21,7 +21,7 @@ MUTANTS = (
         "backends/lowering/butterflies.py",
         "opposite = tuple((a, b, -sign) for a, b, sign in other[0])",
         "opposite = tuple((a, b, sign) for a, b, sign in other[0])",
-        "backends/test_paths.py",
+        "backends/lowering/test_butterflies.py",
     ),
     Mutant(
         "code for a plan that adds in another order",
