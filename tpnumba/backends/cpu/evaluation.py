@@ -17,7 +17,6 @@ from tpnumba.backends.base import Job
 from tpnumba.backends.cpu import low_rank
 from tpnumba.backends.cpu.layout import (
     ADDRESS,
-    BRIEF_SECONDS,
     COLUMN_STRIDE,
     COPY_BYTES,
     ENTRY_KERNEL,
@@ -28,12 +27,12 @@ from tpnumba.backends.cpu.layout import (
     SIZE,
     STREAM,
     SUMMED_TILES,
+    WORTH_HANDING_OVER,
 )
 from tpnumba.backends.cpu.lowering import program_of
 from tpnumba.backends.cpu.program import Ints, Program
 from tpnumba.backends.cpu.runtime.results import empty_result, is_used_again
 from tpnumba.backends.cpu.runtime.threads import (
-    WORTH_HANDING_OVER,
     WORTH_SHARING,
     NativeJob,
     default_threads,
@@ -160,8 +159,7 @@ def find_work(job: Job, program: Program) -> Work | None:
         return None
     tier_of(program)  # which may find code on disk
     threads = 1
-    # Up to BRIEF_SECONDS a prepared call does not even give up the interpreter's lock.
-    if program.seconds * count > (WORTH_SHARING if is_sum else max(WORTH_HANDING_OVER, BRIEF_SECONDS)):
+    if program.seconds * count > (WORTH_SHARING if is_sum else WORTH_HANDING_OVER):
         threads = default_threads() if num_threads is None else num_threads
         threads = min(threads, program.most_threads)
     if not is_sum:

@@ -104,14 +104,15 @@ class Builder:
             result = third if output not in (left, right) else output
         zero = np.zeros(combinations, dtype=np.int64)
         second = zero if weight is None else role[weight].channel
-        if result in (left, right):
-            table = self._pull(group, paths, roles, (left, right, third), weight, result)
-        else:
-            table = self._push(group, paths, roles, (left, right, third), weight, result)
+        components = left, right, third
+        coupled = coupled_nodes(paths, roles, components, weight, self.starts, self.tile_width, pair=self.pair)
+        write = self._pull if result in (left, right) else self._push
         # ... of the left and right factor, of what rows are multiplied by, and of the result.
-        channels = [role[i].channel if i is not None else zero for i in table]
+        channels = [zero if i is None else role[i].channel for i in write(group, coupled, role, components, result)]
         self._finish_group(group, np.stack([*channels[:3], second, channels[3]], axis=1))
-        self.n_results += (int(group[layout.ROWS_END]) - int(group[layout.ROWS_BEGIN])) * combinations
+        rows, nodes = int(group[layout.ROWS_END] - group[layout.ROWS_BEGIN]), coupled.nodes
+        self.n_results += rows * combinations
+        self.flops += (2 * (nodes.left.size + nodes.value.size) + (weight is not None) * rows) * combinations
         return self._is_small()
 
     def _is_small(self) -> bool:
@@ -189,19 +190,8 @@ class Builder:
     def _roles(self, path: Path) -> Roles:
         return roles_of(path, self.plan, self.starts, self.tile_width, self.compact)
 
-    def _nodes(
-        self, paths: list[Path], roles: list[Roles], components: tuple[int, int, int], weight: int | None
-    ) -> Coupled:
-        return coupled_nodes(paths, roles, components, weight, self.starts, self.tile_width, pair=self.pair)
-
     def _push(
-        self,
-        group: Ints,
-        paths: list[Path],
-        roles: list[Roles],
-        components: tuple[int, int, int],
-        weight: int | None,
-        result: int,
+        self, group: Ints, coupled: Coupled, role: Roles, components: tuple[int, int, int], result: int
     ) -> tuple[int | None, ...]:
         """Products of the first two factors, summed into components of the third one, or times these into weights.
 
@@ -209,8 +199,7 @@ class Builder:
             The operands whose channels the left and the right factor, the rows' first factor and the result have.
         """
         left, right, third = components
-        role = roles[0]
-        bases, nodes, rows = self._nodes(paths, roles, components, weight)
+        bases, nodes, rows = coupled
         group[[layout.LEFT, layout.RIGHT]] = bases
         group[[layout.LEFT_CHANNEL, layout.RIGHT_CHANNEL]] = role[left].channel_step, role[right].channel_step
         self._append_sums(
@@ -228,18 +217,10 @@ class Builder:
         else:
             added[:, layout.FIRST], added[:, layout.FIRST_CHANNEL] = place, step
             added[:, layout.RESULT], added[:, layout.RESULT_CHANNEL] = weight_place, weight_step
-        operations = 2 * (nodes.left.size + nodes.value.size) + (weight is not None) * len(rows)
-        self.flops += operations * role[left].channel.size
         return left, right, None if result == third else third, result
 
     def _pull(
-        self,
-        group: Ints,
-        paths: list[Path],
-        roles: list[Roles],
-        components: tuple[int, int, int],
-        weight: int | None,
-        result: int,
+        self, group: Ints, coupled: Coupled, role: Roles, components: tuple[int, int, int], result: int
     ) -> tuple[int | None, ...]:
         """The sums of :meth:`_push` read backwards: from the third operand to the nodes, and to one of their factors.
 
@@ -247,16 +228,14 @@ class Builder:
             The same as :meth:`_push`.
         """
         left, right, third = components
-        role = roles[0]
-        bases, nodes, rows = self._nodes(paths, roles, components, weight)
+        bases, nodes, rows = coupled
         place = rows[:, 0]
         base = int(place.min())
         order = np.lexsort((nodes.row, nodes.node))
         begin = np.searchsorted(nodes.node[order], np.arange(nodes.begin.size - 1))
         added = self._append(place[nodes.row[order]] - base, nodes.value[order], begin)
         added[:, layout.RESULT] = self.nodes + np.arange(nodes.begin.size - 1) * self.tile_width
-        if weight is not None:  # then there is one path
-            added[:, layout.SECOND], added[:, layout.SECOND_CHANNEL] = rows[0, 2:]
+        added[:, layout.SECOND], added[:, layout.SECOND_CHANNEL] = rows[0, 2:]  # if there are weights, of one path
         other = right if result == left else left
         to, by = (nodes.left, nodes.right) if result == left else (nodes.right, nodes.left)
         of = dict(zip((left, right), bases, strict=True))
@@ -273,8 +252,6 @@ class Builder:
         group[[layout.LEFT, layout.LEFT_CHANNEL]] = base, role[third].channel_step
         group[[layout.RIGHT, layout.RIGHT_CHANNEL]] = of[other], role[other].channel_step
         group[layout.ROWS_FIRST] = 1
-        operations = 2 * (nodes.left.size + nodes.value.size) + (weight is not None) * len(added)
-        self.flops += operations * role[left].channel.size
         return third, other, None, result
 
     def _append_sums(self, results: Ints, factors: Ints, signs: Ints, begin: Ints, channel_step: int = 0) -> None:

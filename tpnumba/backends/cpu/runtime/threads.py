@@ -30,10 +30,6 @@ from tpnumba.backends.cpu.runtime.workspace import address_of, empty_lines, work
 
 #: Work that takes less than this many seconds stays with the caller: waking a worker takes about a third of it.
 WORTH_SHARING = 2e-4
-#: The same for native jobs, which the next worker takes over at once or not at all. Work of 8 microseconds is done 1.2
-#: times faster by two threads, of 16 1.5 times, of 60 1.85 times; if nobody is there to take it over, it takes half a
-#: microsecond longer.
-WORTH_HANDING_OVER = 1e-5
 
 #: Seconds for which a caller sleeps while others are at their last chunks, which they should have done long ago.
 _NAP = 2e-5

@@ -33,18 +33,22 @@ def most_sums(features: str) -> int:
     return 20 if "+avx512f" in features else 6
 
 
-def compile_source(source: str, name: str, features: str, triple: str | None = None) -> bytes:
-    """An object file."""
+def _parsed(source: str, triple: str | None) -> Any:
     module = llvm.parse_assembly(source)
     module.verify()
     module.triple = triple or llvm.get_process_triple()
+    return module
+
+
+def compile_source(source: str, name: str, features: str, triple: str | None = None) -> bytes:
+    """An object file."""
+    module = _parsed(source, triple)
     return bytes(_target(module.triple, name, features).emit_object(module))
 
 
 def assembly(source: str, name: str, features: str, triple: str | None = None) -> str:
     """The same as text, to be read."""
-    module = llvm.parse_assembly(source)
-    module.triple = triple or llvm.get_process_triple()
+    module = _parsed(source, triple)
     return str(_target(module.triple, name, features).emit_assembly(module))
 
 

@@ -35,6 +35,8 @@ class Operand:
     def __init__(self, text: Text, number: int, size: int, column: int) -> None:
         self._text, self._number, self._size = text, number, size
         self._offset = column * text.count
+        #: Whether a row is a number of whole lines.
+        self.has_lines = size % text.count == 0
         self._address = self._field(layout.ADDRESS)
         self._memory = text.value(f"inttoptr i64 {self._address} to ptr")
         row_stride, column_stride = self._field(layout.ROW_STRIDE), self._field(layout.COLUMN_STRIDE)
@@ -82,19 +84,19 @@ class Operand:
         with self._unless_shared("gather"):
             self._text.say(self._any("gather", "%tile", rows, count))
 
-    def way(self, *, row_lines: bool) -> Value:
-        """One of :class:`Ways`, which is the same for all tiles; ``row_lines``: a row is a number of whole lines."""
+    def way(self) -> Value:
+        """One of :class:`Ways`, which is the same for all tiles."""
         text = self._text
         past = text.value(f"and i1 {self.is_set(layout.STREAM)}, {self._is_whole}")
         way = text.value(f"select i1 {self._is_fast}, i32 {Ways.STRETCHES}, i32 {Ways.ANY}")
         way = text.value(f"select i1 {past}, i32 {Ways.TOGETHER}, i32 {way}")
-        if row_lines:
+        if self.has_lines:
             aligned = text.value(f"icmp eq i64 {text.value(f'and i64 {self._address}, {layout.LINE - 1}')}, 0")
             lines = text.value(f"and i1 {past}, {aligned}")
             way = text.value(f"select i1 {lines}, i32 {Ways.LINES}, i32 {way}")
         return way
 
-    def store(self, tile: Value, rows: Value, buffer: Value, way: Value, *, row_lines: bool) -> None:
+    def store(self, tile: Value, rows: Value, buffer: Value, way: Value) -> None:
         """Rows of a whole tile, in a way."""
         text = self._text
         together = f"ptr {tile}, ptr {buffer}, i64 {self._size * text.item_bytes}"
@@ -102,7 +104,7 @@ class Operand:
             Ways.STRETCHES: [f"call void @store(ptr {tile}, ptr {rows}, i64 {self.row_bytes})"],
             Ways.TOGETHER: [f"call void @store({together})", f"call void @copy(ptr {buffer}, ptr {rows})"],
         }
-        if row_lines:
+        if self.has_lines:
             calls[Ways.LINES] = [f"call void @store_lines(ptr {tile}, ptr {rows}, i64 {self.row_bytes})"]
         cases = " ".join(f"i32 {each}, label %store_{each.name}" for each in calls)
         calls[Ways.ANY] = [self._any("scatter", tile, rows, text.count)]

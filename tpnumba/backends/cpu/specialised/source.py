@@ -159,10 +159,10 @@ class _Source:
         return function(text, f"void @{KERNEL}(ptr noalias %tile, ptr noalias %arrays, i64 %start, i64 %stop)")
 
     def _write_tiles(self, text: Text, operands: dict[int, Operand], number: Value) -> None:
-        """Tile by tile, two steps behind each other; ends in the block ``end``."""
+        """Tile by tile, results a step behind sums; ends in the block ``end``."""
         output = operands[self._output]
         numbers = _columns(self._program) * text.count
-        way = output.way(row_lines=self._row_lines)
+        way = output.way()
         last = text.value(f"sub i64 %stop, {text.count}")
         padded = text.value(f"add i64 {number}, {text.count - 1}")
         tiles = text.value(f"sdiv i64 {padded}, {text.count}")
@@ -189,7 +189,7 @@ class _Source:
             text.say("br label %tile_done")
             text.label("both")
             arguments = f"ptr {tile}, ptr {before}, ptr {rows_before}, i64 {output.row_bytes}"
-            steps = {Ways.STRETCHES: "step"} | ({Ways.LINES: "step_lines"} if self._row_lines else {})
+            steps = {Ways.STRETCHES: "step"} | ({Ways.LINES: "step_lines"} if output.has_lines else {})
             cases = " ".join(f"i32 {each}, label %{name}" for each, name in steps.items())
             text.say(f"switch i32 {way}, label %separately [ {cases} ]")
             for name in steps.values():
@@ -200,7 +200,7 @@ class _Source:
             text.say(f"call void @compute(ptr {tile})")
             text.say("br label %store_last")
             text.label("store_last")
-            output.store(before, rows_before, buffer, way, row_lines=self._row_lines)
+            output.store(before, rows_before, buffer, way)
             text.say("br label %tile_done")
             text.label("tile_done")
         text.say(f"br i1 {output.is_set(layout.STREAM)}, label %fence, label %end")
